@@ -1,0 +1,43 @@
+"""Prompt templates: how a row becomes the text before its answer, for trainer and preview alike."""
+
+from app.core.datasets.formats import Row
+
+# The wording of github.com/tatsu-lab/stanford_alpaca: models trained on it expect these very words.
+_WITH_INPUT = (
+    "Below is an instruction that describes a task, paired with an input that provides further "
+    "context. Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"
+)
+_WITHOUT_INPUT = (
+    "Below is an instruction that describes a task. "
+    "Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{instruction}\n\n### Response:\n"
+)
+
+
+def alpaca_prompt(row: Row) -> str:
+    """Everything before the answer: a system text, earlier turns oldest first, then the request."""
+    earlier = [
+        _alone({"instruction": ask}) + answer + "\n\n" for ask, answer in row.get("history", [])
+    ]
+    system = row.get("system", "")
+    return (system + "\n\n" if system else "") + "".join(earlier) + _alone(row)
+
+
+def chat_messages(row: Row) -> list[dict[str, str]]:
+    """The prompt as messages for the tokenizer's own chat template, the last one from the user."""
+    messages = [{"role": "system", "content": row["system"]}] if row.get("system") else []
+    for ask, answer in row.get("history", []):
+        messages += [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]
+    return [*messages, {"role": "user", "content": _user_text(row)}]
+
+
+def _alone(row: Row) -> str:
+    # Cut and joined, not formatted: braces in the data are data.
+    head, tail = (_WITH_INPUT if row.get("input") else _WITHOUT_INPUT).split("{instruction}")
+    before, _, after = tail.partition("{input}")
+    return head + row["instruction"] + before + row.get("input", "") + after
+
+
+def _user_text(row: Row) -> str:
+    return f"{row['instruction']}\n\n{row['input']}" if row.get("input") else row["instruction"]
