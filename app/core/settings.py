@@ -1,4 +1,4 @@
-"""Settings of a process: TUNESMITH_*, read once, passed down; nothing else reads the environment."""
+"""Settings of a process: TUNESMITH_*, read once and passed down; nothing else reads them."""
 
 from pathlib import Path
 from typing import Literal
