@@ -102,10 +102,10 @@ def hold(data_dir: Path) -> Iterator[Callable[[int], None]]:
 def running(data_dir: Path) -> State | None:
     """The stack that runs on this folder now, if one does and is up."""
     found = _read(data_dir.absolute() / "stack.json")
-    return State(**found) if found and _is_held(data_dir.absolute()) else None
+    return State(**found) if found and is_held(data_dir.absolute()) else None
 
 
-def _is_held(data_dir: Path) -> bool:
+def is_held(data_dir: Path) -> bool:
     try:
         with (data_dir / "stack.lock").open() as lock:
             return not _locked(lock, fcntl.LOCK_SH)
@@ -114,7 +114,7 @@ def _is_held(data_dir: Path) -> bool:
 
 
 def _locked(lock: IO[str], kind: int) -> bool:
-    """Tries for a moment: a reader of `_is_held` holds it no longer than that."""
+    """Tries for a moment: a reader of `is_held` holds it no longer than that."""
     for attempt in range(5):
         try:
             fcntl.flock(lock, kind | fcntl.LOCK_NB)
