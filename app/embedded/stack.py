@@ -34,7 +34,6 @@ class Choices:
     """What a stack runs beside the API."""
 
     worker: bool = True
-    reaper: bool = True
     durable: bool = True
 
 
@@ -119,8 +118,7 @@ def _start_services(stack: Stack, listening: socket.socket, choices: Choices, sa
     say("Starting the API" + (" and a worker" if choices.worker else ", no worker"))
     environment = _environment(stack.settings)
     needed = [stack.keeper.start(_api(listening.fileno(), environment))]
-    if choices.reaper:
-        needed.append(stack.keeper.start(_python("reaper", environment, "worker.reaper")))
+    needed.append(stack.keeper.start(_python("reaper", environment, "worker.reaper")))
     if choices.worker:
         needed.append(stack.keeper.start(_worker(stack.settings, environment)))
     stack.keeper.until(lambda: _answers(listening), READY_SECONDS, *reversed(needed))
