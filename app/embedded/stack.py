@@ -134,13 +134,7 @@ def _api(socket_number: int, environment: dict[str, str]) -> Program:
 
 def _worker(settings: Settings, environment: dict[str, str]) -> Program:
     # A running trainer gets `stop_grace_seconds` to commit a checkpoint; then the worker ends.
-    return _python(
-        "worker",
-        environment,
-        *("celery", "-A", "worker.celery_app", "worker", "-Q", f"tunesmith.{settings.queue}"),
-        *("-c", "1", "--without-gossip", "--without-mingle", "--loglevel", "INFO"),
-        grace_seconds=settings.stop_grace_seconds + 10,
-    )
+    return _python("worker", environment, "worker", grace_seconds=settings.stop_grace_seconds + 10)
 
 
 def _python(
