@@ -1,4 +1,4 @@
-"""python -m worker.training RUN_DIR: train what RUN_DIR/plan.json asks for; see app/core/jobs/run.py.
+"""python -m worker.training RUN_DIR: train what RUN_DIR/plan.json asks for (app/core/jobs/run.py).
 
 What libraries print goes to stdout and stderr and means nothing; reports are the interface.
 """

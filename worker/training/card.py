@@ -10,8 +10,8 @@ from worker.training.trainer import Tally
 _BODY = """\
 # LoRA adapter for {base}
 
-Trained by [Tunesmith](https://github.com/tunesmith/tunesmith), job `{job}`: {steps} optimizer steps, {tokens:,} trained tokens,
-last training loss {loss}{valid}.
+Trained by Tunesmith, job `{job}`: {steps} optimizer steps, {tokens:,} trained tokens,
+training loss {loss}{valid}.
 
 ## Use
 

@@ -58,9 +58,7 @@ def commit(path: Path, *, step: int, epoch: float, fingerprint: str, **more: Any
     return sum(each["bytes"] for each in files.values())
 
 
-def newest(
-    folders: list[Path], fingerprint: str
-) -> tuple[Checkpoint | None, list[Rejected]]:
+def newest(folders: list[Path], fingerprint: str) -> tuple[Checkpoint | None, list[Rejected]]:
     """The furthest checkpoint that can be gone on from, and those passed over on the way."""
     found = [
         (int(match[1]), path)
@@ -69,7 +67,7 @@ def newest(
         for path in folder.iterdir()
         if (match := _NAME.fullmatch(path.name))
     ]
-    rejected = []
+    rejected: list[Rejected] = []
     for step, path in sorted(found, key=lambda each: each[0], reverse=True):
         if not (path / COMMIT).is_file():
             continue  # never finished: nobody was told of it

@@ -44,7 +44,7 @@ class Splits:
 
 
 def load_splits(plan: Plan, tokenizer: Any) -> Splits:
-    """Training and held-out examples; refuses what could not be trained on, before a model loads."""
+    """Training and held-out examples; refuses what cannot be trained on, before a model loads."""
     counts = Counts()
     rows = read_rows(Path(plan.rows.path), plan.spec.template)
     if plan.validation_rows is not None:
@@ -88,7 +88,9 @@ def check_row(row: Any, number: int, template: str) -> None:
         if column in row:
             _check_text(row[column], number, column)
     for turn in row.get("history", []):
-        if not (isinstance(turn, list) and len(turn) == 2 and all(isinstance(t, str) for t in turn)):
+        if not (
+            isinstance(turn, list) and len(turn) == 2 and all(isinstance(t, str) for t in turn)
+        ):
             raise BadRow("value_not_text", number, "history", "a turn is not two texts")
 
 
@@ -151,7 +153,7 @@ def prompt_texts(rows: Sequence[Row], template: str, tokenizer: Any) -> list[str
 
 
 def ended(ids: list[int], eos: int) -> list[int]:
-    """Up to the last EOS (a chat template may write a newline behind it); with one if there is none."""
+    """Up to the last EOS, as a chat template may write a newline behind it; with one in any case."""
     if eos not in ids:
         return [*ids, eos]
     return ids[: len(ids) - ids[::-1].index(eos)]

@@ -152,7 +152,15 @@ def _write_tokenizer(folder: Path, tokenizer: Any) -> None:
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    for key in ("name_or_path", "_name_or_path", "auto_map", "tokenizer_file", "is_local", "local_files_only", "trust_remote_code"):
+    for key in (
+        "name_or_path",
+        "_name_or_path",
+        "auto_map",
+        "tokenizer_file",
+        "is_local",
+        "local_files_only",
+        "trust_remote_code",
+    ):
         config.pop(key, None)
     _write_json(path, config)
 

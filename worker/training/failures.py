@@ -1,4 +1,4 @@
-"""What can go wrong in a run, as a coded report for a person and an exit status for the supervisor."""
+"""What can go wrong in a run: a coded report for a person, an exit status for the supervisor."""
 
 import errno
 import traceback
@@ -79,7 +79,9 @@ class BadTarget(RunFailed):
 
 class Diverged(RunFailed):
     code = "diverged"
-    hint = "The learning rate is too high for this model and data; a tenth of it is a good next try."
+    hint = (
+        "The learning rate is too high for this model and data; a tenth of it is a good next try."
+    )
 
 
 class DeadlineExceeded(RunFailed):
@@ -117,7 +119,9 @@ def explain(error: BaseException, spec: JobSpec | None) -> tuple[FailureReport, 
         return _memory_report(error, device, spec), exit_code
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "The machine's disk is full; the last committed checkpoint is intact."
-        return _system_report(error, "disk_full", "No space left on the disk.", hint), ExitCode.INFRA
+        return _system_report(
+            error, "disk_full", "No space left on the disk.", hint
+        ), ExitCode.INFRA
     message = f"The trainer met an error nobody foresaw: {type(error).__name__}."
     return _system_report(error, "internal_error", message, "Please report this."), CRASH
 

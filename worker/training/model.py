@@ -1,4 +1,4 @@
-"""The base model and its tokenizer, read from a local folder: no remote code, no pickles, no network."""
+"""The base model and its tokenizer, from a local folder: no remote code, no pickles, no network."""
 
 import json
 from collections.abc import Sequence
@@ -82,9 +82,10 @@ def load_base(plan: Plan, device: str) -> Any:
 
 
 def _prepared(model: Any, *, gradient_checkpointing: bool) -> Any:
-    from peft import prepare_model_for_kbit_training
+    import peft
 
-    return prepare_model_for_kbit_training(
+    prepare: Any = peft.prepare_model_for_kbit_training
+    return prepare(
         model,
         use_gradient_checkpointing=gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},

@@ -1,6 +1,6 @@
 """Rows into the sequences a model sees: packed without touching each other, or one by one.
 
-A sequence carries its rows' lengths. The batch gets `position_ids` that start anew with each row and
+A sequence carries its rows' lengths. A batch gets `position_ids` that start anew with each row, and
 no attention mask: that, with the cache off, is what makes transformers build a mask per row.
 """
 

@@ -17,7 +17,7 @@ _NOT_TRAINING = {"name", "tags", "priority", "limits", "sample_prompts", "recipe
 
 def read_plan(run_dir: Path) -> Plan:
     try:
-        # Strict mode reads JSON's own types: from text, a list is a list and 1 is a float where asked.
+        # From text, not from objects: strict types take JSON's 1 for a float.
         return Plan.model_validate_json((run_dir / "plan.json").read_bytes())
     except OSError as error:
         raise BadPlan(f"No plan can be read in {run_dir}: {error.strerror}.") from error
@@ -57,8 +57,9 @@ def training_values(spec: JobSpec, device: str) -> dict[str, Any]:
         "max_grad_norm": training.max_grad_norm,
         "optim": training.optim,
         "neftune_noise_alpha": training.neftune_noise_alpha,
-        "gradient_checkpointing": training.gradient_checkpointing,
-        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        # The new name of `gradient_checkpointing`.
+        "activation_checkpointing": training.gradient_checkpointing,
+        "activation_checkpointing_kwargs": {"use_reentrant": False},
         "bf16": precision(spec, device) == "bf16",
         "fp16": False,
         "use_cpu": device == "cpu",
@@ -71,7 +72,7 @@ def training_values(spec: JobSpec, device: str) -> dict[str, Any]:
 
 def sft_config(plan: Plan, output_dir: Path, device: str) -> Any:
     """The one SFTConfig of a run. Saving and evaluating are scheduled by `watch`, not here."""
-    from trl import SFTConfig
+    from trl.trainer.sft_config import SFTConfig
 
     return SFTConfig(
         **training_values(plan.spec, device),
@@ -125,8 +126,6 @@ def lora_config(plan: Plan) -> Any:
         task_type="CAUSAL_LM",
         init_lora_weights=True,
         modules_to_save=None,
-        base_model_name_or_path=plan.base.id,
-        revision=plan.base.revision,
     )
 
 
@@ -135,12 +134,13 @@ def quantization_config(plan: Plan, device: str) -> Any:
     if plan.spec.quantization == "none":
         return None
     import torch
-    from transformers import BitsAndBytesConfig
+    import transformers
 
+    quantization: Any = transformers.BitsAndBytesConfig
     if plan.spec.quantization == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
+        return quantization(load_in_8bit=True)
     bf16 = precision(plan.spec, device) == "bf16"
-    return BitsAndBytesConfig(
+    return quantization(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         # QLoRA (Dettmers et al. 2023): quantizes the scales too, 0.4 bit less per weight.

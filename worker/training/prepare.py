@@ -43,9 +43,7 @@ def warn(plan: Plan, counts: Counts, reports: Reports) -> None:
         if rows:
             numbers = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
             message = f"{len(rows)} of {counts.rows} rows {what} (rows {numbers})."
-            reports.warn(
-                code, message, hint="Raise `max_length`.", pointer="/training/max_length"
-            )
+            reports.warn(code, message, hint="Raise `max_length`.", pointer="/training/max_length")
     if counts.tokens_lost:
         message = f"{counts.tokens_lost} tokens are not trained on."
         reports.warn("tokens_lost", message, pointer="/training/max_length")

@@ -1,4 +1,4 @@
-"""Tried before the first step: do packed rows stay apart, and does the longest batch fit in memory?"""
+"""Tried before the first step: do packed rows stay apart, does the longest batch fit in memory?"""
 
 import random
 from collections.abc import Iterator, Sequence

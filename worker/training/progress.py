@@ -31,9 +31,7 @@ class Reports:
         self._lock = threading.Lock()
         self._last_progress = -math.inf
 
-    def send(
-        self, kind: ReportType, message: str = "", level: Level = "info", **data: Any
-    ) -> None:
+    def send(self, kind: ReportType, message: str = "", level: Level = "info", **data: Any) -> None:
         line = fitted({"type": kind, "message": message, "level": level, "data": plain(data)})
         with self._lock:
             try:
@@ -101,7 +99,9 @@ def fitted(report: dict[str, Any]) -> bytes:
 
 
 def _line(report: dict[str, Any]) -> bytes:
-    return json.dumps(report, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
+    return (
+        json.dumps(report, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
+    )
 
 
 def _cut(value: Any, limit: int) -> Any:

@@ -2,6 +2,7 @@
 
 import gc
 from pathlib import Path
+from typing import Any
 
 from app.core.jobs.run import Plan
 from worker.training import export, prepare, verify
@@ -56,5 +57,9 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
     stop.check()
     environment = export.environment(device)
     files = export.publish(staging, run_dir / "artifact", plan, environment)
-    artifact = {"trained_tokens": tally.trained_tokens, "files": files, "environment": environment}
+    artifact: dict[str, Any] = {
+        "trained_tokens": tally.trained_tokens,
+        "files": files,
+        "environment": environment,
+    }
     reports.send("artifact", "The adapter is saved and proven.", **artifact)

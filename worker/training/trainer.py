@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from transformers import TrainerState
-from trl import SFTTrainer
+from trl.trainer.sft_trainer import SFTTrainer
 
 _COUNTS = ("num_tokens", "num_trained")
 
@@ -25,7 +24,12 @@ class Tally:
     """Of training, up to the last checkpoint."""
 
 
-class LoraTrainer(SFTTrainer):  # type: ignore[misc]  # TRL ships no types
+class LoraTrainer(SFTTrainer):
+    # The libraries declare these as unions of all they accept; here they are always set.
+    model: Any
+    data_collator: Any
+    eval_dataset: Any
+
     def __init__(self, tally: Tally, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tally = tally
@@ -43,7 +47,8 @@ class LoraTrainer(SFTTrainer):  # type: ignore[misc]  # TRL ships no types
         num_items_in_batch: Any = None,
     ) -> Any:
         counts = {key: inputs.pop(key) for key in _COUNTS}
-        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        parent: Any = super()
+        loss = parent.compute_loss(model, inputs, return_outputs, num_items_in_batch)
         self.tally.tokens_seen += counts["num_tokens"]
         self.tally.trained_tokens += counts["num_trained"]
         return loss
@@ -105,6 +110,6 @@ class LoraTrainer(SFTTrainer):  # type: ignore[misc]  # TRL ships no types
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None: TRL's names local paths and would go into every checkpoint."""
 
-    def bare_model(self) -> PeftModel:
+    def bare_model(self) -> Any:
         """The trained model as a user will load it, without the autocast wrapper of training."""
         return self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False).eval()

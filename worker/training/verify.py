@@ -21,7 +21,7 @@ sums on a GPU: 2^-24 or 2^-8 relative a step, grown over the layers.
 
 
 def reference(model: Any, examples: Sequence[Example]) -> list[Any]:
-    """Logits of the first tokens of a few rows, each alone, [tokens, vocabulary] in fp32 on the CPU."""
+    """Logits of the start of a few rows, each alone: [tokens, vocabulary], fp32, on the CPU."""
     import torch
 
     found = []
@@ -39,7 +39,9 @@ def reloaded(plan: Plan, device: str, adapter_dir: Path) -> Any:
     return PeftModel.from_pretrained(load_base(plan, device), str(adapter_dir)).eval()
 
 
-def prove(model: Any, expected: Sequence[Any], examples: Sequence[Example], tolerance: float) -> None:
+def prove(
+    model: Any, expected: Sequence[Any], examples: Sequence[Example], tolerance: float
+) -> None:
     """Raise unless the reloaded model gives the trained model's logits.
 
     An absolute bound alone would pass a job that trained so little that no adapter at all is as

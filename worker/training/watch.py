@@ -30,7 +30,7 @@ METRIC_NAMES = {
 _LOGGED = {"train_loss", "train_mean_token_accuracy", "learning_rate", "grad_norm", "entropy"}
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
+class Watch(TrainerCallback):
     def __init__(
         self, plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest, tally: Tally
     ) -> None:
@@ -72,9 +72,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers ships no typ
             control.should_save = control.should_training_stop = True
         self._progress(state)
 
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any
-    ) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        logs = kwargs["logs"]
         if "loss" not in logs:
             return
         renamed = {METRIC_NAMES.get(key, key): value for key, value in logs.items()}
@@ -88,10 +87,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers ships no typ
         self._write("metrics", state.global_step, values)
         self._losses.see(values["train_loss"])
 
-    def on_evaluate(
-        self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any
-    ) -> None:
-        values = {METRIC_NAMES[key]: value for key, value in metrics.items()}
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        values = {METRIC_NAMES[key]: value for key, value in kwargs["metrics"].items()}
         self._write("eval", state.global_step, values)
         self._reports.phase("training")
         # From the history, which a checkpoint carries: patience survives a resume.
