@@ -62,9 +62,9 @@ def make_data_dir(folder: Path) -> Path:
     """The folder, made for its owner; where root runs, `nobody` may pass through to Postgres's."""
     folder = folder.absolute()
     try:
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        for missing in reversed([part for part in (folder, *folder.parents) if not part.exists()]):
+            missing.mkdir(exist_ok=True)
+            missing.chmod(0o711 if os.geteuid() == 0 else 0o700)
         (folder / "logs").mkdir(exist_ok=True)
     except OSError as error:
         raise DataFolderUnusable(
