@@ -1,20 +1,22 @@
 """What a caller can do with datasets. The bytes are judged later, by the housekeeper."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session
 
 from app.core.clock import utc_now
-from app.core.db.models import Dataset, Job
-from app.core.db.session import after_commit
-from app.core.errors import Conflict, NotFound
+from app.core.db.models import Dataset, Job, Json
+from app.core.db.session import Sessions, after_commit, transaction
+from app.core.errors import Conflict, Failure, NotFound
 from app.core.jobs.status import FINAL
 from app.core.storage import Storage
+from app.services import idempotency, uploads
 from app.services.caller import Caller
+from app.services.idempotency import Answer
 from app.services.pages import Cursor, Page, newest_first
 from app.services.uploads import Upload
 
@@ -69,11 +71,37 @@ def create(session: Session, caller: Caller, upload: Upload) -> Dataset:
     return dataset
 
 
+def register(
+    sessions: Sessions,
+    storage: Storage,
+    caller: Caller,
+    upload: Upload,
+    *,
+    key: str | None,
+    render: Callable[[Dataset], Json],
+) -> Answer:
+    """Record an upload once per Idempotency-Key, in a transaction of its own.
+
+    None could be open while the bytes came in. Bytes that end up without a row are removed; when
+    the commit's outcome is unknown they stay, and the janitor sweeps what no row points at.
+    """
+    attempt = idempotency.Attempt("POST /datasets", key, upload.sha256)
+    try:
+        with transaction(sessions) as session:
+            answer = idempotency.once(
+                session, caller, attempt, lambda: render(create(session, caller, upload))
+            )
+    except Failure:
+        uploads.discard(storage, upload.dataset_id)
+        raise
+    if answer.is_replay:
+        uploads.discard(storage, upload.dataset_id)
+    return answer
+
+
 def find(session: Session, caller: Caller, dataset_id: str) -> Dataset | None:
     """Locked against deletion and against the end of its validation until commit."""
-    return session.scalar(
-        _own(caller).where(Dataset.id == dataset_id).with_for_update(read=True)
-    )
+    return session.scalar(_own(caller).where(Dataset.id == dataset_id).with_for_update(read=True))
 
 
 def get(session: Session, caller: Caller, dataset_id: str) -> Dataset:
@@ -97,6 +125,8 @@ def delete(session: Session, storage: Storage, caller: Caller, dataset_id: str) 
     if user is not None:
         raise DatasetInUse(dataset, user)
     dataset.deleted_at = utc_now()
+    if dataset.status == VALIDATING:
+        dataset.status = INVALID  # nobody needs to look at it any more
     after_commit(session, lambda: storage.delete_all(f"datasets/{dataset_id}/"))
 
 
@@ -117,6 +147,14 @@ def rows(storage: Storage, dataset: Dataset, offset: int, limit: int) -> list[di
     return [json.loads(line) for line in found]
 
 
+def report(storage: Storage, dataset: Dataset) -> Iterator[bytes]:
+    """The stored report as it was written."""
+    key = report_key(dataset.id)
+    if not storage.exists(key):
+        raise StillValidating(dataset.id)
+    return storage.read(key)
+
+
 def report_key(dataset_id: str) -> str:
     return f"datasets/{dataset_id}/report.json"
 
@@ -129,11 +167,11 @@ def content_key(dataset_id: str) -> str:
     return f"datasets/{dataset_id}/upload"
 
 
-def _own(caller: Caller) -> Any:
+def _own(caller: Caller) -> Select[Dataset]:
     return select(Dataset).where(Dataset.project_id == caller.project_id, _is_there())
 
 
-def _is_there() -> Any:
+def _is_there() -> ColumnElement[bool]:
     return Dataset.deleted_at.is_(None)
 
 

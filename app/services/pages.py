@@ -11,7 +11,8 @@ from app.core.db.models import Dataset, Job
 from app.core.errors import InvalidCursor
 from app.services.caller import Caller
 
-T = TypeVar("T", Dataset, Job)
+T = TypeVar("T")
+Row = TypeVar("Row", Dataset, Job)
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Page(Generic[T]):
 
 
 def newest_first(
-    session: Session, table: type[T], query: Select[tuple[T]], caller: Caller, cursor: Cursor
-) -> Page[T]:
+    session: Session, table: type[Row], query: Select[Row], caller: Caller, cursor: Cursor
+) -> Page[Row]:
     """A page of the caller's rows. Raises InvalidCursor for an id the project does not have."""
     key, project = table.id, table.project_id
     own = query.where(project == caller.project_id)
