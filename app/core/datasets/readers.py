@@ -15,6 +15,7 @@ BOM = b"\xef\xbb\xbf"
 _CHUNK = 1 << 20
 _LOOKAHEAD = 16
 """How many times the longest allowed row is held at most, to find where a longer one ends."""
+_NEAR = 1 << 16
 
 
 @dataclass(slots=True)
@@ -55,7 +56,7 @@ def read_lines(file: BinaryIO, max_chars: int) -> Iterator[Found]:
 
 def _read_line(line: bytes, number: int, offset: int, max_chars: int) -> Found:
     try:
-        text = line.decode()
+        text = line.decode().rstrip("\r\n")
     except UnicodeDecodeError as error:
         fault = _not_utf8(line[error.start], offset + error.start)
         return Found(number, text=line[:400].decode("latin-1"), fault=fault)
@@ -105,6 +106,9 @@ def _read_items(window: "_Window", max_chars: int, is_array: bool) -> Iterator[F
             continue
         found = _read_item(window, max_chars)
         yield found
+        # The parser counts lines from the start of its text for every error it raises.
+        if found.fault and window.at > _NEAR:
+            window.drop_passed()
         if found.fault and found.fault.reaches_end:
             return
         yield from _read_comma(window, is_array)
@@ -163,6 +167,7 @@ def _read_item(window: "_Window", max_chars: int) -> Found:
 
 
 def _read_broken(window: "_Window", fault: Fault, max_chars: int) -> Found:
+    """What stands in place of a row that does not parse; the window is moved behind it."""
     text, line = window.ahead(), window.line
     bad = window.find_bad_byte(window.text[window.at : fault.at + 1])
     if fault.reaches_end and not window.is_end and window.size > max_chars:
@@ -173,7 +178,7 @@ def _read_broken(window: "_Window", fault: Fault, max_chars: int) -> Found:
         line += window.text.count("\n", window.at, fault.at)
         text = window.text[max(window.at, fault.at - 60) : fault.at + 140]
     is_cut = fault.reaches_end and window.is_end
-    fault.reaches_end = not _step_over(window, max(fault.at, window.at + 1), max_chars)
+    fault.reaches_end = not _step_over(window, fault, max_chars)
     if fault.reaches_end:
         if is_cut:
             fault.code = "json_truncated"
@@ -185,36 +190,47 @@ def _read_broken(window: "_Window", fault: Fault, max_chars: int) -> Found:
 
 # Strings end with their line here: a quote that was forgotten then spoils one line only.
 _BRACKETS = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"?|[\[\]{}]')
+_BRACKETS_ACROSS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 _SCALAR = re.compile(r"[^,\]\n]+")
 _NEXT_ROW = re.compile(r"""[\n},]\s*(\{\s*["'])""")
 _PARTNER = {"}": "{", "]": "["}
 
 
-def _step_over(window: "_Window", blamed: int, max_chars: int) -> bool:
+def _step_over(window: "_Window", fault: Fault, max_chars: int) -> bool:
     """Move behind a value that does not parse: its closing bracket, else the next start of a row.
 
     False when neither is in sight.
     """
-    shift = blamed - window.at
+    shift = max(fault.at - window.at, 1)
     while True:
-        end = _closing(window.text, window.at)
+        end = _find_end(window.text, window.at, window.at + shift, fault.code)
         if end:
             window.take(end)
-            return True
-        row = _NEXT_ROW.search(window.text, window.at + shift - 1)
-        if row:
-            window.take(row.start(1))
             return True
         if window.size > _LOOKAHEAD * max_chars or not window.more():
             return False
 
 
-def _closing(text: str, start: int) -> int | None:
+def _find_end(text: str, start: int, blamed: int, code: str) -> int | None:
     if text[start] not in "{[":
         scalar = _SCALAR.match(text, start)
         return scalar.end() if scalar else start + 1
+    if code == "json_control_character":
+        # A line break in a string, or a quote forgotten? Read as the former, no row is swallowed.
+        across = _closing(text, start, _BRACKETS_ACROSS)
+        row = _NEXT_ROW.search(text, blamed - 1)
+        if across and (not row or across <= row.start(1)):
+            return across
+    end = _closing(text, start, _BRACKETS)
+    if end:
+        return end
+    row = _NEXT_ROW.search(text, blamed - 1)
+    return row.start(1) if row else None
+
+
+def _closing(text: str, start: int, pattern: re.Pattern[str]) -> int | None:
     open_brackets: list[str] = []
-    for token in _BRACKETS.finditer(text, start):
+    for token in pattern.finditer(text, start):
         bracket = token.group()
         if bracket in ("{", "["):
             open_brackets.append(bracket)
@@ -248,14 +264,18 @@ class _Window:
         """At least double what lies ahead; False at the end of the file."""
         if self.is_end:
             return False
+        self.drop_passed()
         chunk = self._file.read(max(_CHUNK, self.size))
         self.is_end = not chunk
-        passed = self.text[: self.at]
-        self._offset += len(passed.encode("utf-8", "surrogateescape"))
-        self.text = self.text[self.at :] + self._decode(chunk, final=self.is_end)
-        self.at = 0
+        self.text += self._decode(chunk, final=self.is_end)
         self._has_bad_bytes = not _is_encodable(self.text)
         return True
+
+    def drop_passed(self) -> None:
+        passed = self.text[: self.at]
+        self._offset += len(passed.encode("utf-8", "surrogateescape"))
+        self.text = self.text[self.at :]
+        self.at = 0
 
     def take(self, end: int) -> None:
         self.line += self.text.count("\n", self.at, end)
