@@ -73,7 +73,7 @@ class RunDirectories:
             ).one_or_none()
         if row is None:
             raise DatasetGone(dataset_id)
-        sha256, num_rows = row.tuple()
+        sha256, num_rows = row
         path = self._fetched(dataset_id)
         return RowsFile(path=str(path), dataset=dataset_id, sha256=sha256, num_rows=num_rows or 0)
 

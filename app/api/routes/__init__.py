@@ -1,0 +1,23 @@
+"""Every route of the native face."""
+
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+
+from app.api.routes import datasets, events, health, jobs
+
+ROUTERS: tuple[APIRouter, ...] = (
+    datasets.router,
+    jobs.router,
+    events.router,
+    health.router,
+)
+
+
+def methods_of(path: str) -> set[str]:
+    """What can be asked of a path: a 405 owes it, and routers only see one route at a time."""
+    found: set[str] = set()
+    for router in ROUTERS:
+        for route in router.routes:
+            if isinstance(route, APIRoute) and route.path_regex.match(path):
+                found |= route.methods or set()
+    return found

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from json.scanner import make_scanner  # in C wherever CPython has it
 from typing import Any
 
@@ -45,7 +46,7 @@ def parse(text: str) -> Any:
 def scan(text: str, start: int) -> tuple[Any, int]:
     """The value that begins at `start`, and where it ends. Raises Fault."""
     try:
-        return _scan_once(text, start)  # type: ignore[no-any-return]
+        return _scan_once(text, start)
     except StopIteration as stop:
         raise _slip(text, stop.value, "Expecting value") from None
     except json.JSONDecodeError as error:
@@ -118,4 +119,6 @@ def _constant(name: str) -> float:
     raise Fault("json_not_finite", f"{name} is not JSON.")
 
 
-_scan_once = make_scanner(json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant))
+_scan_once: Callable[[str, int], tuple[Any, int]] = make_scanner(
+    json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)  # type: ignore[arg-type]
+)

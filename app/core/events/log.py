@@ -33,7 +33,7 @@ def append(session: Session, job_id: str, *entries: Entry) -> int:
         .values(last_seq=Job.last_seq + len(entries))
         .returning(Job.last_seq, Job.epoch, Job.attempt)
     )
-    last, epoch, attempt = session.execute(taken).one().tuple()
+    last, epoch, attempt = session.execute(taken).one()
     first = last - len(entries) + 1
     rows = [
         {

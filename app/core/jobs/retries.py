@@ -100,7 +100,7 @@ def _past(session: Session, lease: Lease) -> list[Past]:
     fruitful: Collection[int] = set(
         session.scalars(select(Checkpoint.run_epoch).where(Checkpoint.job_id == lease.job_id))
     )
-    return [Past(outcome or "", epoch in fruitful) for epoch, outcome in ended.tuples()]
+    return [Past(outcome or "", epoch in fruitful) for epoch, outcome in ended]
 
 
 def _has_checkpoint(session: Session, lease: Lease) -> bool:
