@@ -140,7 +140,8 @@ def _who_holds(data_dir: Path, text: str) -> str:
 
 
 def _command() -> str:
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    name = Path(sys.argv[0]).name
+    return " ".join(["tunesmith" if name == "__main__.py" else name, *sys.argv[1:]])
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -85,7 +85,7 @@ def test_both_want_a_password(data_dir):
                 host="127.0.0.1", port=running.postgres.port, user="tunesmith", password="guess"
             )
         with (
-            redis.Redis(port=running.valkey.port) as client,
+            redis.Redis(port=running.valkey.port, retry=None) as client,
             pytest.raises(redis.AuthenticationError),
         ):
             client.ping()
