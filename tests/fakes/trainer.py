@@ -78,8 +78,8 @@ def stop_if_asked(step: int, steps: int) -> None:
 
 
 def fail(status: int, code: str, class_: str) -> None:
-    report("error", "it failed", "error",
-           **{"class": class_, "code": code, "message": "it failed", "hint": "do better"})  # fmt: skip
+    said = {"class": class_, "code": code, "message": "it failed", "hint": "do better"}
+    report("error", "it failed", "error", **said)
     sys.exit(status)
 
 
