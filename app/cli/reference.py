@@ -25,8 +25,8 @@ JSON.
 REPORT_HEAD = """# What a dataset report can say
 
 Generated from `app/core/datasets/codes.py` by `make docs`. An error makes the dataset invalid and
-keeps its row out of training; a warning or an info never does. `GET /datasets/{id}/report` names the row, the line and
-the JSON pointer of each.
+keeps its row out of training; a warning or an info never does. `GET /datasets/{id}/report` names
+the row, the line and the JSON pointer of each.
 
 | code | severity | what to do |
 |---|---|---|
@@ -51,7 +51,11 @@ def openapi() -> str:
     # Imported here: the settings page needs no application.
     from app.main import create_app
 
-    return json.dumps(create_app(Settings()).openapi(), indent=1, sort_keys=True) + "\n"
+    # Nothing is connected to before the first request.
+    nowhere = Settings(
+        database_url="postgresql+psycopg://127.0.0.1:1/docs", redis_url="redis://127.0.0.1:1"
+    )
+    return json.dumps(create_app(nowhere).openapi(), indent=1, sort_keys=True) + "\n"
 
 
 def _default(value: object) -> str:
