@@ -142,3 +142,11 @@ def test_the_servers_token_is_sent_and_nobody_elses(hub, hub_settings, monkeypat
     )
     fetch_model(ours, "team/small", COMMIT)
     assert hub.tokens == {None, "Bearer hf_ours"}
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_a_hub_in_trouble_is_unavailable_not_refusing(status, hub, hub_settings):
+    hub.refusals["team/closed"] = (status, {})
+
+    with pytest.raises(ModelUnavailable, match=str(status)):
+        fetch_model(hub_settings, "team/closed", COMMIT)

@@ -218,7 +218,7 @@ def test_a_linked_folder_inside_is_refused_too(settings, tmp_path):
 
 def test_a_pipe_in_a_folder_hangs_nobody(settings):
     folder = make(settings, {})
-    os.mkfifo(folder / "pipe")
+    os.mkfifo(folder / "model-2.safetensors")
 
     with pytest.raises(ModelRefused, match="not a plain file"):
         find_model(settings, "tiny")
