@@ -1,4 +1,4 @@
-"""`tunesmith up` as a process: ready, unharmed by the death of its parts, and gone without trace."""
+"""`tunesmith up` as a process: unharmed by the death of its parts, and gone without trace."""
 
 import os
 import signal
