@@ -62,8 +62,9 @@ class Output:
     def _write(self, lines: bytes) -> None:
         text = redact(_ESCAPES.sub("", lines.decode("utf-8", "replace")))
         clean = text.encode()
-        kept = clean[: self._room]
+        # Not in the middle of a character.
+        kept = clean[: self._room].decode("utf-8", "ignore").encode()
         self._file.write(kept)
         self._file.flush()
-        self._room -= len(kept)
         self._dropped += len(clean) - len(kept)
+        self._room = self._room - len(clean) if len(kept) == len(clean) else 0

@@ -2,22 +2,17 @@
 
 import hashlib
 import json
-import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from app.core.archive import File, zip_chunks, zip_size
+from app.core.models.weights import BadWeights, read_sizes
 from app.core.storage import CHUNK_BYTES, Storage
 from worker.reports import ArtifactFile
 
 MANIFEST = "manifest.json"
 ARCHIVE = "adapter.zip"
-_MAX_HEADER_BYTES = 100 << 20
-_ITEM_BITS = {
-    "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F16": 16, "BF16": 16, "I16": 16,
-    "U16": 16, "F32": 32, "I32": 32, "U32": 32, "F64": 64, "I64": 64, "U64": 64,
-}  # fmt: skip
 
 
 class BadArtifact(Exception):
@@ -42,7 +37,7 @@ def verify(folder: Path, reported: Sequence[ArtifactFile]) -> list[File]:
         if (seen["bytes"], seen["sha256"]) != (file.bytes, file.sha256):
             raise BadArtifact(f"{name} has changed since it was reported.")
         if name.endswith(".safetensors"):
-            check_safetensors(folder / name)
+            _check_weights(folder / name)
         files.append(seen)
     return [*files, _measured(folder, MANIFEST, "manifest")]
 
@@ -74,37 +69,11 @@ def publish(storage: Storage, folder: Path, files: Sequence[File], to: str) -> d
     return {"prefix": to, "files": [dict(file) for file in files], "zip": archive}
 
 
-def check_safetensors(path: Path) -> None:
-    """The header is JSON and its tensors cover the file's bytes, each once. Raises BadArtifact.
-
-    The format: 8 bytes of length, little endian, then the header, then the tensors' bytes.
-    """
+def _check_weights(path: Path) -> None:
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > min(size - 8, _MAX_HEADER_BYTES):
-                raise BadArtifact(f"{path.name} is cut short.")
-            header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        ends = _tensor_end(sorted(header.values(), key=lambda each: each["data_offsets"]))
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        raise BadArtifact(f"{path.name} has no valid header.") from error
-    if not header or ends != size - 8 - length:
-        raise BadArtifact(f"The tensors of {path.name} do not cover its bytes.")
-
-
-def _tensor_end(tensors: Sequence[dict[str, Any]]) -> int:
-    at = 0
-    for tensor in tensors:
-        begin, end = tensor["data_offsets"]
-        bits = _ITEM_BITS[tensor["dtype"]]
-        for side in tensor["shape"]:
-            bits *= side
-        if begin != at or end - begin != bits // 8:
-            raise ValueError("offsets")
-        at = end
-    return at
+        read_sizes(path)
+    except BadWeights as error:
+        raise BadArtifact(f"{path.name} {error}.") from error
 
 
 def _check_manifest(folder: Path, listed: dict[str, ArtifactFile]) -> None:

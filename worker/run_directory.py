@@ -64,7 +64,7 @@ class RunDirectories:
     def _base(self, spec: JobSpec) -> Base:
         info = models.find_model(self.settings, spec.model, spec.model_revision)
         path = models.fetch_model(self.settings, spec.model, spec.model_revision)
-        return Base(path=str(path), id=info.id, revision=info.revision)
+        return Base(path=str(path.absolute()), id=info.id, revision=info.revision)
 
     def _rows(self, dataset_id: str) -> RowsFile:
         with transaction(self.sessions) as session:

@@ -90,11 +90,9 @@ class TrainerProcess:
         if self.is_stopping:
             return
         now = self._stop_at = time.monotonic()
+        # The file says what is wanted and the signal that it is there.
         _write_atomically(self._run_dir / "stop", reason.value)
-        # A cancel wants nothing more from it; otherwise it has the grace to commit a checkpoint.
-        polite = 0.0 if reason is StopReason.CANCEL else self._grace_seconds
-        last = self._grace_seconds + (0.0 if reason is StopReason.CANCEL else _LAST_WORDS_SECONDS)
-        self._signals = [(now + polite, signal.SIGTERM), (now + last, signal.SIGKILL)]
+        self._signals = [(now, signal.SIGTERM), (now + self._grace_seconds, signal.SIGKILL)]
         self.press()
 
     def press(self) -> None:

@@ -78,8 +78,8 @@ def stop_if_asked(step: int, steps: int) -> None:
 
 
 def fail(status: int, code: str, class_: str) -> None:
-    report("error", "it failed", "error",
-           **{"class": class_, "code": code, "message": "it failed", "hint": "do better"})  # fmt: skip
+    said = {"class": class_, "code": code, "message": "it failed", "hint": "do better"}
+    raw(json.dumps({"type": "error", "message": "it failed", "data": said}).encode() + b"\n")
     sys.exit(status)
 
 
@@ -144,7 +144,8 @@ def do(deed: str, step: int, steps: int) -> None:
         case "secrets":
             print(sorted(os.environ))
         case "tamper":
-            pass
+            with (RUN_DIR / "artifact" / "adapter_config.json").open("a") as file:
+                file.write(" ")
         case _:
             raise ValueError(deed)
 

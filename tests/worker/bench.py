@@ -19,6 +19,17 @@ from worker.supervisor import Supervisor
 FAKE_TRAINER = (sys.executable, str(Path(__file__).parents[1] / "fakes" / "trainer.py"))
 
 
+def make_model(folder: Path) -> None:
+    """What passes for a base model as long as nobody loads it."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "tokenizer_config.json").write_text("{}")
+    header = b'{"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}'
+    weights = len(header).to_bytes(8, "little") + header + b"x"
+    (folder / "model.safetensors").write_bytes(weights)
+
+
 class Bench:
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
         self.settings = settings

@@ -5,19 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from app.core.db.models import Job
 from app.core.db.session import Sessions
 from app.core.settings import Settings
-from tests.worker.bench import Bench
+from tests.worker.bench import Bench, make_model
 
 
 @pytest.fixture
 def bench(settings: Settings, sessions: Sessions, tmp_path: Path) -> Iterator[Bench]:
-    (tmp_path / "models" / "tiny").mkdir(parents=True)
-    (tmp_path / "models" / "tiny" / "config.json").write_text("{}")
+    make_model(tmp_path / "models" / "tiny")
     made = Bench(settings.model_copy(update={"models_dir": tmp_path / "models"}), sessions)
     yield made
     made.close()
-
-
-__all__ = ["Job"]

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from app.core.datasets import report
-from app.core.datasets.readers import BOM, Found, read_lines, read_values
+from app.core.datasets.arrays import read_values
+from app.core.datasets.readers import BOM, Found, read_lines
 from app.core.datasets.rows import KNOWN, check_row, dump, find_bad_characters
 from app.core.datasets.sniff import HEAD, Detection, check_declared, detect
 

@@ -46,7 +46,9 @@ def expired(session: Session, lease_seconds: float) -> list[Lease]:
     """
     grace = text("clock_timestamp() > pg_postmaster_start_time() + :lease * interval '1 second'")
     out = select(Job.id, Job.epoch).where(
-        Job.status == JobStatus.RUNNING, Job.lease_until < NOW, grace.bindparams(lease=lease_seconds)
+        Job.status == JobStatus.RUNNING,
+        Job.lease_until < NOW,
+        grace.bindparams(lease=lease_seconds),
     )
     return [Lease(job_id, epoch) for job_id, epoch in session.execute(out.limit(_BATCH))]
 
