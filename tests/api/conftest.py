@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
@@ -89,3 +90,11 @@ def client(settings: Settings, api_client: TestClient) -> TestClient:
 @pytest.fixture
 def world(settings: Settings, sessions: Sessions) -> World:
     return World(settings, sessions)
+
+
+@pytest.fixture
+def redis_client(settings: Settings) -> Iterator[redis.Redis]:
+    """Of a broker without a message."""
+    with redis.Redis.from_url(str(settings.redis_url)) as client:
+        client.flushdb()
+        yield client
