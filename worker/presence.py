@@ -75,6 +75,7 @@ class Presence:
             return session.scalar(waiting.limit(1)) is not None
 
     def _show(self) -> None:
+        mine = (Job.worker_id == self._id, Job.status == JobStatus.RUNNING)
         row = {
             "id": self._id,
             "hostname": socket.gethostname(),
@@ -82,6 +83,7 @@ class Presence:
             "device": self._settings.device,
             "queue": self._settings.queue,
             "version": _version(),
+            "job_id": select(Job.id).where(*mine).limit(1).scalar_subquery(),
         }
         arrive = insert(Worker).values(**row)
         with transaction(self._sessions) as session:

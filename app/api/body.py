@@ -66,7 +66,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check(value: Any) -> None:
     for path, found in _walk(value, ()):
-        if len(path) > MAX_DEPTH:
+        if len(path) >= MAX_DEPTH and isinstance(found, dict | list):
             raise MalformedJson(f"The body is nested deeper than {MAX_DEPTH} levels.")
         if isinstance(found, str) and not _can_be_stored(found):
             message = "Text may hold no NUL character and no lone surrogate."

@@ -69,7 +69,7 @@ class Form:
         self._parts = 0
         self._buffer = bytearray()
         self._file_bytes = 0
-        self._ended = False
+        self._ended = self._is_closed = False
         self.filename: str | None = None
         """None until a `file` part was seen."""
         self.fields: dict[str, bytearray] = {}
@@ -94,10 +94,19 @@ class Form:
             if chunk:
                 self._parser.write(chunk)
             else:
-                self._parser.finalize()
-                self._ended = True
+                self._finish()
         except FormParserError as error:
             raise MalformedMultipart(f"The form is not multipart/form-data: {error}") from None
+
+    def _finish(self) -> None:
+        """The parser takes a form that was cut off for a short one; we must not."""
+        self._parser.finalize()
+        if not self._is_closed:
+            raise MalformedMultipart("The form was cut off: its last boundary never came.")
+        self._ended = True
+
+    def on_end(self) -> None:
+        self._is_closed = True
 
     def on_part_begin(self) -> None:
         self._disposition = b""
@@ -117,7 +126,7 @@ class Form:
         self._header_name, self._header_value = b"", b""
 
     def on_headers_finished(self) -> None:
-        _, options = parse_options_header(self._disposition.decode("utf-8", "replace"))
+        _, options = parse_options_header(self._disposition)
         self._part = options.get(b"name", b"").decode("utf-8", "replace")
         if self._part not in FIELDS:
             raise _wrong(self._part, "unknown_field", "The form has only file, name and format.")
@@ -172,7 +181,7 @@ def _parser(request: Request, form: Form) -> MultipartParser:
             f"Send the file as multipart/form-data with a part `file`, not {shown}. "
             "curl does it with: -F file=@data.jsonl"
         )
-    names = ("part_begin", "part_data", "header_field", "header_value", "header_end")
+    names = ("part_begin", "part_data", "header_field", "header_value", "header_end", "end")
     callbacks: Any = {f"on_{name}": getattr(form, f"on_{name}") for name in names}
     callbacks["on_headers_finished"] = form.on_headers_finished
     return MultipartParser(boundary, callbacks)

@@ -1,7 +1,7 @@
 """What pydantic found wrong with a request, as problems with pointers, stable codes and hints."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -44,7 +44,14 @@ def problems_of(
         elif found.message not in earlier.message:
             message = f"{earlier.message}, or: {found.message}"
             by_place[place] = Problem(found.pointer, earlier.code, message, earlier.hint)
-    return tuple(by_place.values())
+    found = by_place.values()
+    return tuple(one for one in found if not _is_told_deeper(one, found))
+
+
+def _is_told_deeper(problem: Problem, found: Iterable[Problem]) -> bool:
+    """Something inside it is wrong too: then another branch of a union got further."""
+    inside = f"{problem.pointer}/"
+    return any(other.pointer.startswith(inside) for other in found)
 
 
 def pointer(parts: Sequence[str | int]) -> str:

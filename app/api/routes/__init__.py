@@ -3,12 +3,25 @@
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
-from app.api.routes import datasets, events, health, jobs
+from app.api.routes import (
+    artifacts,
+    catalogue,
+    datasets,
+    events,
+    fleet,
+    health,
+    history,
+    jobs,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     datasets.router,
     jobs.router,
     events.router,
+    history.router,
+    artifacts.router,
+    catalogue.router,
+    fleet.router,
     health.router,
 )
 

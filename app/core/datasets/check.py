@@ -109,9 +109,10 @@ class _Check:
             self.profile.add(index, row, line)
 
     def _note_columns(self, index: int, item: Found) -> None:
-        for name in item.value.keys() - KNOWN:
-            shown = name[:80].replace("~", "~0").replace("/", "~1")
-            shown = report.escape(shown)
+        for name in item.value:
+            if name in KNOWN:
+                continue
+            shown = report.escape(name[:80].replace("~", "~0").replace("/", "~1"))
             message = f"The column `{shown}` is not one of ours and was left out."
             self.problems.add("column_ignored", message, row=index, line=item.line, field=shown)
 

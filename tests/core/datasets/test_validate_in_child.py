@@ -33,8 +33,9 @@ def test_a_good_file_becomes_canonical_rows_and_a_report(upload, tmp_path):
     assert verdict.is_ready
     assert (verdict.format, verdict.num_rows, verdict.num_valid_rows) == ("jsonl", 3, 3)
     assert verdict.features == dict.fromkeys(
-        ["instruction", "output", "input", "text"], "Value('string')"
+        ["instruction", "input", "output", "text"], "Value('string')"
     )
+    assert list(verdict.features) == ["instruction", "input", "output", "text"]
     assert verdict.templates == ("alpaca", "chat", "text")
     rows = list(read_rows(tmp_path / "out" / "rows.jsonl"))
     assert rows == [json.loads(ROW)] * 3
