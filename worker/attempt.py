@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import structlog
 from obstore.exceptions import BaseError as StoreError
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from app.core.db.models import Attempt as AttemptRow
 from app.core.db.models import Job
@@ -37,12 +37,11 @@ from worker.outcome import (
     Outcome,
     Stop,
     Succeeded,
-    deadline_exceeded,
     describe,
     judge,
 )
 from worker.patience import patiently
-from worker.relay import Relay
+from worker.relay import Relay, add_found_checkpoint
 from worker.run_directory import DatasetGone, RunDirectories
 from worker.threads import in_background
 from worker.trainer_process import TrainerProcess
@@ -249,18 +248,25 @@ class Attempt:
 
     def _note_resume(self, run_dir: Path) -> None:
         folders = resume.folders(run_dir.parent, self._job.epoch)
-        step = resume.newest_step(folders)
-        if step is None:
-            return
+        found = [each for folder in folders for each in resume.committed(folder)]
+        if found:
+            self._patiently(lambda: self._write_resume(found))
+
+    def _write_resume(self, found: list[resume.Found]) -> None:
+        """Also tells of checkpoints whose report died with the worker that should have relayed
+        it.
+        """
+        step = max(each.step for each in found)
         row = (AttemptRow.job_id == self._job.id, AttemptRow.epoch == self._job.epoch)
-
-        def write() -> None:
-            with transaction(self._at.sessions) as session:
-                entry = Entry("status", f"going on from step {step}", data={"resume_step": step})
-                lifecycle.record(session, self._lease, entry)
-                session.query(AttemptRow).where(*row).update({"resumed_from_step": step})
-
-        self._patiently(write)
+        entry = Entry("status", f"going on from step {step}", data={"resume_step": step})
+        with transaction(self._at.sessions) as session:
+            lifecycle.record(session, self._lease)
+            untold = [each for each in found if add_found_checkpoint(session, self._lease, each)]
+            told = [
+                Entry("checkpoint", "found on disk", data={"step": each.step}) for each in untold
+            ]
+            lifecycle.record(session, self._lease, *told, entry)
+            session.execute(update(AttemptRow).where(*row).values(resumed_from_step=step))
 
     def _note_end(self, status: int, stop: Stop | None, num_garbage: int) -> None:
         if num_garbage:
@@ -294,6 +300,3 @@ def _storage_failure(error: Exception) -> FailureReport:
 def _user_failure(code: str, message: str, hint: str = "") -> FailureReport:
     made = {"class": "user", "code": code, "message": message, "hint": hint}
     return FailureReport.model_validate(made)
-
-
-__all__ = ["Attempt", "Interrupted", "Workplace", "deadline_exceeded"]

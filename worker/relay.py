@@ -25,6 +25,7 @@ from app.core.jobs.lifecycle import Lease
 from app.core.jobs.run import FailureReport, Report
 from worker.patience import OUTAGE
 from worker.reports import ArtifactData, CheckpointData
+from worker.resume import Found
 
 _log = structlog.get_logger(__name__)
 
@@ -202,6 +203,21 @@ def _upsert_checkpoint(session: Session, lease: Lease, checkpoint: CheckpointDat
     }
     insertion = insert(Checkpoint).values(job_id=lease.job_id, step=checkpoint.step, **values)
     session.execute(insertion.on_conflict_do_update(index_elements=["job_id", "step"], set_=values))
+
+
+def add_found_checkpoint(session: Session, lease: Lease, found: Found) -> bool:
+    """Whether it was not known yet."""
+    values = {
+        "run_epoch": found.run_epoch,
+        "train_epoch": found.train_epoch,
+        "num_bytes": found.num_bytes,
+        "metrics": {},
+        "best": False,
+        "kept": True,
+    }
+    insertion = insert(Checkpoint).values(job_id=lease.job_id, step=found.step, **values)
+    added = insertion.on_conflict_do_nothing().returning(Checkpoint.step)
+    return session.scalar(added) is not None
 
 
 def _mark_kept(session: Session, lease: Lease, folder: Path) -> None:
