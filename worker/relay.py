@@ -97,24 +97,32 @@ class Relay:
         with self._lock:
             self._batch.entries.append(entry)
 
-    def flush(self, *, is_last: bool = False) -> bool:
-        """Write what has gathered. False in an outage: it is kept. Raises LeaseLost."""
+    def flush(self) -> None:
+        """Write what has gathered; in an outage it is kept. Raises LeaseLost."""
+        try:
+            self._flush(is_last=False)
+        except OUTAGE as error:
+            _log.warning("reports_spooled", error=type(error).__name__)
+
+    def flush_last(self) -> None:
+        """Write all that is left. Raises LeaseLost, and in an outage what the database raises."""
+        self._flush(is_last=True)
+
+    def _flush(self, *, is_last: bool) -> None:
         with self._lock:
             self._settle_progress(is_last)
             batch, self._batch = self._batch, Batch()
         if batch.is_empty:
-            return True
+            return
         try:
             with transaction(self._sessions) as session:
                 self._write(session, batch)
-        except OUTAGE as error:
-            _log.warning("reports_spooled", events=len(batch.entries), error=type(error).__name__)
+        except OUTAGE:
             with self._lock:
                 batch.follow(self._batch)
                 self._batch = batch
-            return False
+            raise
         self._bell.ring(self._lease.job_id)
-        return True
 
     def _take(self, report: Report) -> None:
         data = report.data
