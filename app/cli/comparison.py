@@ -46,7 +46,8 @@ def side_by_side(result: dict[str, Any]) -> Table:
 def judge(result: dict[str, Any], console: Console) -> None:
     """Say the exact match before and after; raises when the sample job's promise was not kept."""
     before, after = result["exact_match"]["base"], result["exact_match"]["adapter"]
-    said = f"Exact match on {len(result['rows'])} held-out rows: {before:.1%} before, {after:.1%} after"
+    num_rows = len(result["rows"])
+    said = f"Exact match on {num_rows} held-out rows: {before:.1%} before, {after:.1%} after"
     console.print(said, style="bold")
     if not (before < MOST_BEFORE and after >= LEAST_AFTER):
         raise ComparisonFailed(

@@ -23,23 +23,23 @@ class Corrupt(Failure):
         )
 
 
-def download_adapter(server: Server, job_id: str, target: Path) -> str:
-    return download(server, f"/jobs/{job_id}/adapter", target)
+def download_adapter(server: Server, job_id: str, target: Path, tries: int = TRIES) -> str:
+    return download(server, f"/jobs/{job_id}/adapter", target, tries)
 
 
-def download(server: Server, path: str, target: Path) -> str:
+def download(server: Server, path: str, target: Path, tries: int = TRIES) -> str:
     """The file's sha256, which is the server's ETag. `target` appears whole and proven, or not.
 
     Bytes gather beside it, so that a later try goes on where this one broke off.
     """
     part = target.with_name(f".{target.name}.part")
     tag = target.with_name(f".{target.name}.etag")
-    for tried in range(1, TRIES + 1):
+    for tried in range(1, tries + 1):
         try:
             _fetch(server, path, part, tag)
             break
         except httpx.TransportError as error:
-            if tried == TRIES:
+            if tried == tries:
                 raise Unreachable(server.url, str(error) or type(error).__name__) from None
             time.sleep(min(0.2 * 2**tried, 5))
     promised, found = tag.read_text(), _sha256(part)
@@ -66,7 +66,7 @@ def _fetch(server: Server, path: str, part: Path, tag: Path) -> None:
                 raise Refused("The server sent no ETag, so the file cannot be checked.")
             tag.write_text(etag)
         with part.open("ab" if resumed else "wb") as file:
-            for piece in response.iter_raw(1 << 20):
+            for piece in response.iter_raw():
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())

@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+from app.core.datasets.codes import CODES
 from app.core.settings import Settings
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -21,6 +22,16 @@ JSON.
 |---|---|---|
 """
 
+REPORT_HEAD = """# What a dataset report can say
+
+Generated from `app/core/datasets/codes.py` by `make docs`. An error makes the dataset invalid and
+keeps its row out of training; a warning or an info never does. `GET /datasets/{id}/report` names
+the row, the line and the JSON pointer of each.
+
+| code | severity | what to do |
+|---|---|---|
+"""
+
 
 def settings_page() -> str:
     notes = _field_notes()
@@ -31,11 +42,20 @@ def settings_page() -> str:
     return HEAD + "\n".join(rows) + "\n"
 
 
+def dataset_report_page() -> str:
+    rows = [f"| `{name}` | {code.severity} | {code.hint} |" for name, code in CODES.items()]
+    return REPORT_HEAD + "\n".join(rows) + "\n"
+
+
 def openapi() -> str:
     # Imported here: the settings page needs no application.
     from app.main import create_app
 
-    return json.dumps(create_app(Settings()).openapi(), indent=1, sort_keys=True) + "\n"
+    # Nothing is connected to before the first request.
+    nowhere = Settings(
+        database_url="postgresql+psycopg://127.0.0.1:1/docs", redis_url="redis://127.0.0.1:1"
+    )
+    return json.dumps(create_app(nowhere).openapi(), indent=1, sort_keys=True) + "\n"
 
 
 def _default(value: object) -> str:
@@ -58,7 +78,11 @@ def _field_notes() -> dict[str, str]:
 
 
 def main() -> int:
-    pages = {"settings.md": settings_page(), "openapi.json": openapi()}
+    pages = {
+        "settings.md": settings_page(),
+        "dataset-report.md": dataset_report_page(),
+        "openapi.json": openapi(),
+    }
     drifted = [name for name, text in pages.items() if _read(DOCS / name) != text]
     if "--check" in sys.argv:
         for name in drifted:

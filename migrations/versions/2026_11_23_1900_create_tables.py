@@ -81,6 +81,7 @@ def upgrade() -> None:
         ),
         sa.Column("validated_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["project_id"], ["projects.id"], name=op.f("fk_datasets_project_id_projects")
         ),
@@ -101,6 +102,9 @@ def upgrade() -> None:
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("body_sha256", sa.Text(), nullable=False),
         sa.Column("resource_id", sa.Text(), nullable=False),
+        sa.Column(
+            "answer", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False
+        ),
         sa.Column(
             "created_at",
             sa.DateTime(timezone=True),

@@ -87,7 +87,8 @@ def check_row(row: Any, number: int, template: str) -> None:
     for column in OPTIONAL[template]:
         if column in row:
             _check_text(row[column], number, column)
-    for turn in row.get("history", []):
+    history = row.get("history", [])
+    for turn in history if isinstance(history, list) else [None]:
         if not (
             isinstance(turn, list) and len(turn) == 2 and all(isinstance(t, str) for t in turn)
         ):
@@ -153,7 +154,7 @@ def prompt_texts(rows: Sequence[Row], template: str, tokenizer: Any) -> list[str
 
 
 def ended(ids: list[int], eos: int) -> list[int]:
-    """Up to the last EOS, as a chat template may write a newline behind it; with one in any case."""
+    """Up to the last EOS, as a chat template may write a newline after it; with one in any case."""
     if eos not in ids:
         return [*ids, eos]
     return ids[: len(ids) - ids[::-1].index(eos)]
@@ -162,7 +163,7 @@ def ended(ids: list[int], eos: int) -> list[int]:
 def fit(examples: list[Example], spec: JobSpec, counts: Counts) -> list[Example]:
     """The examples that train something within `max_length`; counts what is cut, split, dropped.
 
-    Packed rows stay whole here: `packing.packed` splits them and loses nothing.
+    Packed rows stay whole here: `packing.packed` splits them.
     """
     limit = spec.training.max_length
     counts.rows += len(examples)
@@ -175,6 +176,7 @@ def fit(examples: list[Example], spec: JobSpec, counts: Counts) -> list[Example]
             continue
         if size > limit and spec.training.packing:
             counts.split.append(example.row)
+            counts.tokens_lost += (size - 1) // limit  # a piece's first token has no context
         elif size > limit:
             counts.truncated.append(example.row)
             counts.eos_lost.append(example.row)

@@ -37,7 +37,7 @@ def warn(plan: Plan, counts: Counts, reports: Reports) -> None:
         ("rows_truncated", counts.truncated, "were cut to `max_length`"),
         ("eos_lost", counts.eos_lost, "lost the end-of-sequence token that teaches to stop"),
         ("rows_dropped", counts.dropped, "have no token to train on within `max_length`"),
-        ("rows_split", counts.split, "are longer than `max_length` and were split, losing nothing"),
+        ("rows_split", counts.split, "were split at `max_length`; a piece does not see the others"),
     ]
     for code, rows, what in told:
         if rows:

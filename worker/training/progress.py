@@ -31,7 +31,9 @@ class Reports:
         self._lock = threading.Lock()
         self._last_progress = -math.inf
 
-    def send(self, kind: ReportType, message: str = "", level: Level = "info", **data: Any) -> None:
+    def send(
+        self, kind: ReportType, message: str = "", level: Level = "info", /, **data: Any
+    ) -> None:
         line = fitted({"type": kind, "message": message, "level": level, "data": plain(data)})
         with self._lock:
             try:

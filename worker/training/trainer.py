@@ -55,16 +55,16 @@ class LoraTrainer(SFTTrainer):
 
     def go_on_from(self, checkpoint: Path | None) -> None:
         """Train from the start or from a checkpoint, which may be that of the last step."""
-        if checkpoint is None:
-            self.train()
+        saved = checkpoint and TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        if saved and saved.global_step >= saved.max_steps:
+            # All that was missing is the artifact. The Trainer would begin another epoch.
+            self._load_from_checkpoint(str(checkpoint))
+            self.state = saved
             return
-        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-        if state.global_step < state.max_steps:
-            self.train(resume_from_checkpoint=str(checkpoint))
-            return
-        # All that was missing is the artifact. The Trainer would begin another epoch.
-        self._load_from_checkpoint(str(checkpoint))
-        self.state = state
+        self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        # Its summary at the end calls another thing `train_loss`.
+        history = self.state.log_history
+        self.state.log_history = [each for each in history if "train_runtime" not in each]
 
     def try_step(self, batch: dict[str, Any]) -> None:
         """Forward and backward outside of training: counts nothing, logs nothing."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from app.core.datasets import report
-from app.core.datasets.readers import BOM, Found, read_lines, read_values
+from app.core.datasets.arrays import read_values
+from app.core.datasets.readers import BOM, Found, read_lines
 from app.core.datasets.rows import KNOWN, check_row, dump, find_bad_characters
 from app.core.datasets.sniff import HEAD, Detection, check_declared, detect
 
@@ -108,9 +109,10 @@ class _Check:
             self.profile.add(index, row, line)
 
     def _note_columns(self, index: int, item: Found) -> None:
-        for name in item.value.keys() - KNOWN:
-            shown = name[:80].replace("~", "~0").replace("/", "~1")
-            shown = report.escape(shown)
+        for name in item.value:
+            if name in KNOWN:
+                continue
+            shown = report.escape(name[:80].replace("~", "~0").replace("/", "~1"))
             message = f"The column `{shown}` is not one of ours and was left out."
             self.problems.add("column_ignored", message, row=index, line=item.line, field=shown)
 

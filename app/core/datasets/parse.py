@@ -80,7 +80,7 @@ def _is_cut(rest: str, message: str) -> bool:
 
 def _name(text: str, at: int, message: str) -> tuple[str, str]:
     """The code and sentence for a syntax error that the parser noticed at `at`."""
-    here = text[at]
+    here, before = text[at], text[max(0, at - 200) : at].rstrip()
     if message.startswith("Invalid control character"):
         return "json_control_character", f"A raw {_show(here)} stands inside a string."
     if message.startswith("Invalid \\"):
@@ -91,10 +91,10 @@ def _name(text: str, at: int, message: str) -> tuple[str, str]:
         return "json_comment", "A comment stands inside the value."
     if literal := _PYTHON_LITERAL.match(text, at):
         return "json_python_literal", f"{literal.group()} is not JSON."
-    if text[:at].rstrip().endswith(",") and here in "}]":
+    if before.endswith(",") and here in "}]":
         return "json_trailing_comma", "A comma stands before the closing bracket."
     # The parser of 3.13 and later blames the comma itself.
-    if here == "," and text[at + 1 :].lstrip()[:1] in ("}", "]"):
+    if here == "," and text[at + 1 : at + 200].lstrip()[:1] in ("}", "]"):
         return "json_trailing_comma", "A comma stands before the closing bracket."
     if message.startswith("Expecting ',' delimiter") and here in '"{[':
         return "json_missing_comma", "Two values stand side by side without a comma."

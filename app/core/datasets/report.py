@@ -1,18 +1,17 @@
 """The report of a dataset: what is wrong where, and what the good rows look like."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import Any
 
 from app.core.datasets.codes import CODES, Severity
-from app.core.datasets.formats import Row
+from app.core.datasets.formats import COLUMNS, Row
 from app.core.datasets.templates import alpaca_prompt
 
-MAX_PROBLEMS = 1_000
-_MAX_WARNINGS = 100
-_MAX_COLUMNS = 100
+_MAX_LISTED: Mapping[Severity, int] = {"error": 800, "warning": 100, "info": 100}
+"""Entries in the list, 1,000 together: many of one kind never crowd out the others."""
 _MAX_SNIPPET = 200
 _MAX_REMEMBERED = 1_500_000
 """Rows whose hash is kept to find copies: about 200 MB."""
@@ -73,15 +72,14 @@ class Problems:
     def _is_listed(self, severity: Severity, code: str, field: str) -> bool:
         if severity == "info":
             is_new = (code, field) not in self._informed
-            if is_new and len(self._informed) < _MAX_COLUMNS:
-                self._informed.add((code, field))
-                return True
-            return False
-        limit = MAX_PROBLEMS - _MAX_COLUMNS if severity == "error" else _MAX_WARNINGS
-        limit -= _MAX_WARNINGS if severity == "error" else 0
-        self._listed[severity] += 1
-        self.is_truncated |= self._listed[severity] > limit
-        return self._listed[severity] <= limit
+            if not is_new or len(self._informed) == _MAX_LISTED[severity]:
+                return False
+            self._informed.add((code, field))
+            return True
+        is_full = self._listed[severity] == _MAX_LISTED[severity]
+        self.is_truncated |= is_full
+        self._listed[severity] += not is_full
+        return not is_full
 
 
 def escape(text: str) -> str:
@@ -146,8 +144,9 @@ class Profile:
 
     @property
     def features(self) -> dict[str, str]:
-        """Columns as the `datasets` library prints them, in the order first seen."""
-        return {name: _FEATURES.get(name, "Value('string')") for name in self.columns}
+        """Columns of the good rows, as the `datasets` library prints them."""
+        seen = [name for name in COLUMNS if name in self.columns]
+        return {name: _FEATURES.get(name, "Value('string')") for name in seen}
 
     @property
     def lengths(self) -> dict[str, dict[str, float]]:

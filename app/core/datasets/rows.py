@@ -3,11 +3,10 @@
 import json
 from typing import Any, NamedTuple
 
-from app.core.datasets.formats import Row
+from app.core.datasets.formats import COLUMNS, Row
 
 REQUIRED = ("instruction", "output")
-OPTIONAL = ("input", "system", "text")
-KNOWN = frozenset({*REQUIRED, *OPTIONAL, "history"})
+KNOWN = frozenset(COLUMNS)
 
 # What other formats call the two; only ever used for a hint.
 _OTHER_NAMES = {
@@ -38,22 +37,29 @@ def check_row(value: Any) -> tuple[Row | None, list[Flaw]]:
         flaws.append(Flaw("", "text_only", "Some rows have `text` and no `instruction`."))
     else:
         flaws += [flaw for key in REQUIRED if (flaw := _require(value, key))]
-    for key in (*REQUIRED, *OPTIONAL):
-        text = value.get(key)
-        if isinstance(text, str):
-            row[key] = text  # type: ignore[literal-required]
-        elif text is not None and key in OPTIONAL:
-            flaws.append(_wrong_type(key, text))
-        elif key in value and key in OPTIONAL:
-            flaws.append(Flaw(key, "null_read_as_empty", f"`{key}` is null in some rows."))
-            if key == "input":
-                row["input"] = ""
+    for key in COLUMNS:
+        if key in value:
+            flaws += _take(row, key, value[key])
     if is_text_only and not row["text"].strip():
         flaws.append(Flaw("text", "output_empty", "`text` is empty."))
-    if value.get("history") is not None:
-        flaws += _check_history(value["history"])
-        row["history"] = value["history"]
     return (None if any(flaw.code in _ERRORS for flaw in flaws) else row), flaws
+
+
+def _take(row: Row, key: str, found: Any) -> list[Flaw]:
+    """Put a value into the row, or tell what is wrong with it, unless `_require` does."""
+    if key == "history" and found is not None:
+        row["history"] = found
+        return _check_history(found)
+    if isinstance(found, str):
+        row[key] = found  # type: ignore[literal-required]
+        return []
+    if key in REQUIRED:
+        return []
+    if found is not None:
+        return [_wrong_type(key, found)]
+    if key == "input":
+        row["input"] = ""
+    return [Flaw(key, "null_read_as_empty", f"`{key}` is null in some rows.")]
 
 
 def find_bad_characters(row: Row) -> list[Flaw]:

@@ -62,6 +62,8 @@ class Dataset(Base):
     validated_at: Mapped[datetime | None]
     lease_until: Mapped[datetime | None]
     """While a validator is at work on it."""
+    deleted_at: Mapped[datetime | None]
+    """Set when its data went; the row stays for the jobs that point at it, and nobody sees it."""
 
 
 class Job(Base):
@@ -203,4 +205,6 @@ class IdempotencyKey(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     body_sha256: Mapped[str]
     resource_id: Mapped[str]
+    answer: Mapped[Json]
+    """As it was given; a repeat gets the same, whatever has become of the thing since."""
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)

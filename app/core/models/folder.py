@@ -81,6 +81,8 @@ class _Inspection:
     def run(self) -> None:
         try:
             self._check_files()
+            if any(found.code == "model_link" for found in self.problems):
+                return  # reading on would follow it
             self._check_configs()
             self._check_tokenizer()
             self._check_weights()

@@ -1,9 +1,10 @@
 """Fetching an allowed model from the hub at one commit: named files only, into our own cache."""
 
 from pathlib import Path
+from typing import Literal
 
 import httpx2  # what huggingface_hub speaks with; it lets these errors through
-from huggingface_hub import snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -44,6 +45,7 @@ class ModelNotServed(Invalid):
 def download(settings: Settings, name: str, commit: str) -> Path:
     """The folder of one commit, complete. Raises ModelUnavailable or ModelNotServed."""
     try:
+        _ask(settings, name, commit)
         return _snapshot(settings, name, commit, is_offline=False)
     except RevisionNotFoundError:
         raise _not_served("model_revision", "revision_not_on_hub", f"no commit {commit}") from None
@@ -78,8 +80,18 @@ def find_downloaded(settings: Settings, name: str, commit: str) -> Path | None:
 _TOKEN = "Set TUNESMITH_HUB_TOKEN to a token of an account that may read it."
 
 
+def _ask(settings: Settings, name: str, commit: str) -> None:
+    """Fail in seconds: listing files, as the download does, retries for half a minute."""
+    api = HfApi(endpoint=settings.hub_endpoint, token=_token(settings))
+    api.model_info(name, revision=commit, timeout=10)
+
+
+def _token(settings: Settings) -> str | Literal[False]:
+    """False: never the token of whoever is logged in on this machine."""
+    return settings.hub_token.get_secret_value() if settings.hub_token else False
+
+
 def _snapshot(settings: Settings, name: str, commit: str, *, is_offline: bool) -> Path:
-    token = settings.hub_token.get_secret_value() if settings.hub_token else False
     found = snapshot_download(
         name,
         revision=commit,
@@ -87,7 +99,7 @@ def _snapshot(settings: Settings, name: str, commit: str, *, is_offline: bool) -
         allow_patterns=_FILES,
         ignore_patterns=_NOT_FILES,
         endpoint=settings.hub_endpoint,
-        token=token,  # False: never the one of whoever is logged in on this machine
+        token=_token(settings),
         local_files_only=is_offline,
     )
     return Path(found)
