@@ -6,9 +6,10 @@ import queue as queues
 import threading
 from typing import Protocol
 
+import redis
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu.exceptions import ChannelError, OperationalError
 
 WAKE_TASK = "tunesmith.wake"
 _log = structlog.get_logger(__name__)
@@ -58,6 +59,19 @@ class Doorbell:
             _log.warning("doorbell_unanswered", queue=queue, error=type(error).__name__)
             return False
         return True
+
+    def num_unheard(self, queue: str) -> int | None:
+        """Rings no worker has taken yet. None when the broker does not say."""
+        name = celery_queue(queue)
+        try:
+            with self._celery.connection_for_write() as connection:
+                declared = connection.default_channel.queue_declare(name, passive=True)
+                return int(declared.message_count)
+        except ChannelError:
+            return 0
+        except (OperationalError, OSError, redis.RedisError) as error:
+            _log.warning("doorbell_unanswered", queue=queue, error=type(error).__name__)
+            return None
 
     def _run(self) -> None:
         while True:

@@ -5,6 +5,7 @@ servers.json   ports and passwords of the embedded servers, kept from run to run
 stack.json     URLs and process ids of the running stack, for the CLI in another terminal
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -62,9 +63,9 @@ def make_data_dir(folder: Path) -> Path:
     """The folder, made for its owner; where root runs, `nobody` may pass through to Postgres's."""
     folder = folder.absolute()
     try:
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        for missing in reversed([part for part in (folder, *folder.parents) if not part.exists()]):
+            missing.mkdir(exist_ok=True)
+            missing.chmod(0o711 if os.geteuid() == 0 else 0o700)
         (folder / "logs").mkdir(exist_ok=True)
     except OSError as error:
         raise DataFolderUnusable(
@@ -102,10 +103,14 @@ def hold(data_dir: Path) -> Iterator[Callable[[int], None]]:
 def running(data_dir: Path) -> State | None:
     """The stack that runs on this folder now, if one does and is up."""
     found = _read(data_dir.absolute() / "stack.json")
-    return State(**found) if found and _is_held(data_dir.absolute()) else None
+    if not found or not is_held(data_dir):
+        return None
+    # A killed stack leaves its file behind; the lock may be its successor's.
+    holder = _holder((data_dir / "stack.lock").read_text())
+    return State(**found) if holder and holder["pid"] == found["pid"] else None
 
 
-def _is_held(data_dir: Path) -> bool:
+def is_held(data_dir: Path) -> bool:
     try:
         with (data_dir / "stack.lock").open() as lock:
             return not _locked(lock, fcntl.LOCK_SH)
@@ -114,7 +119,7 @@ def _is_held(data_dir: Path) -> bool:
 
 
 def _locked(lock: IO[str], kind: int) -> bool:
-    """Tries for a moment: a reader of `_is_held` holds it no longer than that."""
+    """Tries for a moment: a reader of `is_held` holds it no longer than that."""
     for attempt in range(5):
         try:
             fcntl.flock(lock, kind | fcntl.LOCK_NB)
@@ -126,9 +131,8 @@ def _locked(lock: IO[str], kind: int) -> bool:
 
 
 def _who_holds(data_dir: Path, text: str) -> str:
-    try:
-        holder = json.loads(text)
-    except ValueError:  # between its lock and its line
+    holder = _holder(text)
+    if holder is None:
         return f"{data_dir} is held by another stack that is just starting."
     pid, port = holder["pid"], holder["port"]
     where = f", on port {port}" if port else ", still starting"
@@ -139,8 +143,17 @@ def _who_holds(data_dir: Path, text: str) -> str:
     )
 
 
+def _holder(text: str) -> dict[str, Any] | None:
+    """None for one that is between its lock and its line."""
+    with contextlib.suppress(ValueError):
+        found: dict[str, Any] = json.loads(text)
+        return found
+    return None
+
+
 def _command() -> str:
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    name = Path(sys.argv[0]).name
+    return " ".join(["tunesmith" if name == "__main__.py" else name, *sys.argv[1:]])
 
 
 def _read(path: Path) -> dict[str, Any] | None:

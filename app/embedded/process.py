@@ -52,6 +52,8 @@ class Process:
 
     def start(self) -> None:
         program = self.program
+        if self._child:
+            self._child.wait()  # dead already; this forgets it
         _set_aside(self.log)
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(

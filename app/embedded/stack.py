@@ -34,7 +34,6 @@ class Choices:
     """What a stack runs beside the API."""
 
     worker: bool = True
-    reaper: bool = True
     durable: bool = True
 
 
@@ -119,8 +118,7 @@ def _start_services(stack: Stack, listening: socket.socket, choices: Choices, sa
     say("Starting the API" + (" and a worker" if choices.worker else ", no worker"))
     environment = _environment(stack.settings)
     needed = [stack.keeper.start(_api(listening.fileno(), environment))]
-    if choices.reaper:
-        needed.append(stack.keeper.start(_python("reaper", environment, "worker.reaper")))
+    needed.append(stack.keeper.start(_python("reaper", environment, "worker.reaper")))
     if choices.worker:
         needed.append(stack.keeper.start(_worker(stack.settings, environment)))
     stack.keeper.until(lambda: _answers(listening), READY_SECONDS, *reversed(needed))
@@ -136,13 +134,7 @@ def _api(socket_number: int, environment: dict[str, str]) -> Program:
 
 def _worker(settings: Settings, environment: dict[str, str]) -> Program:
     # A running trainer gets `stop_grace_seconds` to commit a checkpoint; then the worker ends.
-    return _python(
-        "worker",
-        environment,
-        *("celery", "-A", "worker.celery_app", "worker", "-Q", f"tunesmith.{settings.queue}"),
-        *("-c", "1", "--without-gossip", "--without-mingle", "--loglevel", "INFO"),
-        grace_seconds=settings.stop_grace_seconds + 10,
-    )
+    return _python("worker", environment, "worker", grace_seconds=settings.stop_grace_seconds + 10)
 
 
 def _python(

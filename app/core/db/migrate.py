@@ -8,6 +8,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
+from app.core.settings import Settings
+
 MIGRATIONS = Path(__file__).parents[3] / "migrations"
 
 
@@ -27,3 +29,15 @@ def is_current(engine: Engine) -> bool:
     heads = ScriptDirectory(str(MIGRATIONS)).get_heads()
     with engine.connect() as connection:
         return set(MigrationContext.configure(connection).get_current_heads()) == set(heads)
+
+
+def main() -> None:
+    """`python -m app.core.db.migrate`: what the one-shot service of docker-compose.yml runs."""
+    url = Settings().database_url
+    if not url:
+        raise SystemExit("Set TUNESMITH_DATABASE_URL to the Postgres to migrate.")
+    upgrade(url)
+
+
+if __name__ == "__main__":
+    main()

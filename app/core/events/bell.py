@@ -24,3 +24,6 @@ class Bell:
             self._redis.publish(CHANNEL, job_id)
         except redis.RedisError as error:
             _log.debug("bell_unanswered", error=type(error).__name__)
+
+    def close(self) -> None:
+        self._redis.close()

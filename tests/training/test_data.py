@@ -1,0 +1,240 @@
+import json
+from typing import Any
+
+import pytest
+
+from app.core.jobs.spec import JobSpec
+from worker.training.data import Counts, encode, fit, load_splits, prompt_texts, split
+from worker.training.failures import BadData, BadModel, BadRow, NoTrainedTokens
+from worker.training.packing import IGNORED
+
+ROW = {"instruction": "Say hi", "output": "hi"}
+CHATML = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
+    "{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def spec(**changes: Any) -> JobSpec:
+    body = {"model": "m", "dataset": "d", "template": "alpaca", **changes}
+    return JobSpec.model_validate_json(json.dumps(body))
+
+
+def examples_of(rows: list[Any], tokenizer: Any, **changes: Any) -> Any:
+    return encode(list(enumerate(rows, start=1)), spec(**changes), tokenizer)
+
+
+def test_only_the_answer_and_its_end_are_trained(tokenizer):
+    (example,) = examples_of([ROW], tokenizer)
+
+    trained = [label for label in example.labels if label != IGNORED]
+    assert tokenizer.decode(trained) == "hi</s>"
+    assert trained[-1] == tokenizer.eos_token_id
+    assert example.input_ids[0] == tokenizer.bos_token_id
+    (prompt,) = prompt_texts([ROW], "alpaca", tokenizer)
+    assert example.input_ids[: -len(trained)] == tokenizer(prompt)["input_ids"]
+
+
+def test_all_text_and_its_end_are_trained_when_asked(tokenizer):
+    (example,) = examples_of([ROW], tokenizer, train_on="all")
+
+    assert example.labels == example.input_ids
+    assert example.labels[-1] == tokenizer.eos_token_id
+
+
+def test_a_ready_text_is_trained_whole_and_ended(tokenizer):
+    (example,) = examples_of([{"text": "once"}], tokenizer, template="text", train_on="all")
+
+    assert tokenizer.decode(example.input_ids) == "<s>once</s>"
+
+
+def test_earlier_turns_and_system_text_belong_to_the_prompt(tokenizer):
+    row = {**ROW, "system": "Be brief.", "history": [["Say a", "a"]]}
+
+    (example,) = examples_of([row], tokenizer)
+
+    trained = [label for label in example.labels if label != IGNORED]
+    assert tokenizer.decode(trained) == "hi</s>"
+
+
+@pytest.mark.parametrize("newline_after_end", [True, False])
+def test_a_chat_answer_ends_with_eos_whatever_its_template_writes(tokenizer, newline_after_end):
+    template = CHATML if newline_after_end else CHATML.replace("\n", "")
+    tokenizer.chat_template = template
+    try:
+        (example,) = examples_of([ROW], tokenizer, template="chat")
+    finally:
+        tokenizer.chat_template = None
+
+    trained = [label for label in example.labels if label != IGNORED]
+    assert tokenizer.decode(trained) == "hi</s>"
+
+
+def test_a_chat_template_without_an_end_still_gets_one(tokenizer):
+    tokenizer.chat_template = CHATML.replace("{{ eos_token }}", "")
+    try:
+        (example,) = examples_of([ROW], tokenizer, template="chat")
+    finally:
+        tokenizer.chat_template = None
+
+    assert example.labels[-1] == tokenizer.eos_token_id
+
+
+def test_a_model_without_a_chat_template_is_refused_for_chat(tokenizer):
+    with pytest.raises(BadModel, match="no chat template"):
+        examples_of([ROW], tokenizer, template="chat")
+
+
+class Merging:
+    """A tokenizer whose tokens span the border between prompt and answer: pairs of characters."""
+
+    eos_token_id = 1
+    chat_template = None
+
+    def __call__(self, text: Any, add_special_tokens: bool) -> dict[str, Any]:
+        if isinstance(text, list):
+            return {"input_ids": [self(each, add_special_tokens)["input_ids"] for each in text]}
+        pairs = [text[at : at + 2] for at in range(0, len(text), 2)]
+        return {"input_ids": [2 + sum(ord(c) << (8 * i) for i, c in enumerate(p)) for p in pairs]}
+
+
+@pytest.mark.parametrize("instruction", ["odd", "even"])
+def test_prompt_tokens_are_those_generation_starts_from_even_if_the_answer_would_merge(instruction):
+    row = {"instruction": instruction, "output": "xyz"}
+    tokenizer = Merging()
+
+    (example,) = examples_of([row], tokenizer)
+
+    (prompt,) = prompt_texts([row], "alpaca", tokenizer)
+    alone = tokenizer(prompt, add_special_tokens=True)["input_ids"]
+    assert example.input_ids[: len(alone)] == alone
+    assert example.labels[: len(alone)] == [IGNORED] * len(alone)
+    assert example.labels[len(alone)] != IGNORED
+    assert example.labels[-1] == tokenizer.eos_token_id
+
+
+def test_cut_rows_lost_ends_and_lost_tokens_are_counted(tokenizer):
+    rows = [ROW, {**ROW, "output": "x" * 50}, {**ROW, "output": "y" * 60}]
+    examples = examples_of(rows, tokenizer)
+    limit = len(examples[0].input_ids) + 5
+    counts = Counts()
+
+    kept = fit(examples, spec(training={"max_length": limit, "packing": False}), counts)
+
+    assert len(kept) == 3
+    assert (counts.truncated, counts.eos_lost, counts.split) == ([2, 3], [2, 3], [])
+    assert counts.tokens_lost == sum(len(each.input_ids) - limit for each in examples[1:])
+
+
+def test_packing_splits_long_rows_and_loses_no_end(tokenizer):
+    examples = examples_of([ROW, {**ROW, "output": "x" * 50}], tokenizer)
+    limit = len(examples[0].input_ids) + 5
+    counts = Counts()
+
+    fit(examples, spec(training={"max_length": limit, "packing": True}), counts)
+
+    assert (counts.truncated, counts.eos_lost, counts.split) == ([], [], [2])
+
+
+def prompt_length(tokenizer: Any) -> int:
+    (prompt,) = prompt_texts([ROW], "alpaca", tokenizer)
+    return len(tokenizer(prompt)["input_ids"])
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_a_prompt_longer_than_max_length_is_an_error_with_row_and_column(tokenizer, packing):
+    short = {**ROW, "instruction": "Hi"}
+    limit = prompt_length(tokenizer) - 1
+    asked = spec(training={"max_length": limit, "packing": packing})
+
+    with pytest.raises(BadRow, match='Row 2, column "instruction": the prompt takes') as caught:
+        fit(examples_of([short, ROW], tokenizer), asked, Counts())
+
+    assert caught.value.report.code == "prompt_too_long"
+    assert caught.value.report.suggested_patch == {"on_invalid_row": "skip"}
+
+
+def test_such_a_row_is_dropped_and_counted_when_asked(tokenizer):
+    short = {**ROW, "instruction": "Hi"}
+    asked = spec(training={"max_length": prompt_length(tokenizer) - 1}, on_invalid_row="skip")
+    counts = Counts()
+
+    kept = fit(examples_of([short, ROW], tokenizer), asked, counts)
+
+    assert [each.row for each in kept] == [1]
+    assert counts.dropped == [2]
+
+
+def test_a_row_whose_prompt_leaves_no_room_is_dropped_and_counted(tokenizer):
+    counts = Counts()
+    asked = spec(training={"max_length": prompt_length(tokenizer)})
+
+    assert fit(examples_of([ROW], tokenizer), asked, counts) == []
+    assert counts.dropped == [1]
+
+
+def test_a_job_without_a_trained_token_is_refused(bench, tokenizer):
+    plan = bench.plan([ROW], training={"max_length": prompt_length(tokenizer)})
+
+    with pytest.raises(NoTrainedTokens):
+        load_splits(plan, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "column"),
+    [
+        ({"instruction": None, "output": "x"}, "value_not_text", "instruction"),
+        ({"instruction": "x", "output": None}, "value_not_text", "output"),
+        ({"instruction": "x", "output": 3}, "value_not_text", "output"),
+        ({"instruction": "x", "output": "x", "input": None}, "value_not_text", "input"),
+        ({"instruction": "x", "output": "x", "system": None}, "value_not_text", "system"),
+        ({"instruction": "x", "output": "x", "history": [["a"]]}, "value_not_text", "history"),
+        ({"instruction": "x", "output": "x", "history": None}, "value_not_text", "history"),
+        ({"instruction": "x"}, "column_missing", "output"),
+        ({"output": "x"}, "column_missing", "instruction"),
+        ([1, 2], "row_not_an_object", ""),
+    ],
+)
+def test_a_bad_row_is_named_with_its_column(bench, tokenizer, row, code, column):
+    plan = bench.plan([ROW, row])
+
+    with pytest.raises(BadRow) as caught:
+        load_splits(plan, tokenizer)
+
+    assert caught.value.report.code == code
+    assert caught.value.report.message.startswith(f'Row 2, column "{column}"')
+
+
+def test_a_missing_text_column_is_named(bench, tokenizer):
+    plan = bench.plan([ROW], template="text", train_on="all")
+
+    with pytest.raises(BadRow, match='Row 1, column "text": missing; the row has instruction'):
+        load_splits(plan, tokenizer)
+
+
+def test_an_empty_dataset_is_refused(bench, tokenizer):
+    with pytest.raises(BadData, match="no rows"):
+        load_splits(bench.plan([]), tokenizer)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.5])
+@pytest.mark.parametrize("count", [2, 3, 17])
+def test_the_split_is_repeatable_disjoint_and_leaves_both_parts_something(count, share):
+    rows: Any = [(number, ROW) for number in range(count)]
+    asked = spec(validation={"fraction": share})
+
+    train, held_out = split(rows, asked)
+
+    assert (train, held_out) == split(rows, asked)
+    assert train
+    assert held_out
+    assert sorted([*train, *held_out], key=lambda each: each[0]) == rows
+
+
+def test_another_seed_holds_out_other_rows():
+    rows: Any = [(number, ROW) for number in range(50)]
+    first = split(rows, spec(validation={"fraction": 0.2}, training={"seed": 1}))
+    second = split(rows, spec(validation={"fraction": 0.2}, training={"seed": 2}))
+
+    assert first != second

@@ -1,0 +1,109 @@
+"""python -m worker.training RUN_DIR: train what RUN_DIR/plan.json asks for (app/core/jobs/run.py).
+
+What libraries print goes to stdout and stderr and means nothing; reports are the interface.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+from app.core.jobs.run import REPORT_FD_VARIABLE, ExitCode, Plan, StopReason
+from worker.training.failures import (
+    STOP_EXITS,
+    DeadlineExceeded,
+    RunFailed,
+    Stopped,
+    explain,
+)
+from worker.training.plan import read_plan
+from worker.training.progress import Reports, open_reports, start_heartbeat
+from worker.training.stop import StopRequest
+
+_PR_SET_PDEATHSIG = 1
+
+ENVIRONMENT = {
+    # The base lies on this disk; nothing is asked of a network.
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    # The Trainer forks no loader; the tokenizer may use every core before torch does.
+    "TOKENIZERS_PARALLELISM": "true",
+    # Rows differ in length: fixed segments would fragment the GPU's memory.
+    "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status of a run; `ExitCode` says what it means."""
+    if len(arguments) != 1:
+        print("usage: python -m worker.training RUN_DIR", file=sys.stderr)
+        return ExitCode.USER
+    if REPORT_FD_VARIABLE in os.environ:
+        die_with_parent()
+    run_dir = Path(arguments[0]).absolute()
+    if not run_dir.is_dir():
+        print(f"{run_dir} is not a folder.", file=sys.stderr)
+        return ExitCode.USER
+    reports = open_reports(run_dir)
+    stop = StopRequest(run_dir)
+    stop.listen()
+    beating = start_heartbeat(reports)
+    try:
+        return attempt(run_dir, reports, stop)
+    finally:
+        beating.set()
+
+
+def attempt(run_dir: Path, reports: Reports, stop: StopRequest) -> int:
+    """Run the plan; whatever ends it becomes a report and a status."""
+    plan: Plan | None = None
+    try:
+        plan = read_plan(run_dir)
+        set_environment(plan.device)
+        # After the environment is set: these libraries read it when they are imported.
+        from worker.training.run import run
+
+        run(plan, run_dir, reports, stop)
+    except Stopped as stopped:
+        if stopped.reason is not StopReason.DEADLINE:
+            return STOP_EXITS[stopped.reason]
+        return fail(DeadlineExceeded("The job ran out of its time."), plan, reports)
+    except Exception as error:
+        return fail(error, plan, reports)
+    return ExitCode.OK
+
+
+def fail(error: Exception, plan: Plan | None, reports: Reports) -> int:
+    failure, status = explain(error, plan.spec if plan else None)
+    if not isinstance(error, RunFailed):
+        sys.excepthook(type(error), error, error.__traceback__)
+    reports.fail(failure)
+    return status
+
+
+def set_environment(device: str) -> None:
+    """One device at most is visible, so that no library spreads over several."""
+    os.environ.update(ENVIRONMENT)
+    visible = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif "CUDA_VISIBLE_DEVICES" in os.environ:
+        number = int(device.partition(":")[2] or 0)
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible[number] if number < len(visible) else ""
+    else:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device.partition(":")[2] or "0"
+
+
+def die_with_parent() -> None:
+    """A trainer whose supervisor is gone has lost its lease: the kernel ends it."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the request was made
+        os._exit(ExitCode.INFRA)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,224 @@
+"""Canonical rows into token ids and labels, each ending in EOS, and the held-out part set aside."""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.core.datasets.formats import Row
+from app.core.datasets.templates import alpaca_prompt, chat_messages
+from app.core.jobs.run import Plan
+from app.core.jobs.spec import JobSpec
+from worker.training.failures import BadData, BadModel, BadRow, NoTrainedTokens
+from worker.training.packing import IGNORED, Example
+
+NEEDED = {
+    "alpaca": ("instruction", "output"),
+    "chat": ("instruction", "output"),
+    "text": ("text",),
+}
+OPTIONAL = {"alpaca": ("input", "system"), "chat": ("input", "system"), "text": ()}
+
+
+@dataclass
+class Counts:
+    """What did not fit into `max_length`; shown to the user, never silent."""
+
+    rows: int = 0
+    truncated: list[int] = field(default_factory=list)
+    """Row numbers, from 1."""
+    eos_lost: list[int] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)
+    """Rows that would train nothing."""
+    split: list[int] = field(default_factory=list)
+    tokens_lost: int = 0
+
+
+@dataclass(frozen=True)
+class Splits:
+    train: list[Example]
+    held_out: list[Example]
+    counts: Counts
+
+
+def load_splits(plan: Plan, tokenizer: Any) -> Splits:
+    """Training and held-out examples; refuses what cannot be trained on, before a model loads."""
+    counts = Counts()
+    rows = read_rows(Path(plan.rows.path), plan.spec.template)
+    if plan.validation_rows is not None:
+        held_rows = read_rows(Path(plan.validation_rows.path), plan.spec.template)
+    else:
+        rows, held_rows = split(rows, plan.spec)
+    train = fit(encode(rows, plan.spec, tokenizer), plan.spec, counts)
+    held_out = fit(encode(held_rows, plan.spec, tokenizer), plan.spec, Counts())
+    if not any(each.num_trained for each in train):
+        raise NoTrainedTokens("No row has a token to train on.")
+    if held_rows and not held_out:
+        raise NoTrainedTokens("No held-out row has a token to measure.")
+    return Splits(train, held_out, counts)
+
+
+def read_rows(path: Path, template: str) -> list[tuple[int, Row]]:
+    """Numbered rows, each checked: by hand, nobody has validated them before."""
+    rows = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise BadRow("row_not_json", number, "", f"not JSON: {error}") from error
+            check_row(row, number, template)
+            rows.append((number, row))
+    if not rows:
+        raise BadData("The dataset has no rows.", hint="Upload at least one row.")
+    return rows
+
+
+def check_row(row: Any, number: int, template: str) -> None:
+    if not isinstance(row, dict):
+        raise BadRow("row_not_an_object", number, "", "the row is not a JSON object")
+    for column in NEEDED[template]:
+        if column not in row:
+            have = ", ".join(sorted(row)) or "none"
+            raise BadRow("column_missing", number, column, f"missing; the row has {have}")
+        _check_text(row[column], number, column)
+    for column in OPTIONAL[template]:
+        if column in row:
+            _check_text(row[column], number, column)
+    history = row.get("history", [])
+    for turn in history if isinstance(history, list) else [None]:
+        if not (
+            isinstance(turn, list) and len(turn) == 2 and all(isinstance(t, str) for t in turn)
+        ):
+            raise BadRow("value_not_text", number, "history", "a turn is not two texts")
+
+
+def _check_text(value: Any, number: int, column: str) -> None:
+    if not isinstance(value, str):
+        raise BadRow("value_not_text", number, column, f"{type(value).__name__} instead of text")
+
+
+def split(rows: list[tuple[int, Row]], spec: JobSpec) -> tuple[list[Any], list[Any]]:
+    """Rows to train on and rows held out: the same ones for the same rows, seed and share."""
+    share = spec.validation.fraction if spec.validation else None
+    if share is None:
+        return rows, []
+    if len(rows) < 2:
+        raise BadData("One row cannot be split.", hint="Add rows or remove `validation`.")
+    size = min(max(1, round(len(rows) * share)), len(rows) - 1)
+    chosen = set(random.Random(spec.training.seed).sample(range(len(rows)), size))
+    return (
+        [row for at, row in enumerate(rows) if at not in chosen],
+        [row for at, row in enumerate(rows) if at in chosen],
+    )
+
+
+def encode(rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: Any) -> list[Example]:
+    """Every row whole, its answer ended by EOS; prompt ids are those generation will start from."""
+    if not rows:
+        return []
+    prompts, texts = _texts(rows, spec, tokenizer)
+    special = spec.template != "chat"  # a chat template writes its special tokens itself
+    whole = tokenizer(texts, add_special_tokens=special)["input_ids"]
+    heads = tokenizer(prompts, add_special_tokens=special)["input_ids"] if any(prompts) else []
+    eos = tokenizer.eos_token_id
+    examples = []
+    for at, (number, _) in enumerate(rows):
+        head = _without(heads[at], eos) if heads else []
+        full = ended(whole[at], eos)
+        if full[: len(head)] != head:
+            # A token spans the border. Generation will see the prompt's own tokens: train on those.
+            answer = texts[at].removeprefix(prompts[at])
+            full = head + ended(tokenizer(answer, add_special_tokens=False)["input_ids"], eos)
+        masked = 0 if spec.train_on == "all" else len(head)
+        examples.append(Example(full, [IGNORED] * masked + full[masked:], number))
+    return examples
+
+
+def prompt_texts(rows: Sequence[Row], template: str, tokenizer: Any) -> list[str]:
+    """What a model is given before it answers."""
+    if template == "text":
+        return [row.get("text", row.get("instruction", "")) for row in rows]
+    if template == "alpaca":
+        return [alpaca_prompt(row) for row in rows]
+    if not tokenizer.chat_template:
+        raise BadModel("This model has no chat template.", hint='Use `template` "alpaca".')
+    return [
+        tokenizer.apply_chat_template(
+            chat_messages(row), tokenize=False, add_generation_prompt=True
+        )
+        for row in rows
+    ]
+
+
+def ended(ids: list[int], eos: int) -> list[int]:
+    """Up to the last EOS, as a chat template may write a newline after it; with one in any case."""
+    if eos not in ids:
+        return [*ids, eos]
+    return ids[: len(ids) - ids[::-1].index(eos)]
+
+
+def fit(examples: list[Example], spec: JobSpec, counts: Counts) -> list[Example]:
+    """The examples that train something within `max_length`; counts what is cut, split, dropped.
+
+    Packed rows stay whole here: `packing.packed` splits them.
+    """
+    limit = spec.training.max_length
+    counts.rows += len(examples)
+    kept = []
+    for example in examples:
+        size = len(example.input_ids)
+        head = next((at for at, label in enumerate(example.labels) if label != IGNORED), size)
+        if head >= limit:
+            _refuse_or_drop(example, head, spec, counts)
+            continue
+        if size > limit and spec.training.packing:
+            counts.split.append(example.row)
+            counts.tokens_lost += (size - 1) // limit  # a piece's first token has no context
+        elif size > limit:
+            counts.truncated.append(example.row)
+            counts.eos_lost.append(example.row)
+            counts.tokens_lost += size - limit
+        kept.append(example)
+    return kept
+
+
+def _refuse_or_drop(example: Example, head: int, spec: JobSpec, counts: Counts) -> None:
+    limit = spec.training.max_length
+    if head > limit and spec.on_invalid_row == "error":
+        raise BadRow(
+            "prompt_too_long",
+            example.row,
+            NEEDED[spec.template][0],
+            f"the prompt takes {head} tokens, more than `max_length` {limit}",
+            'Raise `training.max_length`, or set `on_invalid_row` to "skip".',
+            suggested_patch={"on_invalid_row": "skip"},
+        )
+    counts.dropped.append(example.row)
+    counts.tokens_lost += len(example.input_ids)
+
+
+def _texts(
+    rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: Any
+) -> tuple[list[str], list[str]]:
+    """(prompts, prompts with their answers); a ready text has no prompt."""
+    plain = [row for _, row in rows]
+    if spec.template == "text":
+        return [""] * len(plain), [row["text"] for row in plain]
+    prompts = prompt_texts(plain, spec.template, tokenizer)
+    if spec.template == "alpaca":
+        answers = (row["output"] for row in plain)
+        return prompts, [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
+    return prompts, [
+        tokenizer.apply_chat_template(
+            [*chat_messages(row), {"role": "assistant", "content": row["output"]}], tokenize=False
+        )
+        for row in plain
+    ]
+
+
+def _without(ids: list[int], eos: int) -> list[int]:
+    """A tokenizer that ends every text with EOS would tell the model to answer after the end."""
+    return ids[:-1] if ids and ids[-1] == eos else ids

@@ -1,0 +1,203 @@
+"""The artifact: named files, written into a staging folder and published by one rename."""
+
+import csv
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.core.datasets import templates
+from app.core.jobs.run import Plan
+from worker.training.card import model_card
+from worker.training.checkpoints import described, sync, versions, write_durably
+from worker.training.plan import training_values
+from worker.training.trainer import Tally
+
+MANIFEST = "manifest.json"
+KINDS = {
+    "adapter_config.json": "config",
+    "adapter_model.safetensors": "adapter",
+    "chat_template.jinja": "template",
+    "prompt_template.json": "template",
+    "README.md": "card",
+    "training_args.json": "training",
+    "trainer_state.json": "training",
+    "metrics.csv": "metrics",
+    MANIFEST: "manifest",
+}
+"""What an artifact may hold beside tokenizer files; anything else is a bug and is refused."""
+TOKENIZER_FILES = frozenset(
+    {
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "vocab.json",
+        "vocab.txt",
+        "merges.txt",
+        "tokenizer.model",
+        "spiece.model",
+        "sentencepiece.bpe.model",
+    }
+)
+_STATE = ("global_step", "max_steps", "epoch", "num_train_epochs", "log_history", "total_flos")
+
+
+def stage(
+    folder: Path, plan: Plan, model: Any, tokenizer: Any, state: Any, tally: Tally, device: str
+) -> None:
+    """Every file but the manifest. Nothing is copied from a folder a library wrote at will."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    _write_adapter(folder, plan, model)
+    _write_tokenizer(folder, tokenizer)
+    _write_json(folder / "prompt_template.json", prompt_template(plan))
+    _write_json(folder / "training_args.json", training_args(plan, device))
+    fields = {name: getattr(state, name) for name in _STATE}
+    _write_json(folder / "trainer_state.json", fields | vars(tally))
+    _write_metrics(folder / "metrics.csv", state.log_history)
+    (folder / "README.md").write_text(model_card(plan, state, tally), encoding="utf-8")
+
+
+def publish(
+    staging: Path, target: Path, plan: Plan, environment: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Write the manifest last, make all of it durable, and let it appear under its name at once."""
+    files = [_entry(staging / name) for name in sorted(_names(staging))]
+    content = {
+        "version": 1,
+        "job_id": plan.job_id,
+        "attempt": plan.attempt,
+        "dataset": plan.rows.model_dump(exclude={"path"}),
+        "validation_dataset": plan.validation_rows
+        and plan.validation_rows.model_dump(exclude={"path"}),
+        "base": plan.base.model_dump(exclude={"path"}),
+        "spec": plan.spec.model_dump(mode="json"),
+        "environment": environment,
+        "files": files,
+    }
+    for name in _names(staging):
+        sync(staging / name)
+    write_durably(staging / MANIFEST, json.dumps(content, indent=2))
+    shutil.rmtree(target, ignore_errors=True)
+    staging.rename(target)
+    sync(target.parent)
+    return [*files, _entry(target / MANIFEST)]
+
+
+def environment(device: str) -> dict[str, Any]:
+    import platform
+
+    name = platform.machine()
+    if device != "cpu":
+        import torch
+
+        name = torch.cuda.get_device_name()
+    return {
+        "versions": {"python": platform.python_version(), **versions()},
+        "device": device,
+        "device_name": name,
+    }
+
+
+def prompt_template(plan: Plan) -> dict[str, str]:
+    """The template by name and in full, so that an adapter says how it wants to be asked."""
+    name = plan.spec.template
+    if name == "alpaca":
+        mark = {"instruction": "{instruction}", "input": "{input}"}
+        return {
+            "name": name,
+            "with_input": templates.alpaca_prompt(
+                {"instruction": mark["instruction"], "input": mark["input"]}
+            ),
+            "without_input": templates.alpaca_prompt({"instruction": mark["instruction"]}),
+        }
+    if name == "chat":
+        return {"name": name, "template": "chat_template.jinja"}
+    return {"name": name, "template": "{text}"}
+
+
+def training_args(plan: Plan, device: str) -> dict[str, Any]:
+    spec = plan.spec.model_dump(mode="json", include={"lora", "quantization", "template"})
+    length = {"max_length": plan.spec.training.max_length, "packing": plan.spec.training.packing}
+    return {**training_values(plan.spec, device), **length, "train_on": plan.spec.train_on, **spec}
+
+
+def _write_adapter(folder: Path, plan: Plan, model: Any) -> None:
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in get_peft_model_state_dict(model, save_embedding_layers=False).items()
+    }
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = model.peft_config["default"].to_dict()
+    config |= {
+        "base_model_name_or_path": plan.base.id,
+        "revision": plan.base.revision,
+        "inference_mode": True,
+        # Names of Python code to import when loading: never ours.
+        "auto_mapping": None,
+        "megatron_config": None,
+    }
+    for key in ("target_modules", "exclude_modules"):
+        if isinstance(config.get(key), set):
+            config[key] = sorted(config[key])
+    _write_json(folder / "adapter_config.json", config)
+
+
+def _write_tokenizer(folder: Path, tokenizer: Any) -> None:
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for key in (
+        "name_or_path",
+        "_name_or_path",
+        "auto_map",
+        "tokenizer_file",
+        "is_local",
+        "local_files_only",
+        "trust_remote_code",
+    ):
+        config.pop(key, None)
+    _write_json(path, config)
+
+
+def _write_metrics(path: Path, history: list[dict[str, Any]]) -> None:
+    """One line per step: what was logged, and beside it what was measured on held-out rows."""
+    names = {"eval_loss": "valid_loss", "eval_mean_token_accuracy": "valid_mean_token_accuracy"}
+    columns = [
+        "step", "epoch", "train_loss", "learning_rate", "grad_norm", "train_mean_token_accuracy",
+        "entropy", "num_tokens", "tokens_per_second", "device_memory_peak_bytes", *names.values(),
+    ]  # fmt: skip
+    lines: dict[int, dict[str, Any]] = {}
+    for each in history:
+        renamed = {names.get(key, key): value for key, value in each.items()}
+        line = lines.setdefault(each["step"], {})
+        line.update({key: renamed[key] for key in columns if key in renamed})
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(lines[step] for step in sorted(lines))
+
+
+def _write_json(path: Path, content: Any) -> None:
+    text = json.dumps(content, indent=2, sort_keys=True, default=str)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _names(folder: Path) -> list[str]:
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    if unknown := [name for name in names if _kind(name) is None]:
+        raise RuntimeError(f"not among an artifact's named files: {', '.join(sorted(unknown))}")
+    return names
+
+
+def _kind(name: str) -> str | None:
+    return "tokenizer" if name in TOKENIZER_FILES else KINDS.get(name)
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    return {"path": path.name, **described(path), "kind": _kind(path.name)}

@@ -1,0 +1,171 @@
+"""What can go wrong in a run: a coded report for a person, an exit status for the supervisor."""
+
+import errno
+import traceback
+from typing import Any, Literal
+
+from app.core.jobs.run import ExitCode, FailureReport, StopReason
+from app.core.jobs.spec import JobSpec
+
+CRASH = 1
+"""Exit status of an error nobody foresaw: not in `ExitCode`, so the supervisor counts a crash."""
+
+_MAX_EVIDENCE = 2000
+
+
+class RunFailed(Exception):
+    """A foreseen end of a run without an adapter."""
+
+    exit_code = ExitCode.USER
+    class_: Literal["user", "system", "capacity"] = "user"
+    code = "failed"
+    hint = ""
+    retryable = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        evidence: str = "",
+        hint: str = "",
+        suggested_patch: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.report = FailureReport.model_validate(
+            {
+                "class": self.class_,
+                "code": self.code,
+                "message": message,
+                "evidence": evidence,
+                "hint": hint or self.hint,
+                "retryable": self.retryable,
+                "suggested_patch": suggested_patch,
+            }
+        )
+
+
+class BadPlan(RunFailed):
+    code = "plan_invalid"
+    hint = "RUN_DIR/plan.json must be a `Plan` of app/core/jobs/run.py."
+
+
+class BadData(RunFailed):
+    exit_code = ExitCode.DATA
+    code = "data_invalid"
+
+
+class BadRow(BadData):
+    """A row that cannot be trained on; names the row (counted from 1) and its column."""
+
+    def __init__(
+        self, code: str, row: int, column: str, problem: str, hint: str = "", **more: Any
+    ) -> None:
+        self.code = code
+        super().__init__(f'Row {row}, column "{column}": {problem}', hint=hint, **more)
+
+
+class NoTrainedTokens(BadData):
+    code = "no_trained_tokens"
+    hint = 'Every answer is cut off or empty: raise `training.max_length` or set `train_on` "all".'
+
+
+class BadModel(RunFailed):
+    code = "model_invalid"
+
+
+class BadTarget(RunFailed):
+    code = "target_modules_invalid"
+
+
+class Diverged(RunFailed):
+    code = "diverged"
+    hint = (
+        "The learning rate is too high for this model and data; a tenth of it is a good next try."
+    )
+
+
+class DeadlineExceeded(RunFailed):
+    code = "deadline_exceeded"
+    hint = "Raise `limits.max_seconds`; a fork goes on from the last checkpoint."
+
+
+class AdapterMismatch(RunFailed):
+    exit_code = ExitCode.INFRA
+    class_ = "system"
+    code = "adapter_mismatch"
+    hint = "The saved adapter is not the trained one; nothing was published. Please report this."
+
+
+class Stopped(Exception):
+    """The run was asked to stop, and did."""
+
+    def __init__(self, reason: StopReason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+STOP_EXITS = {
+    StopReason.CANCEL: ExitCode.CANCELLED,
+    StopReason.DRAIN: ExitCode.DRAINED,
+}
+
+
+def explain(error: BaseException, spec: JobSpec | None) -> tuple[FailureReport, int]:
+    """The report and exit status of whatever ended a run."""
+    if isinstance(error, RunFailed):
+        return error.report, error.exit_code
+    if (device := out_of_memory(error)) is not None:
+        exit_code = ExitCode.OOM_GPU if device == "GPU" else ExitCode.OOM_HOST
+        return _memory_report(error, device, spec), exit_code
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "The machine's disk is full; the last committed checkpoint is intact."
+        return _system_report(
+            error, "disk_full", "No space left on the disk.", hint
+        ), ExitCode.INFRA
+    message = f"The trainer met an error nobody foresaw: {type(error).__name__}."
+    return _system_report(error, "internal_error", message, "Please report this."), CRASH
+
+
+def out_of_memory(error: BaseException) -> Literal["GPU", "host"] | None:
+    """Which memory ran out, judged without importing torch."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    text = str(error)
+    if "OutOfMemoryError" in names or "CUDA out of memory" in text:
+        return "GPU"
+    if isinstance(error, MemoryError) or "can't allocate memory" in text:
+        return "host"
+    return None
+
+
+def easier(spec: JobSpec) -> dict[str, Any]:
+    """The change to a spec that saves most memory and alters the result least."""
+    training = spec.training
+    if training.per_device_train_batch_size > 1:
+        half = training.per_device_train_batch_size // 2
+        steps = min(training.gradient_accumulation_steps * 2, 1024)
+        patch = {"per_device_train_batch_size": half, "gradient_accumulation_steps": steps}
+        return {"training": patch}
+    if not training.gradient_checkpointing:
+        return {"training": {"gradient_checkpointing": True}}
+    if spec.quantization != "nf4":
+        return {"quantization": "nf4"}
+    return {"training": {"max_length": max(8, training.max_length // 2)}}
+
+
+def _memory_report(error: BaseException, device: str, spec: JobSpec | None) -> FailureReport:
+    return FailureReport.model_validate(
+        {
+            "class": "capacity",
+            "code": f"oom_{device.lower()}",
+            "message": f"The {device} ran out of memory.",
+            "evidence": str(error)[:_MAX_EVIDENCE] or type(error).__name__,
+            "hint": "Fewer rows at once with as many per optimizer step give the same result.",
+            "suggested_patch": easier(spec) if spec else None,
+        }
+    )
+
+
+def _system_report(error: BaseException, code: str, message: str, hint: str) -> FailureReport:
+    tail = "".join(traceback.format_exception(error))[-_MAX_EVIDENCE:]
+    fields = {"class": "system", "code": code, "message": message, "evidence": tail}
+    return FailureReport.model_validate({**fields, "hint": hint, "retryable": True})

@@ -1,0 +1,55 @@
+"""Watches the training loss: not finite, it ends a run in the end; flat, it is worth a warning."""
+
+import math
+from collections import deque
+
+from worker.training.failures import Diverged
+from worker.training.progress import Reports
+
+NONFINITE_LOGS = 3
+"""After as many logs in a row with a NaN or infinite loss there is no way back."""
+FLAT_LOGS = 10
+FLAT_SPREAD = 1e-3
+"""Relative. Batches differ by more than that as long as a model reacts to them."""
+_LEARNED = 0.01
+"""A loss below this is flat because there is nothing left to learn."""
+
+
+class LossWatch:
+    def __init__(self, learning_rate: float, reports: Reports) -> None:
+        self._rate, self._reports = learning_rate, reports
+        self._recent: deque[float] = deque(maxlen=FLAT_LOGS)
+        self._nonfinite = 0
+        self._told_flat = False
+
+    def see(self, loss: float) -> None:
+        """Raises `Diverged` once the loss has not been a number for too long."""
+        if math.isfinite(loss):
+            self._nonfinite = 0
+            self._recent.append(loss)
+            self._warn_if_flat(loss)
+        else:
+            self._nonfinite += 1
+            self._on_nonfinite(loss)
+
+    def _on_nonfinite(self, loss: float) -> None:
+        if self._nonfinite == 1:
+            self._warn("loss_not_finite", f"The loss is {loss}.", Diverged.hint)
+        if self._nonfinite >= NONFINITE_LOGS:
+            raise Diverged(
+                f"The loss was not a finite number {NONFINITE_LOGS} times in a row.",
+                evidence=f"train_loss: {loss}",
+                suggested_patch={"training": {"learning_rate": self._rate / 10}},
+            )
+
+    def _warn_if_flat(self, loss: float) -> None:
+        if self._told_flat or len(self._recent) < FLAT_LOGS or loss < _LEARNED:
+            return
+        if max(self._recent) - min(self._recent) <= FLAT_SPREAD * abs(loss):
+            self._told_flat = True
+            message = f"The loss has stayed at {loss:.4g} for {FLAT_LOGS} logs."
+            hint = "Nothing is being learned: the learning rate is far too high or far too low."
+            self._warn("loss_flat", message, hint)
+
+    def _warn(self, code: str, message: str, hint: str) -> None:
+        self._reports.warn(code, message, hint=hint, pointer="/training/learning_rate")

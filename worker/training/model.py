@@ -1,0 +1,92 @@
+"""The base model and its tokenizer, from a local folder: no remote code, no pickles, no network."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from app.core.jobs.run import Plan
+from worker.training.failures import BadModel, BadRow
+from worker.training.packing import Example
+from worker.training.plan import precision, quantization_config
+
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+
+
+def choose_device(wanted: str) -> str:
+    """`cpu` or `cuda`; which GPU was decided by CUDA_VISIBLE_DEVICES before torch was imported."""
+    if wanted == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "auto":
+        return "cpu"
+    raise BadModel(f'The device "{wanted}" is not there.', hint="Start the worker with a GPU.")
+
+
+def load_tokenizer(plan: Plan) -> Any:
+    """With EOS and a pad token that has a row in the base's embedding."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(plan.base.path, **_LOCAL)
+    except (OSError, ValueError) as error:
+        raise BadModel("The tokenizer cannot be loaded.", evidence=str(error)[:2000]) from error
+    if tokenizer.eos_token_id is None:
+        raise BadModel("The tokenizer has no EOS token: the model could never learn to stop.")
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= vocabulary_size(plan):
+        # Padding is masked everywhere, so any known token will do; a new one would need a new row.
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def vocabulary_size(plan: Plan) -> int:
+    config = json.loads((Path(plan.base.path) / "config.json").read_text(encoding="utf-8"))
+    nested = config.get("text_config") or {}
+    return int(config.get("vocab_size") or nested.get("vocab_size") or 1 << 62)
+
+
+def check_vocabulary(plan: Plan, examples: Sequence[Example]) -> None:
+    """Refuse ids the embedding has no row for, which fail as an index error or a CUDA assert."""
+    size = vocabulary_size(plan)
+    for example in examples:
+        if (highest := max(example.input_ids)) >= size:
+            problem = f"token id {highest} is outside the model's vocabulary of {size}"
+            raise BadRow("token_outside_vocabulary", example.row, "", problem)
+
+
+def load_base(plan: Plan, device: str) -> Any:
+    """The frozen base in the plan's precision and quantization."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    bf16 = precision(plan.spec, device) == "bf16"
+    quantization = quantization_config(plan, device)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            plan.base.path,
+            dtype=torch.bfloat16 if bf16 else torch.float32,
+            quantization_config=quantization,
+            # A quantized base is placed while it loads; another is moved by the Trainer.
+            device_map={"": device} if quantization is not None or device != "cpu" else None,
+            use_safetensors=True,
+            **_LOCAL,
+        )
+    except (OSError, ValueError) as error:
+        raise BadModel("The base model cannot be loaded.", evidence=str(error)[:2000]) from error
+    if quantization is None:
+        return model.requires_grad_(False)
+    return _prepared(model, gradient_checkpointing=plan.spec.training.gradient_checkpointing)
+
+
+def _prepared(model: Any, *, gradient_checkpointing: bool) -> Any:
+    import peft
+
+    prepare: Any = peft.prepare_model_for_kbit_training
+    return prepare(
+        model,
+        use_gradient_checkpointing=gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+    )

@@ -1,0 +1,123 @@
+"""Rows into the sequences a model sees: packed without touching each other, or one by one.
+
+A sequence carries its rows' lengths. A batch gets `position_ids` that start anew with each row, and
+no attention mask: that, with the cache off, is what makes transformers build a mask per row.
+"""
+
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+IGNORED = -100
+"""Label of a position that is not trained."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row as tokens; labels are the tokens themselves where they are trained."""
+
+    input_ids: list[int]
+    labels: list[int]
+    row: int
+    """Counted from 1 in the rows file."""
+
+    @property
+    def num_trained(self) -> int:
+        # The first token has nothing before it to be predicted from.
+        return sum(label != IGNORED for label in self.labels[1:])
+
+
+@dataclass(frozen=True)
+class TokenSequence:
+    input_ids: list[int]
+    labels: list[int]
+    lengths: list[int]
+    """Of the rows in it, in order."""
+
+
+def alone(examples: Iterable[Example], max_length: int) -> list[TokenSequence]:
+    """One sequence per row, cut at the end."""
+    return [_sequence([piece]) for each in examples for piece in pieces(each, max_length)[:1]]
+
+
+def packed(examples: Iterable[Example], max_length: int) -> list[TokenSequence]:
+    """As few sequences as best-fit-decreasing finds; what exceeds `max_length` is split, not lost.
+
+    A piece in which nothing is trained is left out: alone in its part of the mask, it would teach
+    nothing and be paid for. Same examples, same result.
+    """
+    parts = [piece for each in examples for piece in pieces(each, max_length) if piece.num_trained]
+    parts.sort(key=lambda piece: -len(piece.input_ids))
+    bins: list[list[Example]] = []
+    with_room: dict[int, list[int]] = defaultdict(list)
+    rooms: list[int] = []
+    for part in parts:
+        size = len(part.input_ids)
+        place = bisect_left(rooms, size)
+        if place < len(rooms):
+            room = rooms.pop(place)
+            number = with_room[room].pop()
+            bins[number].append(part)
+        else:
+            room, number = max_length, len(bins)
+            bins.append([part])
+        insort(rooms, room - size)
+        with_room[room - size].append(number)
+    return [_sequence(each) for each in bins]
+
+
+def pieces(example: Example, max_length: int) -> list[Example]:
+    ids, labels = example.input_ids, example.labels
+    if len(ids) <= max_length:
+        return [example]
+    starts = range(0, len(ids), max_length)
+    return [
+        Example(ids[at : at + max_length], labels[at : at + max_length], example.row)
+        for at in starts
+    ]
+
+
+def positions(lengths: Sequence[int], width: int) -> list[int]:
+    """Counted from 0 within each row. Padding counts on: it comes last, so no row can see it."""
+    counted = [place for length in lengths for place in range(length)]
+    following = lengths[-1]
+    return counted + list(range(following, following + width - len(counted)))
+
+
+def collator(pad_id: int) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
+    """Batches of sequences, padded on the right to the longest.
+
+    `num_tokens` and `num_trained` count what is not padding; `trainer` takes them out again.
+    """
+    import torch
+
+    def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:
+        width = max(len(each["input_ids"]) for each in batch)
+        rows = [_padded(each, width, pad_id) for each in batch]
+        tensors = {key: torch.tensor([row[key] for row in rows]) for key in rows[0]}
+        return {
+            **tensors,
+            "num_tokens": sum(len(each["input_ids"]) for each in batch),
+            "num_trained": int((tensors["labels"][:, 1:] != IGNORED).sum()),
+        }
+
+    return collate
+
+
+def _padded(sequence: dict[str, Any], width: int, pad_id: int) -> dict[str, list[int]]:
+    ids, labels = list(sequence["input_ids"]), list(sequence["labels"])
+    missing = width - len(ids)
+    return {
+        "input_ids": ids + [pad_id] * missing,
+        "labels": labels + [IGNORED] * missing,
+        "position_ids": positions(sequence["lengths"], width),
+    }
+
+
+def _sequence(parts: list[Example]) -> TokenSequence:
+    # A row's first token must not be predicted from the last one of its neighbour.
+    labels = [label for part in parts for label in [IGNORED, *part.labels[1:]]]
+    ids = [token for part in parts for token in part.input_ids]
+    return TokenSequence(ids, labels, [len(part.input_ids) for part in parts])

@@ -1,0 +1,65 @@
+"""Tried before the first step: do packed rows stay apart, does the longest batch fit in memory?"""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from worker.training.packing import Example, TokenSequence, collator
+
+_PROBE_TOKENS = 64
+
+
+def keeps_rows_apart(model: Any, examples: Sequence[Example], pad_id: int) -> bool:
+    """Whether packed rows get from this architecture the logits they get alone.
+
+    Position ids are only a request: a recurrent layer, or attention that makes its own mask, passes
+    over them without a word. So two short rows are run both ways.
+    """
+    import torch
+
+    shortest = sorted(examples, key=lambda each: len(each.input_ids))[:2]
+    rows = [each.input_ids[:_PROBE_TOKENS] for each in (shortest * 2)[:2]]
+    with torch.no_grad():
+        together = _logits(model, rows, pad_id)
+        expected = torch.cat([_logits(model, [ids], pad_id) for ids in rows])
+    # A leak moves logits by about their own size, rounding in bf16 or int8 by a hundredth of it.
+    exact = model.dtype == torch.float32 and not getattr(model, "is_quantized", False)
+    limit = (1e-4 if exact else 5e-2) * expected.abs().max()
+    return bool((together - expected).abs().max() <= limit)
+
+
+def _logits(model: Any, rows: list[list[int]], pad_id: int) -> Any:
+    ids = [token for row in rows for token in row]
+    sequence = TokenSequence(ids, ids, [len(row) for row in rows])
+    batch = collator(pad_id)([vars(sequence)])
+    inputs = {key: batch[key].to(model.device) for key in ("input_ids", "position_ids")}
+    return model(**inputs, use_cache=False).logits[0].float()
+
+
+def run_longest_batch(trainer: Any, sequences: Sequence[TokenSequence]) -> None:
+    """Forward and backward on the longest batch: out-of-memory shows in minute one, not hour three.
+
+    Leaves no trace: gradients are dropped, random states put back, nothing is counted.
+    """
+    size = trainer.args.per_device_train_batch_size
+    longest = sorted(sequences, key=lambda each: -len(each.input_ids))[:size]
+    batch = trainer.data_collator([vars(each) for each in longest])
+    with kept_random_state():
+        trainer.try_step(batch)
+    trainer.model.zero_grad(set_to_none=True)
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Draws inside it do not shift those after it, which a resumed run must repeat."""
+    import numpy as np
+    import torch
+
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(enabled=True):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)

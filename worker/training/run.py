@@ -1,0 +1,65 @@
+"""One run, top to bottom: rows and a base in, a proven adapter out."""
+
+import gc
+from pathlib import Path
+from typing import Any
+
+from app.core.jobs.run import Plan
+from worker.training import export, prepare, verify
+from worker.training.data import load_splits
+from worker.training.model import check_vocabulary, choose_device, load_base, load_tokenizer
+from worker.training.plan import precision
+from worker.training.probe import run_longest_batch
+from worker.training.progress import Reports
+from worker.training.samples import report_samples
+from worker.training.stop import StopRequest
+from worker.training.trainer import Tally
+from worker.training.watch import Watch
+
+
+def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
+    """Train the adapter a plan describes and leave it, proven, in RUN_DIR/artifact."""
+    reports.phase("preparing")
+    tokenizer = load_tokenizer(plan)
+    splits = load_splits(plan, tokenizer)
+    check_vocabulary(plan, [*splits.train, *splits.held_out])
+    prepare.warn(plan, splits.counts, reports)
+    stop.check()
+
+    device = choose_device(plan.device)
+    base = load_base(plan, device)
+    train, held_out = prepare.sequences(plan, splits, base, tokenizer, reports)
+    checkpoint = prepare.find_checkpoint(plan, run_dir, reports)
+    tally = Tally(**checkpoint.commit["tally"]) if checkpoint else Tally()
+    trainer = prepare.build_trainer(plan, run_dir, device, base, tokenizer, train, held_out, tally)
+    watch = Watch(plan, run_dir, reports, stop, tally)
+    trainer.add_callback(watch)
+    run_longest_batch(trainer, train)
+    stop.check()
+
+    reports.phase("training")
+    trainer.go_on_from(checkpoint.path if checkpoint else None)
+    watch.raise_if_stopped()
+
+    reports.phase("finalizing")
+    staging = run_dir / "artifact.partial"
+    model, state = trainer.bare_model(), trainer.state
+    export.stage(staging, plan, model, tokenizer, state, tally, device)
+    shown = splits.held_out or splits.train
+    expected = verify.reference(model, shown)
+    # Let go first: two bases side by side may not fit where one did.
+    del model, base, trainer, watch
+    gc.collect()
+
+    proven = verify.reloaded(plan, device, staging)
+    verify.prove(proven, expected, shown, verify.TOLERANCE[precision(plan.spec, device)])
+    report_samples(proven, tokenizer, plan.spec, step=state.global_step, reports=reports)
+    stop.check()
+    environment = export.environment(device)
+    files = export.publish(staging, run_dir / "artifact", plan, environment)
+    artifact: dict[str, Any] = {
+        "trained_tokens": tally.trained_tokens,
+        "files": files,
+        "environment": environment,
+    }
+    reports.send("artifact", "The adapter is saved and proven.", **artifact)

@@ -1,0 +1,77 @@
+"""Greedy answers of base and adapter to the same prompts, in batches."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.core.datasets.formats import Row
+from app.core.jobs.spec import JobSpec
+from worker.training.data import prompt_texts
+from worker.training.progress import Reports
+
+_NEW_TOKENS = 128
+_BATCH = 32
+
+
+def report_samples(
+    model: Any, tokenizer: Any, spec: JobSpec, *, step: int, reports: Reports
+) -> None:
+    """Of a PEFT model: with its adapter and without."""
+    prompts, template = spec.sample_prompts, spec.template
+    if not prompts:
+        return
+    rows = [Row(instruction=prompt, text=prompt) for prompt in prompts]
+    texts = prompt_texts(rows, template, tokenizer)
+    special = template != "chat"
+    adapter = generate(model, tokenizer, texts, special=special)
+    with model.disable_adapter():
+        base = generate(model, tokenizer, texts, special=special)
+    for prompt, before, after in zip(prompts, base, adapter, strict=True):
+        reports.send("sample", step=step, prompt=prompt, base=before, adapter=after)
+
+
+def generate(
+    model: Any,
+    tokenizer: Any,
+    texts: Sequence[str],
+    *,
+    special: bool = True,
+    max_new_tokens: int = _NEW_TOKENS,
+    batch_size: int = _BATCH,
+) -> list[str]:
+    """The likeliest answer to each text. `special`: the tokenizer adds its BOS, as in training."""
+    import torch
+
+    eos = tokenizer.eos_token_id
+    prompts = [tokenizer(text, add_special_tokens=special)["input_ids"] for text in texts]
+    prompts = [ids[:-1] if ids and ids[-1] == eos else ids for ids in prompts]
+    # Similar lengths together: little padding, and a batch ends when its last answer does.
+    order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]))
+    answers = [""] * len(prompts)
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        ids, mask = _left_padded([prompts[at] for at in chosen], tokenizer.pad_token_id)
+        with torch.inference_mode():
+            output = model.generate(
+                input_ids=ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                use_cache=True,
+                eos_token_id=eos,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        new = output[:, ids.shape[1] :]
+        for at, text in zip(
+            chosen, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True
+        ):
+            answers[at] = text.strip()
+    return answers
+
+
+def _left_padded(prompts: list[list[int]], pad_id: int) -> tuple[Any, Any]:
+    import torch
+
+    width = max(len(ids) for ids in prompts)
+    ids = [[pad_id] * (width - len(each)) + each for each in prompts]
+    mask = [[0] * (width - len(each)) + [1] * len(each) for each in prompts]
+    return torch.tensor(ids), torch.tensor(mask)

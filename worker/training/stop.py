@@ -1,0 +1,36 @@
+"""The wish to stop, as RUN_DIR/stop or SIGTERM brings it."""
+
+import signal
+from pathlib import Path
+from types import FrameType
+
+from app.core.jobs.run import StopReason
+from worker.training.failures import Stopped
+
+
+class StopRequest:
+    def __init__(self, run_dir: Path) -> None:
+        self._file = run_dir / "stop"
+        self._signalled = False
+        self.in_step = False
+        """While true, SIGTERM waits for the step's end, where a checkpoint can be made."""
+
+    def reason(self) -> StopReason | None:
+        try:
+            return StopReason(self._file.read_text(encoding="utf-8").strip())
+        except FileNotFoundError:
+            return StopReason.DRAIN if self._signalled else None
+        except ValueError:
+            return StopReason.DRAIN  # a file half written: the gentle way to stop
+
+    def check(self) -> None:
+        if (reason := self.reason()) is not None:
+            raise Stopped(reason)
+
+    def listen(self) -> None:
+        signal.signal(signal.SIGTERM, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signalled = True
+        if not self.in_step or self.reason() is StopReason.CANCEL:
+            self.check()

@@ -1,0 +1,62 @@
+"""The proof of an artifact: reloaded onto a fresh base, it must be the model that was trained."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from app.core.jobs.run import Plan
+from worker.training.failures import AdapterMismatch
+from worker.training.model import load_base
+from worker.training.packing import Example
+
+_ROWS = 4
+_TOKENS = 256
+
+TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}
+"""Largest difference of two logits, as a share of the largest logit.
+
+Same weights, kernels and inputs: on a CPU the difference is 0. What is allowed for is the order of
+sums on a GPU: 2^-24 or 2^-8 relative a step, grown over the layers.
+"""
+
+
+def reference(model: Any, examples: Sequence[Example]) -> list[Any]:
+    """Logits of the start of a few rows, each alone: [tokens, vocabulary], fp32, on the CPU."""
+    import torch
+
+    found = []
+    with torch.no_grad():
+        for example in examples[:_ROWS]:
+            ids = torch.tensor([example.input_ids[:_TOKENS]], device=model.device)
+            found.append(model(input_ids=ids, use_cache=False).logits[0].float().cpu())
+    return found
+
+
+def reloaded(plan: Plan, device: str, adapter_dir: Path) -> Any:
+    """The adapter's files on a base read anew, in the same precision and quantization."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(load_base(plan, device), str(adapter_dir)).eval()
+
+
+def prove(
+    model: Any, expected: Sequence[Any], examples: Sequence[Example], tolerance: float
+) -> None:
+    """Raise unless the reloaded model gives the trained model's logits.
+
+    An absolute bound alone would pass a job that trained so little that no adapter at all is as
+    close; so the difference must also be small beside what the adapter does.
+    """
+    with model.disable_adapter():
+        untrained = reference(model, examples)
+    for got, want, base in zip(reference(model, examples), expected, untrained, strict=True):
+        difference = float((got - want).abs().max())
+        allowed = tolerance * float(want.abs().max())
+        effect = float((want - base).abs().max())
+        noise = 1e-6 * float(want.abs().max())
+        if not difference <= allowed or (difference > noise and difference > 0.5 * effect):
+            raise AdapterMismatch(
+                "The saved adapter does not give the trained model's answers.",
+                evidence=f"logits differ by {difference:.3g}; {allowed:.3g} is allowed, the "
+                f"adapter's own effect is {effect:.3g}",
+            )
