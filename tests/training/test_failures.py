@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from app.core.jobs.run import ExitCode
 from app.core.jobs.spec import JobSpec
@@ -126,15 +127,21 @@ def test_a_loss_that_falls_or_has_fallen_is_not_flat(losses):
     assert told.codes == []
 
 
-def test_a_run_that_diverges_fails_with_a_hint(bench):
-    training = {"optim": "sgd", "learning_rate": 1.0, "max_grad_norm": 1e30, "warmup_ratio": 0.0}
-    outcome = bench.run(bench.plan(training=training | {"num_train_epochs": 100}))
+def test_a_run_that_diverges_fails_with_a_hint(bench, tiny_base, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_base, broken)
+    tensors = load_file(broken / "model.safetensors")
+    tensors["model.norm.weight"].fill_(float("nan"))
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
+    bench.base = broken
+
+    outcome = bench.run(bench.plan(training={"num_train_epochs": 100, "learning_rate": 1.0}))
 
     assert outcome.status == ExitCode.USER
     assert outcome.failure["code"] == "diverged"
     assert outcome.failure["suggested_patch"] == {"training": {"learning_rate": 0.1}}
-    assert "learning_rate_unusual" in outcome.warnings
-    assert "loss_not_finite" in outcome.warnings
+    assert outcome.warnings == ["learning_rate_unusual", "loss_not_finite"]
+    assert len(outcome.of("metrics")) == 3
     values = [value for each in outcome.of("metrics") for value in each["values"].values()]
     assert all(isinstance(value, int | float) for value in values)
 
