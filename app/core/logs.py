@@ -40,3 +40,10 @@ def configure(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def silence(*names: str) -> None:
+    """Drop the records of these loggers: somebody else tells the same, better."""
+    for name in names:
+        logging.getLogger(name).handlers = []
+        logging.getLogger(name).disabled = True

@@ -1,4 +1,4 @@
-"""Settings of a process: TUNESMITH_*, read once, passed down; nothing else reads the environment."""
+"""Settings of a process: TUNESMITH_*, read once and passed down; nothing else reads them."""
 
 from pathlib import Path
 from typing import Literal
@@ -58,6 +58,10 @@ class Settings(BaseSettings):
     """A trainer that reports nothing for this long is stopped and tried again."""
     retry_base_seconds: float = Field(10, ge=0)
     """Backoff before the first retry; doubled each time, at most 10 minutes."""
+    outage_seconds: float = Field(900, gt=0)
+    """A trainer whose lease could not be renewed for this long is stopped."""
+    trainer_command: tuple[str, ...] | None = None
+    """What starts a trainer, the run directory appended; JSON list. None: `worker.training`."""
 
     max_body_bytes: int = Field(1 << 20, gt=0)
     """Of a request that is not an upload."""

@@ -20,6 +20,10 @@ class Row(TypedDict, total=False):
     """A ready text, where the upload had one (template `text`)."""
 
 
+COLUMNS = ("instruction", "input", "output", "system", "history", "text")
+"""In the order they are written and shown."""
+
+
 def read_rows(path: Path) -> Iterator[Row]:
     """Rows of a canonical file: JSON lines, UTF-8, already validated."""
     with path.open(encoding="utf-8") as lines:

@@ -37,7 +37,7 @@ DEFAULT = Recipe(
 
 XGEN_7B_ALPACA = Recipe(
     name="xgen-7b-alpaca",
-    description="The 2024 tutorial: XGen-7B on Alpaca, int8, r=16, packed at 1,024, loss on all text.",
+    description="The 2024 tutorial: XGen-7B on Alpaca, int8, r=16, packed at 1,024.",
     values={
         "template": "alpaca",
         "train_on": "all",

@@ -8,7 +8,7 @@
     RUN_DIR/artifact/                 the named files and, last, manifest.json
 
 Reports are JSON lines on the file descriptor named by TUNESMITH_REPORT_FD; without it they go to
-RUN_DIR/reports.jsonl, so a run can be made by hand. A run directory belongs to one epoch of one job,
+RUN_DIR/reports.jsonl, so a run can be made by hand. A directory belongs to one epoch of one job,
 so a trainer that has lost its lease can never write into its successor's.
 """
 
@@ -85,7 +85,7 @@ class Plan(BaseModel):
     """Set exactly when `spec.validation.dataset` is."""
     device: str = "auto"
     resume_from: list[str] = Field(default_factory=list)
-    """`checkpoints` folders of earlier epochs; the newest that is committed and verifies goes on."""
+    """`checkpoints` folders of earlier epochs; the newest committed one that verifies goes on."""
     stall_seconds: float | None = None
 
 

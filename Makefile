@@ -1,0 +1,70 @@
+# Everything runs in .venv, made from Python 3.11 and constraints.txt. CI runs these same targets.
+
+BIN := .venv/bin
+IS_311 := import sys; sys.exit(sys.version_info[:2] != (3, 11))
+PYTHON ?= $(shell for python in python3.11 python3 python; do \
+	$$python -c '$(IS_311)' 2>/dev/null && echo $$python && break; done)
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
+
+.PHONY: help install up demo test check format docs bench migrate clean
+
+help:
+	@echo 'make demo      train the sample job, from nothing to a proven adapter'
+	@echo 'make up        the stack alone, until Ctrl-C'
+	@echo 'make test      the whole suite'
+	@echo 'make check     ruff, mypy, import-linter, generated pages'
+	@echo 'make format    let ruff format'
+	@echo 'make docs      write the generated pages'
+	@echo 'make bench     benchmarks against the plain way of doing it'
+	@echo 'make migrate   bring the database of TUNESMITH_DATABASE_URL up to date'
+	@echo 'make install   .venv with everything'
+	@echo 'make clean     remove .venv and caches; data folders stay'
+
+install: .venv/.all
+
+up: .venv/.worker
+	@$(BIN)/tunesmith up
+
+demo: .venv/.worker
+	@$(BIN)/tunesmith demo
+
+test: .venv/.all
+	$(BIN)/python -m pytest
+
+check: .venv/.all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m app.cli.reference --check
+
+format: .venv/.all
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: .venv/.all
+	$(BIN)/python -m app.cli.reference
+
+bench: .venv/.all
+	$(BIN)/python -m bench
+
+migrate: .venv/.worker
+	$(BIN)/python -m app.core.db.migrate
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	@test -n '$(PYTHON)' || { echo 'Tunesmith needs Python 3.11: no python3.11 here, and python3 is' \
+		"$$(python3 --version 2>&1). Install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+.venv/.worker: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing the server and the training packages into .venv (a minute or two)'
+	@$(PIP_INSTALL) -e '.[worker]'
+	@touch $@
+
+.venv/.all: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing everything into .venv (a minute or two)'
+	@$(PIP_INSTALL) -e '.[worker,test,dev]'
+	@touch .venv/.worker $@

@@ -1,0 +1,89 @@
+"""What a route can name as a need. Adapters are wired once, in `app.main`."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Header, Query, Request
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from app.api.telemetry import Telemetry
+from app.core.db.session import Sessions, transaction
+from app.core.queue import Queue
+from app.core.settings import DEFAULT_PROJECT, Settings
+from app.core.storage import Storage
+from app.services.caller import Caller
+from app.services.pages import Cursor
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """The outside world, as this process reaches it."""
+
+    settings: Settings
+    engine: Engine
+    sessions: Sessions
+    storage: Storage
+    queue: Queue
+    ring: Callable[[str], None]
+    """Tell those who follow a job that it has news; returns at once."""
+    telemetry: Telemetry
+
+
+def get_adapters(request: Request) -> Adapters:
+    adapters: Adapters = request.app.state.adapters
+    return adapters
+
+
+AdaptersDep = Annotated[Adapters, Depends(get_adapters)]
+
+
+def get_session(adapters: AdaptersDep) -> Iterator[Session]:
+    with transaction(adapters.sessions) as session:
+        yield session
+
+
+# scope="function": commit before the response is sent, so a client that has
+# read 201 can immediately read the job back.
+SessionDep = Annotated[Session, Depends(get_session, scope="function")]
+
+
+def get_caller() -> Caller:
+    """Everybody is the same until there are keys; this is where they will come in."""
+    return Caller(project_id=DEFAULT_PROJECT, owner_id="anonymous")
+
+
+CallerDep = Annotated[Caller, Depends(get_caller)]
+
+
+def get_storage(adapters: AdaptersDep) -> Storage:
+    return adapters.storage
+
+
+def get_settings(adapters: AdaptersDep) -> Settings:
+    return adapters.settings
+
+
+StorageDep = Annotated[Storage, Depends(get_storage)]
+SettingsDep = Annotated[Settings, Depends(get_settings)]
+
+
+def get_cursor(
+    after: Annotated[str | None, Query(max_length=64, description="The last id seen.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> Cursor:
+    return Cursor(after, limit)
+
+
+CursorDep = Annotated[Cursor, Depends(get_cursor)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Same key and body: the first answer again. Remembered for 24 hours.",
+    ),
+]

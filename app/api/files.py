@@ -1,0 +1,104 @@
+"""Downloads: streamed from the store, with ETag, Range, If-Range and a safe file name."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from fastapi import Request
+from fastapi.responses import Response, StreamingResponse
+
+from app.core.errors import Failure, NotFound
+from app.core.storage import Storage
+
+_RANGE = re.compile(r"bytes=\s*(\d*)-(\d*)\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Download:
+    key: str
+    num_bytes: int
+    sha256: str
+    filename: str
+    media_type: str = "application/octet-stream"
+
+
+class ContentMissing(NotFound):
+    code = "content_missing"
+
+
+class RangeNotSatisfiable(Failure):
+    code = "range_not_satisfiable"
+    status = 416
+
+
+def respond(request: Request, storage: Storage, download: Download) -> Response:
+    """The whole file, the one range asked for, or 304. Several ranges get the whole file."""
+    etag = f'"{download.sha256}"'
+    headers = {
+        "ETag": etag,
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": disposition(download.filename),
+    }
+    if _is_known(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    _check_there(storage, download)
+    wanted = _wanted_range(request, etag, download.num_bytes)
+    start, end = wanted or (0, download.num_bytes)
+    headers["Content-Length"] = str(end - start)
+    if wanted:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{download.num_bytes}"
+    status = 206 if wanted else 200
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers, media_type=download.media_type)
+    body = storage.read(download.key, start, end)
+    return StreamingResponse(body, status, headers, download.media_type)
+
+
+def disposition(filename: str) -> str:
+    """RFC 6266: an ASCII name for everybody, the real one for those who read it."""
+    base = re.sub(r'[\x00-\x1f\x7f/\\"]', "_", filename).strip(". ") or "download"
+    plain = base.encode("ascii", "replace").decode().replace("?", "_")
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(base, safe='')}"
+
+
+def _check_there(storage: Storage, download: Download) -> None:
+    """Before the first header is out: a stream that breaks off cannot say why."""
+    try:
+        size = storage.size(download.key)
+    except FileNotFoundError:
+        size = -1
+    if size != download.num_bytes:
+        raise ContentMissing("The bytes of this file are gone from the store.")
+
+
+def _is_known(if_none_match: str | None, etag: str) -> bool:
+    if if_none_match is None:
+        return False
+    known = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return "*" in known or etag in known
+
+
+def _wanted_range(request: Request, etag: str, size: int) -> tuple[int, int] | None:
+    """Start and exclusive end; None for the whole file."""
+    if_range = request.headers.get("if-range")
+    if if_range is not None and if_range.strip() != etag:
+        return None
+    match = _RANGE.fullmatch(request.headers.get("range", ""))
+    if match is None:
+        return None
+    # Longer numbers than any file: int() of thousands of digits costs time.
+    first, last = (text[:20] for text in match.groups())
+    if first:
+        start, end = int(first), min(int(last) + 1, size) if last else size
+        if last and int(last) < int(first):
+            return None
+    elif last:
+        start, end = max(size - int(last), 0), size
+    else:
+        return None
+    if start >= end:
+        raise RangeNotSatisfiable(
+            f"The file has {size} bytes.", headers={"Content-Range": f"bytes */{size}"}
+        )
+    return start, end

@@ -1,0 +1,172 @@
+"""Around every request: its id, its log line, its limits, its security headers.
+
+Plain ASGI. The outermost one answers what nothing below it could: every response is a problem
+document with a request id, whatever breaks.
+"""
+
+import re
+import time
+from collections.abc import Sequence
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api import errors
+from app.api.telemetry import Telemetry
+from app.core.errors import Failure, Invalid, TooLarge
+from app.core.ids import new_id
+from app.core.settings import Settings
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_SECURITY = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+}
+_log = structlog.get_logger("app.access")
+
+
+class HostNotAllowed(Invalid):
+    code = "host_not_allowed"
+    status = 400
+
+
+class UnreadableUrl(Invalid):
+    code = "malformed_url"
+    status = 400
+
+
+class RequestContext:
+    """Names the request, times it, and turns what escaped everything else into a 500."""
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+        self._app = app
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope))
+        started, status = time.perf_counter(), 0
+
+        async def send_named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _finish_headers(MutableHeaders(scope=message), request_id)
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_named)
+            except Failure as failure:
+                await errors.render(Request(scope), failure)(scope, receive, send_named)
+            except Exception:
+                _log.exception("request_failed", method=scope["method"], path=scope["path"])
+                if status:
+                    raise  # too late to say so: the server must cut the connection
+                await errors.internal(Request(scope), request_id)(scope, receive, send_named)
+            finally:
+                self._note(scope, status, time.perf_counter() - started)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "(none)")
+        self._telemetry.note_request(scope["method"], route, status, seconds)
+        client = scope.get("client")
+        _log.info(
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            ms=round(seconds * 1000, 1),
+            client=client[0] if client else None,
+        )
+
+
+class AllowedHosts:
+    """Refuses a Host we do not go by: a web page that rebinds its name must not reach us."""
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
+        self._app = app
+        self._hosts = {host.lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not self._is_allowed(Headers(scope=scope)):
+            raise HostNotAllowed("This server does not go by that Host; set allowed_hosts.")
+        await self._app(scope, receive, send)
+
+    def _is_allowed(self, headers: Headers) -> bool:
+        if "*" in self._hosts:
+            return True
+        host = re.sub(r":\d*$", "", headers.get("host", "").lower())
+        return host in self._hosts
+
+
+class Limits:
+    """Counts the bytes of a body as they come, chunked or not, and looks at the URL once."""
+
+    def __init__(self, app: ASGIApp, body_bytes: int, upload_bytes: int) -> None:
+        self._app = app
+        self._body_bytes = body_bytes
+        # The parts around the file count too.
+        self._upload_bytes = upload_bytes + body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            raise UnreadableUrl("A URL may hold no NUL character.")
+        is_upload = (scope["method"], scope["path"]) == ("POST", "/datasets")
+        limit = self._upload_bytes if is_upload else self._body_bytes
+        declared = Headers(scope=scope).get("content-length", "0")
+        if declared.isdecimal() and int(declared) > limit:
+            raise _too_large(limit)
+        await self._app(scope, _Counted(receive, limit), send)
+
+
+class _Counted:
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._seen = 0
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._seen += len(message.get("body", b""))
+        if self._seen > self._limit:
+            raise _too_large(self._limit)
+        return message
+
+
+def _too_large(limit: int) -> TooLarge:
+    detail = f"The body is over the limit of {limit:,} bytes."
+    # Nobody will read the rest of it.
+    return TooLarge(detail, limit=limit, headers={"Connection": "close"})
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    return given if _SANE_ID.fullmatch(given) else new_id("req")
+
+
+def _finish_headers(headers: MutableHeaders, request_id: str) -> None:
+    headers["x-request-id"] = request_id
+    for name, value in _SECURITY.items():
+        headers.setdefault(name, value)
+
+
+def stack(settings: Settings, telemetry: Telemetry) -> list[Middleware]:
+    """Outermost first."""
+    return [
+        Middleware(RequestContext, telemetry=telemetry),
+        Middleware(AllowedHosts, hosts=settings.allowed_hosts),
+        Middleware(
+            Limits, body_bytes=settings.max_body_bytes, upload_bytes=settings.max_upload_bytes
+        ),
+    ]

@@ -1,0 +1,13 @@
+"""The answer to a creating POST, the first time and every time after."""
+
+from fastapi import status
+from fastapi.responses import JSONResponse, Response
+
+from app.services.idempotency import Answer
+
+
+def created(collection: str, answer: Answer) -> Response:
+    headers = {"Location": f"{collection}/{answer.body['id']}"}
+    if answer.is_replay:
+        headers["Idempotent-Replayed"] = "true"
+    return JSONResponse(answer.body, status.HTTP_201_CREATED, headers)

@@ -1,0 +1,117 @@
+"""Datasets: upload, look at, delete."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, status
+from fastapi.responses import Response, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from app.api.deps import (
+    AdaptersDep,
+    CallerDep,
+    CursorDep,
+    IdempotencyKey,
+    SessionDep,
+    StorageDep,
+)
+from app.api.files import Download, respond
+from app.api.multipart import UPLOAD_BODY, receive_upload
+from app.api.replies import created
+from app.api.schemas.base import ListOf
+from app.api.schemas.datasets import DatasetOut, ReportOut, RowsOut
+from app.core.db.models import Dataset
+from app.services import datasets
+from app.services.pages import Page
+
+router = APIRouter(prefix="/datasets", tags=["datasets"])
+
+
+@router.post(
+    "", status_code=status.HTTP_201_CREATED, response_model=DatasetOut, openapi_extra=UPLOAD_BODY
+)
+async def create_dataset(
+    request: Request, adapters: AdaptersDep, caller: CallerDep, key: IdempotencyKey = None
+) -> Response:
+    """Upload training data: a JSON array or JSON lines, in Alpaca form.
+
+    Returns as soon as the bytes are stored; the report comes when they are validated.
+    """
+    upload = await receive_upload(request, adapters.storage, adapters.settings.max_upload_bytes)
+
+    answer = await run_in_threadpool(
+        datasets.register,
+        adapters.sessions,
+        adapters.storage,
+        caller,
+        upload,
+        key=key,
+        render=_out,
+    )
+    return created("/datasets", answer)
+
+
+@router.get("")
+def list_datasets(session: SessionDep, caller: CallerDep, cursor: CursorDep) -> ListOf[DatasetOut]:
+    found: Page[Dataset] = datasets.page(session, caller, cursor)
+    return ListOf[DatasetOut].model_validate(found, from_attributes=True)
+
+
+@router.get("/{dataset_id}", response_model=DatasetOut)
+def get_dataset(dataset_id: str, session: SessionDep, caller: CallerDep) -> Dataset:
+    return datasets.get(session, caller, dataset_id)
+
+
+@router.delete("/{dataset_id}", status_code=status.HTTP_204_NO_CONTENT)
+def delete_dataset(
+    dataset_id: str, session: SessionDep, caller: CallerDep, storage: StorageDep
+) -> None:
+    """Delete the data. 409 while a job that is not final needs it; ended jobs keep its id."""
+    datasets.delete(session, storage, caller, dataset_id)
+
+
+@router.get("/{dataset_id}/report", response_model=ReportOut)
+def get_dataset_report(
+    dataset_id: str, session: SessionDep, caller: CallerDep, storage: StorageDep
+) -> Response:
+    """Every problem found. 409 with Retry-After while the dataset is being validated."""
+    dataset = datasets.judged(session, caller, dataset_id)
+    return StreamingResponse(datasets.report(storage, dataset), media_type="application/json")
+
+
+@router.get("/{dataset_id}/rows")
+def list_dataset_rows(
+    dataset_id: str,
+    session: SessionDep,
+    caller: CallerDep,
+    storage: StorageDep,
+    offset: Annotated[int, Query(ge=0, le=1 << 40)] = 0,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> RowsOut:
+    """The valid rows, as the trainer will get them."""
+    dataset = datasets.judged(session, caller, dataset_id)
+    found = datasets.rows(storage, dataset, offset, limit)
+    total = dataset.num_valid_rows or 0
+    return RowsOut(data=found, offset=offset, num_rows=total, has_more=offset + len(found) < total)
+
+
+@router.head("/{dataset_id}/content", include_in_schema=False)
+@router.get("/{dataset_id}/content", response_class=StreamingResponse)
+def get_dataset_content(
+    dataset_id: str, request: Request, session: SessionDep, caller: CallerDep, storage: StorageDep
+) -> Response:
+    """The bytes that were uploaded."""
+    dataset = datasets.get(session, caller, dataset_id)
+    return respond(
+        request,
+        storage,
+        Download(
+            key=datasets.content_key(dataset.id),
+            num_bytes=dataset.num_bytes,
+            sha256=dataset.sha256,
+            filename=dataset.name,
+        ),
+    )
+
+
+def _out(dataset: Dataset) -> dict[str, Any]:
+    return DatasetOut.model_validate(dataset).model_dump(mode="json")

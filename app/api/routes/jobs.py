@@ -1,0 +1,126 @@
+"""Jobs: create, look at, change, cancel, delete."""
+
+import hashlib
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, status
+from fastapi.responses import Response
+from pydantic import AwareDatetime
+from sqlalchemy.orm import Session
+
+from app.api.body import JsonRoute
+from app.api.deps import AdaptersDep, CallerDep, CursorDep, IdempotencyKey, SessionDep
+from app.api.replies import created
+from app.api.schemas.base import ListOf
+from app.api.schemas.jobs import JobOut, JobPatch
+from app.core.db.models import Job
+from app.core.errors import Invalid, Problem
+from app.core.jobs.spec import JobSpec
+from app.core.jobs.status import JobStatus
+from app.core.settings import Settings
+from app.services import idempotency, jobs, queue
+from app.services.jobs import Filter
+
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=JsonRoute)
+
+
+class DryRunUnavailable(Invalid):
+    code = "dry_run_unavailable"
+
+
+@router.post("", status_code=status.HTTP_201_CREATED, response_model=JobOut)
+def create_job(
+    spec: JobSpec,
+    session: SessionDep,
+    adapters: AdaptersDep,
+    caller: CallerDep,
+    key: IdempotencyKey = None,
+    dry_run: Annotated[bool, Query(description="Not there yet: refused.")] = False,
+) -> Response:
+    """Start a fine-tuning job. Returns at once; follow it through its events."""
+    if dry_run:
+        message = "Dry runs are not available yet; nothing was created."
+        raise DryRunUnavailable(message, errors=[Problem("?dry_run", "not_allowed", message)])
+
+    def submit() -> dict[str, Any]:
+        job = jobs.submit(
+            session,
+            caller,
+            spec,
+            settings=adapters.settings,
+            storage=adapters.storage,
+            queue=adapters.queue,
+        )
+        return told(session, adapters.settings, job).model_dump(mode="json")
+
+    attempt = idempotency.Attempt("POST /jobs", key, _digest(spec))
+    answer = idempotency.once(session, caller, attempt, submit)
+    return created("/jobs", answer)
+
+
+@router.get("")
+def list_jobs(
+    session: SessionDep,
+    adapters: AdaptersDep,
+    caller: CallerDep,
+    cursor: CursorDep,
+    wanted: Annotated[list[JobStatus], Query(alias="status")] = [],  # noqa: B006
+    model: Annotated[str | None, Query(max_length=200)] = None,
+    dataset: Annotated[str | None, Query(max_length=64)] = None,
+    tag: Annotated[list[str], Query(description="`key` or `key:value`.", max_length=16)] = [],  # noqa: B006
+    q: Annotated[str | None, Query(max_length=200, description="In a name or an id.")] = None,
+    created_after: AwareDatetime | None = None,
+) -> ListOf[JobOut]:
+    """Newest first. Give `status` and `tag` several times to widen and to narrow."""
+    filters = Filter(wanted, model, dataset, tag, q, created_after)
+    page = jobs.page(session, caller, cursor, filters)
+    standings = queue.standings(session, page.data, adapters.settings)
+    return ListOf[JobOut](
+        data=[JobOut.of(job, standings) for job in page.data], has_more=page.has_more
+    )
+
+
+@router.get("/{job_id}")
+def get_job(job_id: str, session: SessionDep, adapters: AdaptersDep, caller: CallerDep) -> JobOut:
+    return told(session, adapters.settings, jobs.get(session, caller, job_id))
+
+
+@router.patch("/{job_id}")
+def update_job(
+    job_id: str, patch: JobPatch, session: SessionDep, adapters: AdaptersDep, caller: CallerDep
+) -> JobOut:
+    """Change name, tags, notes; and, while it waits, the priority."""
+    changes = patch.model_dump(exclude_unset=True)
+    job = jobs.patch(session, caller, job_id, changes, adapters.ring)
+    return told(session, adapters.settings, job)
+
+
+@router.post("/{job_id}/cancel")
+def cancel_job(
+    job_id: str, session: SessionDep, adapters: AdaptersDep, caller: CallerDep
+) -> JobOut:
+    """Cancel it. A running job goes on for seconds: follow it to its `cancelled`."""
+    job = jobs.cancel(session, caller, job_id, adapters.ring)
+    return told(session, adapters.settings, job)
+
+
+@router.delete("/{job_id}", status_code=status.HTTP_204_NO_CONTENT)
+def delete_job(job_id: str, session: SessionDep, adapters: AdaptersDep, caller: CallerDep) -> None:
+    """Delete an ended job with its events, metrics, logs and artifacts. 409 before its end."""
+    jobs.delete(
+        session,
+        caller,
+        job_id,
+        storage=adapters.storage,
+        settings=adapters.settings,
+        ring=adapters.ring,
+    )
+
+
+def told(session: Session, settings: Settings, job: Job) -> JobOut:
+    return JobOut.of(job, queue.standings(session, [job], settings))
+
+
+def _digest(spec: JobSpec) -> str:
+    """Of what was said, not of how it was spelled: spaces and the order of keys do not count."""
+    return hashlib.sha256(spec.model_dump_json(exclude_unset=True).encode()).hexdigest()

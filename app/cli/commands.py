@@ -1,0 +1,137 @@
+"""The commands and their options. What they do lies in modules imported only when called."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli import options
+
+app = typer.Typer(
+    help="Fine-tuning as a job API: post a job, watch it learn, download a proven adapter.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id.")]
+
+
+@app.command()
+def up(
+    data_dir: options.DataDir = None,
+    models_dir: options.ModelsDir = None,
+    host: options.Host = None,
+    port: options.Port = None,
+    worker: Annotated[bool, typer.Option(help="Train here, or leave that to others.")] = True,
+    durable: Annotated[bool, typer.Option(hidden=True)] = True,
+) -> None:
+    """Start the whole stack here: Postgres, Valkey, API, worker. Ctrl-C stops it."""
+    from app.cli import configuration
+    from app.cli.up import up
+    from app.embedded.stack import Choices
+
+    settings = configuration.load(data_dir=data_dir, models_dir=models_dir, host=host, port=port)
+    up(settings, Choices(worker=worker, durable=durable))
+
+
+@app.command()
+def demo(
+    data_dir: Annotated[Path, typer.Option(help="Folder of the demo's stack.")] = Path(
+        ".tunesmith/demo"
+    ),
+    examples: Annotated[Path, typer.Option(help="Folder of the sample job.")] = Path("examples"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 0,
+) -> None:
+    """Start a stack, train the sample job, compare base and adapter on held-out prompts."""
+    from app.cli.demo import demo
+
+    demo(data_dir, examples, port)
+
+
+@app.command()
+def submit(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.json", help="The job spec.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="A file to upload, or the id of a dataset.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="e.g. training.learning_rate=1e-3"),
+    ] = None,
+    follow: Annotated[bool, typer.Option(help="Watch the job until it ends.")] = False,
+    url: options.Url = None,
+    data_dir: options.DataDir = None,
+) -> None:
+    """Start a job. Prints its id."""
+    from app.cli import client
+    from app.cli.submit import submit
+
+    with client.connect(url, data_dir) as server:
+        submit(server, spec, dataset, changes or [], follow)
+
+
+@app.command()
+def jobs(
+    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="Show this one.")] = None,
+    url: options.Url = None,
+    data_dir: options.DataDir = None,
+) -> None:
+    """List the newest jobs, or show one."""
+    from app.cli import client, jobs
+
+    with client.connect(url, data_dir) as server:
+        if job:
+            jobs.show_one(server, job)
+        else:
+            jobs.show_all(server)
+
+
+@app.command()
+def logs(
+    job: JobId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job ends.")] = False,
+    url: options.Url = None,
+    data_dir: options.DataDir = None,
+) -> None:
+    """What a job's trainer printed; with -f, its events as they come."""
+    from app.cli import client, jobs
+
+    with client.connect(url, data_dir) as server:
+        if follow:
+            jobs.follow_log(server, job)
+        else:
+            jobs.show_log(server, job)
+
+
+@app.command()
+def download(
+    job: JobId,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Default: JOB.zip here.")
+    ] = None,
+    url: options.Url = None,
+    data_dir: options.DataDir = None,
+) -> None:
+    """Fetch a job's adapter, checked against its hash. Goes on where an earlier try broke off."""
+    from app.cli import client
+    from app.cli.download import download_adapter
+    from app.cli.output import say
+
+    with client.connect(url, data_dir) as server:
+        target = output or Path(f"{job}.zip")
+        sha256 = download_adapter(server, job, target)
+        say(f"{target}  sha256 {sha256}")
+
+
+@app.command()
+def doctor(
+    data_dir: options.DataDir = None,
+    models_dir: options.ModelsDir = None,
+    url: options.Url = None,
+) -> None:
+    """Look for what would keep a job from working here. Exit status 1 if something would."""
+    from app.cli import configuration
+    from app.cli.doctor import examine
+
+    settings = configuration.load(data_dir=data_dir, models_dir=models_dir)
+    raise typer.Exit(0 if examine(settings, url) else 1)

@@ -1,0 +1,77 @@
+"""A file of the server, downloaded so that what arrives is what was promised."""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import httpx
+
+from app.cli.client import Refused, Server, Unreachable
+from app.core.errors import Failure
+
+TRIES = 8
+
+
+class Corrupt(Failure):
+    code = "download_corrupt"
+
+    def __init__(self, target: Path, promised: str, found: str) -> None:
+        super().__init__(
+            f"{target} arrived with sha256 {found}, the server promised {promised}. Nothing was "
+            "kept; run the command again."
+        )
+
+
+def download_adapter(server: Server, job_id: str, target: Path, tries: int = TRIES) -> str:
+    return download(server, f"/jobs/{job_id}/adapter", target, tries)
+
+
+def download(server: Server, path: str, target: Path, tries: int = TRIES) -> str:
+    """The file's sha256, which is the server's ETag. `target` appears whole and proven, or not.
+
+    Bytes gather beside it, so that a later try goes on where this one broke off.
+    """
+    part = target.with_name(f".{target.name}.part")
+    tag = target.with_name(f".{target.name}.etag")
+    for tried in range(1, tries + 1):
+        try:
+            _fetch(server, path, part, tag)
+            break
+        except httpx.TransportError as error:
+            if tried == tries:
+                raise Unreachable(server.url, str(error) or type(error).__name__) from None
+            time.sleep(min(0.2 * 2**tried, 5))
+    promised, found = tag.read_text(), _sha256(part)
+    tag.unlink()
+    if promised != found:
+        part.unlink()
+        raise Corrupt(target, promised, found)
+    part.replace(target)
+    return found
+
+
+def _fetch(server: Server, path: str, part: Path, tag: Path) -> None:
+    have = part.stat().st_size if part.exists() and tag.exists() else 0
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers |= {"Range": f"bytes={have}-", "If-Range": f'"{tag.read_text()}"'}
+    with server.stream(path, headers) as response:
+        if response.status_code == 416:  # nothing is missing, as far as we know
+            return
+        resumed = response.status_code == 206
+        if not resumed:
+            etag = response.headers.get("ETag", "").removeprefix("W/").strip('"')
+            if not etag:
+                raise Refused("The server sent no ETag, so the file cannot be checked.")
+            tag.write_text(etag)
+        with part.open("ab" if resumed else "wb") as file:
+            for piece in response.iter_raw():
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

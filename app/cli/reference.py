@@ -1,0 +1,101 @@
+"""Write docs/settings.md and docs/openapi.json from the code, or with --check say whether they
+have drifted.
+"""
+
+import ast
+import inspect
+import json
+import sys
+from pathlib import Path
+
+from app.core.datasets.codes import CODES
+from app.core.settings import Settings
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+HEAD = """# Settings
+
+Generated from `app/core/settings.py` by `make docs`. Each is an environment variable; lists are
+JSON.
+
+| variable | default | meaning |
+|---|---|---|
+"""
+
+REPORT_HEAD = """# What a dataset report can say
+
+Generated from `app/core/datasets/codes.py` by `make docs`. An error makes the dataset invalid and
+keeps its row out of training; a warning or an info never does. `GET /datasets/{id}/report` names
+the row, the line and the JSON pointer of each.
+
+| code | severity | what to do |
+|---|---|---|
+"""
+
+
+def settings_page() -> str:
+    notes = _field_notes()
+    rows = [
+        f"| `TUNESMITH_{name.upper()}` | `{_default(field.default)}` | {notes.get(name, '')} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return HEAD + "\n".join(rows) + "\n"
+
+
+def dataset_report_page() -> str:
+    rows = [f"| `{name}` | {code.severity} | {code.hint} |" for name, code in CODES.items()]
+    return REPORT_HEAD + "\n".join(rows) + "\n"
+
+
+def openapi() -> str:
+    # Imported here: the settings page needs no application.
+    from app.main import create_app
+
+    # Nothing is connected to before the first request.
+    nowhere = Settings(
+        database_url="postgresql+psycopg://127.0.0.1:1/docs", redis_url="redis://127.0.0.1:1"
+    )
+    return json.dumps(create_app(nowhere).openapi(), indent=1, sort_keys=True) + "\n"
+
+
+def _default(value: object) -> str:
+    if isinstance(value, frozenset | tuple):
+        return json.dumps(sorted(map(str, value)))
+    return "" if value is None else str(value)
+
+
+def _field_notes() -> dict[str, str]:
+    """The string under each field, on one line."""
+    body = ast.parse(inspect.getsource(Settings)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    notes = {}
+    for field, below in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            is_note = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+            text = str(below.value.value) if is_note else ""  # type: ignore[attr-defined]
+            notes[field.target.id] = " ".join(text.split())
+    return notes
+
+
+def main() -> int:
+    pages = {
+        "settings.md": settings_page(),
+        "dataset-report.md": dataset_report_page(),
+        "openapi.json": openapi(),
+    }
+    drifted = [name for name, text in pages.items() if _read(DOCS / name) != text]
+    if "--check" in sys.argv:
+        for name in drifted:
+            print(f"docs/{name} has drifted from the code: run `make docs`.", file=sys.stderr)
+        return int(bool(drifted))
+    for name in drifted:
+        (DOCS / name).write_text(pages[name], encoding="utf-8")
+    return 0
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

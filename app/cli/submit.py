@@ -1,0 +1,122 @@
+"""`tunesmith submit`, and its parts the demo uses: upload, wait for the report, post, follow."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from app.cli import progress, stream
+from app.cli.client import Server
+from app.cli.output import say
+from app.core.errors import Failure, Invalid, Problem
+
+VALIDATION_SECONDS = 600.0
+
+
+class InvalidDataset(Invalid):
+    code = "dataset_invalid"
+
+
+class JobFailed(Failure):
+    code = "job_failed"
+
+
+class SpecUnreadable(Invalid):
+    code = "spec_unreadable"
+
+
+def submit(
+    server: Server, spec_file: Path, dataset: str | None, changes: list[str], watch: bool
+) -> None:
+    spec = read_spec(spec_file, changes)
+    if dataset and Path(dataset).is_file():
+        spec["dataset"] = upload(server, Path(dataset))["id"]
+    elif dataset:
+        spec["dataset"] = dataset
+    job = server.post("/jobs", spec)
+    say(job["id"])
+    if watch:
+        finished(follow(server, job["id"], Console()))
+
+
+def read_spec(file: Path, changes: list[str]) -> dict[str, Any]:
+    """The spec with `name.name=value` laid over it; a value is JSON, or else a string."""
+    try:
+        spec: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecUnreadable(f"Cannot read {file}: {error.strerror}.") from None
+    except ValueError as error:
+        raise SpecUnreadable(f"{file} is not JSON: {error}.") from None
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise SpecUnreadable(f"--set {change}: write NAME=VALUE.")
+        *path, last = name.split(".")
+        inner = spec
+        for part in path:
+            inner = inner.setdefault(part, {})
+        inner[last] = _value(value)
+    return spec
+
+
+def upload(server: Server, file: Path) -> Any:
+    """The dataset once it is ready. Raises InvalidDataset with what is wrong in which row."""
+    dataset = server.upload("/datasets", file, name=file.name)
+    deadline = time.monotonic() + VALIDATION_SECONDS
+    while dataset["status"] == "validating" and time.monotonic() < deadline:
+        time.sleep(0.2)
+        dataset = server.get(f"/datasets/{dataset['id']}")
+    if dataset["status"] != "ready":
+        raise InvalidDataset(
+            f"{file} cannot be trained on: its status is {dataset['status']}.",
+            errors=_row_problems(server, dataset["id"]),
+        )
+    return dataset
+
+
+def follow(server: Server, job_id: str, console: Console) -> Any:
+    """Watch a job until it ends; the job as it then is."""
+    now = progress.Snapshot()
+    with progress.view(console) as view:
+        for event in stream.follow(server, job_id):
+            now.take(event)
+            view.show(event, now)
+    return server.get(f"/jobs/{job_id}")
+
+
+def finished(job: Any) -> Any:
+    """The job, if it succeeded. Raises JobFailed with the server's reason otherwise."""
+    if job["status"] == "succeeded":
+        return job
+    failure = job.get("failure") or {}
+    problem = Problem(
+        "/failure",
+        failure.get("code", job["status"]),
+        failure.get("evidence") or failure.get("message", ""),
+        failure.get("hint", ""),
+    )
+    said = failure.get("message") or job.get("status_reason") or "no reason was given"
+    errors = [problem] if failure else []
+    raise JobFailed(f"Job {job['id']} {job['status']}: {said}", errors=errors)
+
+
+def _row_problems(server: Server, dataset_id: str) -> list[Problem]:
+    report = server.get(f"/datasets/{dataset_id}/report")
+    return [
+        Problem(
+            f"line {found['line']}" if found.get("line") else f"row {found.get('row')}",
+            found.get("code", ""),
+            found.get("message", ""),
+            found.get("hint") or "",
+        )
+        for found in (report.get("problems") or [])[:20]
+    ]
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,71 @@
+"""Every code a dataset report can hold, with its severity and what to do about it.
+
+An error makes the dataset invalid, and its row is kept out of the canonical rows. A warning or an
+info never does. Codes are an interface: add, never rename.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+Severity = Literal["error", "warning", "info"]
+
+
+class Code(NamedTuple):
+    severity: Severity
+    hint: str
+
+
+_ACCEPTED = (
+    "Upload a JSON array or JSON Lines, UTF-8, one object per row with the keys "
+    "`instruction`, `output` and optionally `input`."
+)
+_UTF8 = "Save the file as UTF-8, for example `iconv -f <its encoding> -t UTF-8 in > out`."
+
+CODES: Mapping[str, Code] = {
+    # The file
+    "file_empty": Code("error", _ACCEPTED),
+    "no_rows": Code("error", _ACCEPTED),
+    "format_unsupported": Code("error", _ACCEPTED),
+    "format_mismatch": Code("warning", "Leave `format` out, or name the format the file has."),
+    "wrapped_in_object": Code("error", "Upload the list alone, without the object around it."),
+    "objects_span_lines": Code("warning", "Write one object per line: `jq -c . in > out`."),
+    "rows_mixed": Code("error", "Give every row `instruction` and `output`, or every row `text`."),
+    "text_only": Code("info", 'Train it with `template: "text"` and `train_on: "all"`.'),
+    "column_ignored": Code("info", "Nothing to do: this column is not trained."),
+    "duplicate_rows": Code("warning", "Remove the copies, unless they are meant to weigh more."),
+    "duplicates_partial": Code("info", "Look for copies in a file this size yourself."),
+    "bom": Code("info", "Nothing to do: the byte order mark was left out."),
+    "crlf": Code("info", "Nothing to do: Windows line ends are read like any others."),
+    "blank_lines": Code("info", "Nothing to do: blank lines are not rows."),
+    # Bytes and syntax
+    "not_utf8": Code("error", _UTF8),
+    "row_too_long": Code("error", "Split the row, or take out what is not training text."),
+    "too_deep": Code("error", "A row is one flat object; take the nested values out."),
+    "json_truncated": Code("error", "The file was probably cut off: write or upload it again."),
+    "json_trailing_comma": Code("error", "Remove the comma."),
+    "json_missing_comma": Code("error", "Put a comma between the two values."),
+    "json_comment": Code("error", "JSON has no comments: remove it."),
+    "json_single_quotes": Code("error", 'Use double quotes ("): write it with a JSON library.'),
+    "json_python_literal": Code("error", "Write true, false, null: `json.dumps`, not `str`."),
+    "json_not_finite": Code("error", "JSON has no NaN and no Infinity: use null, or no key."),
+    "json_control_character": Code("error", r"Escape it inside strings: \n, \t, \u0000."),
+    "json_bad_escape": Code("error", r"Write a backslash as \\ inside strings."),
+    "json_extra_data": Code("error", "Put each object on a line of its own, and nothing else."),
+    "json_duplicate_key": Code("error", "Keep one of the two: which one is meant is not clear."),
+    "json_invalid": Code("error", "Write the file with a JSON library."),
+    # A row
+    "not_an_object": Code("error", 'A row is {"instruction": "...", "output": "..."}.'),
+    "field_missing": Code("error", "Add the key, or remove the row."),
+    "field_null": Code("error", "Give it a text, or remove the row."),
+    "field_type": Code("error", "Make it a string."),
+    "history_invalid": Code("error", 'History is [["request", "answer"], ...], oldest first.'),
+    "instruction_empty": Code("error", "Write the request into `instruction`, or remove the row."),
+    "output_empty": Code("error", "A row without an answer trains nothing: add one or remove it."),
+    "null_read_as_empty": Code("info", "Nothing to do: null counts as no text here."),
+    "lone_surrogate": Code("error", "Half of a character: write the pair, or the character."),
+    "nul_character": Code("error", "Remove the NUL (U+0000); it is not text."),
+    # The validator itself
+    "validator_out_of_memory": Code("error", "Split the file into smaller ones."),
+    "validator_timeout": Code("error", "Split the file into smaller ones, or try again."),
+    "validator_crashed": Code("error", "Try again; if it stays, report it with the dataset's id."),
+}

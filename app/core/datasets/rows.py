@@ -1,0 +1,157 @@
+"""From a parsed value to a canonical row, or to everything that is wrong with it."""
+
+import json
+from typing import Any, NamedTuple
+
+from app.core.datasets.formats import COLUMNS, Row
+
+REQUIRED = ("instruction", "output")
+KNOWN = frozenset(COLUMNS)
+
+# What other formats call the two; only ever used for a hint.
+_OTHER_NAMES = {
+    "instruction": ("prompt", "question", "query", "request", "task", "instructions"),
+    "output": ("response", "completion", "answer", "outputs", "target", "response_text"),
+}
+_CHAT_KEYS = ("messages", "conversations", "conversation")
+
+
+class Flaw(NamedTuple):
+    """One thing wrong inside a row, or worth knowing about it."""
+
+    field: str
+    """Below the row: "" is the row itself, "history/0" an item."""
+    code: str
+    message: str
+    hint: str = ""
+
+
+def check_row(value: Any) -> tuple[Row | None, list[Flaw]]:
+    """The canonical row, or None and why not. A good row may still have flaws that inform."""
+    if not isinstance(value, dict):
+        return None, [_not_an_object(value)]
+    flaws: list[Flaw] = []
+    row: Row = {}
+    is_text_only = isinstance(value.get("text"), str) and not any(key in value for key in REQUIRED)
+    if is_text_only:
+        flaws.append(Flaw("", "text_only", "Some rows have `text` and no `instruction`."))
+    else:
+        flaws += [flaw for key in REQUIRED if (flaw := _require(value, key))]
+    for key in COLUMNS:
+        if key in value:
+            flaws += _take(row, key, value[key])
+    if is_text_only and not row["text"].strip():
+        flaws.append(Flaw("text", "output_empty", "`text` is empty."))
+    return (None if any(flaw.code in _ERRORS for flaw in flaws) else row), flaws
+
+
+def _take(row: Row, key: str, found: Any) -> list[Flaw]:
+    """Put a value into the row, or tell what is wrong with it, unless `_require` does."""
+    if key == "history" and found is not None:
+        row["history"] = found
+        return _check_history(found)
+    if isinstance(found, str):
+        row[key] = found  # type: ignore[literal-required]
+        return []
+    if key in REQUIRED:
+        return []
+    if found is not None:
+        return [_wrong_type(key, found)]
+    if key == "input":
+        row["input"] = ""
+    return [Flaw(key, "null_read_as_empty", f"`{key}` is null in some rows.")]
+
+
+def find_bad_characters(row: Row) -> list[Flaw]:
+    """Strings that are not text: half a surrogate pair, or NUL."""
+    flaws = []
+    for field, text in _strings(row):
+        if "\0" in text:
+            flaws.append(Flaw(field, "nul_character", f"`{field}` holds a NUL character."))
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(text[error.start]):04x}"
+            flaws.append(Flaw(field, "lone_surrogate", f"`{field}` holds {half} without its pair."))
+    return flaws
+
+
+def dump(row: Row) -> bytes:
+    """A line of the canonical file. Raises UnicodeEncodeError for a lone surrogate."""
+    return (_dumps(row) + "\n").encode()
+
+
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+_ERRORS = frozenset(
+    {
+        "not_an_object",
+        "field_missing",
+        "field_null",
+        "field_type",
+        "history_invalid",
+        "instruction_empty",
+        "output_empty",
+    }
+)
+
+
+def _require(value: dict[str, Any], key: str) -> Flaw | None:
+    if key not in value:
+        return Flaw(key, "field_missing", f"`{key}` is missing.", _hint_for_missing(value, key))
+    text = value[key]
+    if text is None:
+        return Flaw(key, "field_null", f"`{key}` is null.")
+    if not isinstance(text, str):
+        return _wrong_type(key, text)
+    if not text or text.isspace():
+        return Flaw(key, f"{key}_empty", f"`{key}` is empty.")
+    return None
+
+
+def _hint_for_missing(value: dict[str, Any], key: str) -> str:
+    if any(chat in value for chat in _CHAT_KEYS):
+        return "Chat messages are not accepted: write the request and the answer of each turn."
+    alike = {name.strip().lower(): name for name in value if isinstance(name, str)}
+    for name in (key, *_OTHER_NAMES[key]):
+        if name in alike:
+            return f"Rename `{alike[name][:80]}` to `{key}`."
+    return ""
+
+
+def _wrong_type(key: str, value: Any) -> Flaw:
+    hint = ""
+    if isinstance(value, list) and key != "history":
+        hint = "One object per row, not one list per column."
+    return Flaw(key, "field_type", f"`{key}` is {name_type(value)}, not a string.", hint)
+
+
+def name_type(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    names: dict[type, str] = {dict: "an object", list: "a list", str: "a string"}
+    return names.get(type(value), "a number")
+
+
+def _not_an_object(value: Any) -> Flaw:
+    hint = ""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        hint = "The row is JSON inside a string: it was encoded twice, decode it once."
+    return Flaw("", "not_an_object", f"The row is {name_type(value)}, not an object.", hint)
+
+
+def _check_history(history: Any) -> list[Flaw]:
+    if not isinstance(history, list):
+        message = f"`history` is {name_type(history)}, not a list of pairs."
+        return [Flaw("history", "history_invalid", message)]
+    return [
+        Flaw(f"history/{index}", "history_invalid", "A turn of `history` is not two strings.")
+        for index, turn in enumerate(history)
+        if not (isinstance(turn, list) and len(turn) == 2 and all(isinstance(t, str) for t in turn))
+    ]
+
+
+def _strings(row: Row) -> list[tuple[str, str]]:
+    plain = [(key, text) for key, text in row.items() if isinstance(text, str)]
+    turns = enumerate(row.get("history", []))
+    return plain + [(f"history/{at}", text) for at, turn in turns for text in turn]

@@ -1,0 +1,149 @@
+"""What format an upload is in, told from its first bytes, with the reason in a sentence."""
+
+import re
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from app.core.datasets.parse import Fault, parse, skip_space
+from app.core.datasets.readers import BOM
+
+HEAD = 1 << 16
+_SUPPORTED = ("json", "jsonl")
+
+_MAGIC = (
+    (b"\x1f\x8b", "gzip", "Unpack it first."),
+    (b"PAR1", "parquet", ""),
+    (b"ARROW1", "arrow", ""),
+    (b"BZh", "bzip2", "Unpack it first."),
+    (b"\xfd7zXZ\0", "xz", "Unpack it first."),
+    (b"\x28\xb5\x2f\xfd", "zstd", "Unpack it first."),
+    (b"7z\xbc\xaf\x27\x1c", "7z", "Unpack it first."),
+    (b"%PDF", "pdf", ""),
+    (b"SQLite format 3\0", "sqlite", ""),
+    (b"\xd0\xcf\x11\xe0", "xls", ""),
+    (b"\x80\x04\x95", "pickle", ""),
+    (b"\x89HDF", "hdf5", ""),
+)
+# UTF-32 before UTF-16: its mark begins with the other's.
+_WIDE = (
+    (b"\xff\xfe\0\0", "UTF-32"),
+    (b"\0\0\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+_WRAPPED = re.compile(
+    r'\{\s*"(data|rows|train|examples|dataset|items|records|instances|results|samples)"\s*:\s*\[\s*[{\]]'
+)
+
+
+@dataclass(frozen=True)
+class Detection:
+    format: str
+    """json, jsonl, or the name of something that is not accepted; "unknown" at worst."""
+    reason: str
+    start: int = 0
+    """Offset of the first byte that counts."""
+    spans_lines: bool = False
+    """Objects one after the other, each over several lines."""
+    fault: Fault | None = None
+    """Set when the file cannot be read at all."""
+
+
+def detect(file: BinaryIO) -> Detection:
+    """Look at the beginning of a file. Leaves it wherever the looking ended."""
+    head = file.read(HEAD)
+    start = len(BOM) if head.startswith(BOM) else 0
+    if found := _detect_binary(head):
+        return found
+    while head and not head[start:].strip():
+        head, start = file.read(HEAD), 0
+    if not head:
+        fault = Fault("file_empty", "The file is empty.")
+        return Detection("unknown", "There is nothing in the file.", fault=fault)
+    at = len(BOM) if start else 0
+    return _detect_text(head[start:].decode("utf-8", "replace").lstrip(), at)
+
+
+def _detect_binary(head: bytes) -> Detection | None:
+    if head.startswith(b"PK\x03\x04"):
+        kind = "xlsx" if b"xl/" in head or b"[Content_Types]" in head else "zip"
+        return _unsupported(kind, "" if kind == "xlsx" else "Unpack it first.")
+    for magic, kind, hint in _MAGIC:
+        if head.startswith(magic):
+            return _unsupported(kind, hint)
+    for mark, name in _WIDE:
+        if head.startswith(mark):
+            return _wide(name, 0)
+    if re.match(rb"(\0[ -~]){2}|([ -~\r\n]\0){2}", head):
+        return _wide("UTF-16", head.index(b"\0"))
+    return None
+
+
+def _wide(name: str, offset: int) -> Detection:
+    hint = f"Save the file as UTF-8, for example `iconv -f {name} -t UTF-8 in > out`."
+    fault = Fault("not_utf8", f"The file is {name}, seen at byte offset {offset}.", hint=hint)
+    return Detection("unknown", f"Its first bytes are those of {name}.", fault=fault)
+
+
+def _unsupported(kind: str, advice: str) -> Detection:
+    hint = " ".join(filter(None, [advice, "Upload a JSON array or JSON Lines in UTF-8."]))
+    fault = Fault("format_unsupported", f"The file looks like {kind}.", hint=hint)
+    return Detection(kind, f"Its first bytes are those of {kind}.", fault=fault)
+
+
+def _detect_text(text: str, start: int) -> Detection:
+    if text[0] == "[":
+        return Detection("json", "It begins with [: a JSON array.", start)
+    if wrapped := _WRAPPED.match(text):
+        message = f'The rows are inside an object, under "{wrapped.group(1)}".'
+        hint = f"Upload the list alone: `jq .{wrapped.group(1)} in > out`."
+        fault = Fault("wrapped_in_object", message, hint=hint)
+        return Detection("json", "It begins with an object that holds a list.", fault=fault)
+    if text[0] == "{":
+        return _detect_objects(text, start)
+    return _detect_other(text, start)
+
+
+def _detect_objects(text: str, start: int) -> Detection:
+    """JSON Lines, unless the first object goes on in the second line."""
+    first, _, rest = text.partition("\n")
+    follower = rest[skip_space(rest, 0) :][:1]
+    if _is_json(first) or follower in ("", "{", "["):
+        return Detection("jsonl", "Its first line is an object: JSON Lines.", start)
+    if follower in ('"', "}", "'"):
+        reason = "It begins with an object that goes on in the next line."
+        return Detection("jsonl", reason, start, spans_lines=True)
+    return Detection("jsonl", "It begins with {: JSON Lines.", start)
+
+
+def _is_json(line: str) -> bool:
+    try:
+        parse(line)
+    except Fault:
+        return False
+    return True
+
+
+def _detect_other(text: str, start: int) -> Detection:
+    lines = [line.strip() for line in text.splitlines()[:20]]
+    if lines[0].startswith(("<", "<?xml")):
+        return _unsupported("html" if "html" in text[:500].lower() else "xml", "")
+    if any(line.startswith(("{", "[")) for line in lines) or _is_json(lines[0]):
+        array = lines[0].startswith(("//", "/*", "#")) and any(x.startswith("[") for x in lines)
+        reason = "A later line begins with a bracket." if array else "Its lines look like JSON."
+        return Detection("json" if array else "jsonl", reason, start)
+    for mark, kind in ((",", "csv"), ("\t", "tsv"), (";", "csv")):
+        if mark in lines[0]:
+            return _unsupported(kind, "")
+    fault = Fault("format_unsupported", "The file is neither a JSON array nor JSON Lines.")
+    return Detection("unknown", "It begins with neither [ nor {.", fault=fault)
+
+
+def check_declared(declared: str, found: Detection) -> Fault | None:
+    """What to say when a caller named a format. What the bytes say goes."""
+    if declared in ("auto", found.format) or found.fault:
+        return None
+    if declared not in _SUPPORTED:
+        message = f"`format` says {declared[:40]!a}, which is not accepted; the file was read"
+        return Fault("format_mismatch", f"{message} as {found.format}.")
+    return Fault("format_mismatch", f"`format` says {declared}, the file is {found.format}.")

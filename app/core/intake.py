@@ -1,0 +1,206 @@
+"""Takes uploads in: claims a dataset, has it validated in a child process, stores what came out,
+and lets the jobs that waited for it go on.
+
+A claim is a lease: a process that dies half way loses it, and the next one does the work again.
+What is written does not depend on who does it.
+"""
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from app.core.datasets.validate import Verdict, validate_in_child
+from app.core.db.models import NOW, Dataset, Job
+from app.core.db.session import Sessions, after_commit, transaction
+from app.core.events.bell import Bell
+from app.core.jobs import lifecycle
+from app.core.jobs.status import JobStatus
+from app.core.queue import Queue
+from app.core.settings import Settings
+from app.core.storage import Storage
+
+_log = structlog.get_logger(__name__)
+MAX_FAILURES = 3
+"""Tries of one process at a dataset, before it is declared invalid for our own failing."""
+
+Validate = Callable[..., Verdict]
+
+
+@dataclass
+class Intake:
+    settings: Settings
+    sessions: Sessions
+    storage: Storage
+    queue: Queue
+    bell: Bell
+    validate: Validate = validate_in_child
+    _num_failures: dict[str, int] = field(default_factory=dict)
+
+    def take_one(self) -> bool:
+        """Judge the next upload, if any; then settle the jobs that wait. False when idle."""
+        claimed = self._claim()
+        if claimed is not None:
+            with structlog.contextvars.bound_contextvars(dataset_id=claimed[0]):
+                self._judge(*claimed)
+        return self._settle() > 0 or claimed is not None
+
+    def _claim(self) -> tuple[str, str] | None:
+        """The id and the declared format of the oldest upload nobody is at."""
+        free = (Dataset.lease_until.is_(None)) | (Dataset.lease_until < NOW)
+        oldest = (
+            select(Dataset.id, Dataset.format)
+            .where(Dataset.status == "validating", free)
+            .order_by(Dataset.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        with transaction(self.sessions) as session:
+            row = session.execute(oldest).one_or_none()
+            if row is None:
+                return None
+            self._hold(session, row.id)
+            return row.id, row.format
+
+    def _hold(self, session: Session, dataset_id: str) -> None:
+        until = NOW + timedelta(seconds=self.settings.lease_seconds)
+        session.execute(update(Dataset).where(Dataset.id == dataset_id).values(lease_until=until))
+
+    def _judge(self, dataset_id: str, declared: str) -> None:
+        try:
+            with self._held(dataset_id), _temporary(self.settings) as folder:
+                verdict = self._validate(dataset_id, declared, folder)
+            self._write(dataset_id, verdict)
+        except FileNotFoundError:
+            # Deleted meanwhile, or never uploaded whole.
+            _log.warning("upload_gone")
+            self._give_up(dataset_id)
+        except OperationalError:
+            raise
+        except Exception:
+            _log.exception("intake_failed")
+            failures = self._num_failures[dataset_id] = self._num_failures.get(dataset_id, 0) + 1
+            if failures >= MAX_FAILURES:
+                self._give_up(dataset_id)
+
+    def _validate(self, dataset_id: str, declared: str, folder: Path) -> Verdict:
+        upload, out = folder / "upload", folder / "out"
+        self.storage.read_file(f"datasets/{dataset_id}/upload", upload)
+        out.mkdir()
+        verdict = self.validate(upload, out, self.settings, declared_format=declared)
+        for name in ("rows.jsonl", "report.json"):
+            if (out / name).is_file():
+                self.storage.write_file(f"datasets/{dataset_id}/{name}", out / name)
+        return verdict
+
+    def _write(self, dataset_id: str, verdict: Verdict) -> None:
+        self._finish(
+            dataset_id,
+            status="ready" if verdict.is_ready else "invalid",
+            format=verdict.format,
+            num_rows=verdict.num_rows,
+            num_valid_rows=verdict.num_valid_rows,
+            features=dict(verdict.features),
+        )
+        _log.info("dataset_judged", is_ready=verdict.is_ready, num_rows=verdict.num_rows)
+
+    def _give_up(self, dataset_id: str) -> None:
+        self._finish(dataset_id, status="invalid", num_rows=0, num_valid_rows=0)
+
+    def _finish(self, dataset_id: str, **values: Any) -> None:
+        mine = (Dataset.id == dataset_id, Dataset.status == "validating")
+        done = update(Dataset).where(*mine).values(validated_at=NOW, lease_until=None, **values)
+        with transaction(self.sessions) as session:
+            session.execute(done)
+        self._num_failures.pop(dataset_id, None)
+
+    def _settle(self) -> int:
+        """Admit or reject every job whose datasets have been judged; returns how many."""
+        waiting = (
+            select(Job)
+            .join(Dataset, Dataset.id == Job.dataset_id)
+            .where(Job.status == JobStatus.VALIDATING, Dataset.status != "validating")
+            .order_by(Job.id)
+            .limit(100)
+        )
+        with transaction(self.sessions) as session:
+            return sum(self._settle_job(session, job) for job in session.scalars(waiting).all())
+
+    def _settle_job(self, session: Session, job: Job) -> bool:
+        named = [job.dataset_id, (job.spec.get("validation") or {}).get("dataset")]
+        verdicts = [_usable(session, each, job.spec) for each in named if each]
+        if False in verdicts:
+            moved = lifecycle.reject(session, job.id, FAILURE)
+        elif None in verdicts:
+            return False
+        else:
+            moved = lifecycle.admit(session, job.id)
+            after_commit(session, lambda: self.queue.wake(job.queue))
+        after_commit(session, lambda: self.bell.ring(job.id))
+        return moved
+
+    @contextmanager
+    def _held(self, dataset_id: str) -> Iterator[None]:
+        """The claim is renewed from a thread of its own while the block runs."""
+        over = threading.Event()
+
+        def renew() -> None:
+            while not over.wait(self.settings.renew_seconds):
+                try:
+                    with transaction(self.sessions) as session:
+                        self._hold(session, dataset_id)
+                except OperationalError:
+                    _log.warning("claim_not_renewed")
+
+        thread = threading.Thread(target=renew, name="intake-keeper", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+FAILURE = {
+    "class": "user",
+    "code": "dataset_invalid",
+    "message": "The dataset has rows that cannot be trained on.",
+    "evidence": "",
+    "hint": 'Read the dataset\'s report; repair the rows, or set `on_invalid_row` to "skip".',
+    "retryable": False,
+    "suggested_patch": None,
+}
+
+
+def _usable(session: Session, dataset_id: str, spec: dict[str, Any]) -> bool | None:
+    """Whether a job may train on a dataset; None while it is not yet known."""
+    row = session.execute(
+        select(Dataset.status, Dataset.num_valid_rows).where(Dataset.id == dataset_id)
+    ).one_or_none()
+    if row is None:
+        return False
+    if row.status == "validating":
+        return None
+    is_enough = spec.get("on_invalid_row") == "skip" and (row.num_valid_rows or 0) > 0
+    return bool(row.status == "ready" or is_enough)
+
+
+@contextmanager
+def _temporary(settings: Settings) -> Iterator[Path]:
+    parent = settings.data_dir.absolute() / "intake"
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = Path(tempfile.mkdtemp(dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,78 @@
+"""The doorbell: `wake(queue)` tells a Celery worker that there may be work. A hint that may be
+lost or doubled.
+"""
+
+import queue as queues
+import threading
+from typing import Protocol
+
+import redis
+import structlog
+from celery import Celery
+from kombu.exceptions import ChannelError, OperationalError
+
+WAKE_TASK = "tunesmith.wake"
+_log = structlog.get_logger(__name__)
+
+
+class Queue(Protocol):
+    def wake(self, queue: str) -> None: ...
+
+
+def celery_queue(queue: str) -> str:
+    """The broker's name for one of our queues."""
+    return f"tunesmith.{queue}"
+
+
+class Doorbell:
+    """Rings from a thread of its own, so that no request ever waits for a broker that hangs."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._celery = Celery("tunesmith", broker=redis_url)
+        self._celery.conf.update(
+            task_serializer="json",
+            task_ignore_result=True,
+            broker_transport_options={
+                "global_keyprefix": "ft:",
+                "socket_timeout": 5,
+                "socket_connect_timeout": 2,
+                "max_retries": 0,
+            },
+        )
+        self._waiting: queues.Queue[str] = queues.Queue(maxsize=100)
+        threading.Thread(target=self._run, name="doorbell", daemon=True).start()
+
+    def wake(self, queue: str) -> None:
+        """Ring soon; returns at once. Dropped when many wait: the dispatcher rings again."""
+        try:
+            self._waiting.put_nowait(queue)
+        except queues.Full:
+            _log.warning("doorbell_full", queue=queue)
+
+    def ring(self, queue: str) -> bool:
+        """Ring now, within seconds. False when the broker did not take it."""
+        try:
+            self._celery.send_task(
+                WAKE_TASK, kwargs={"queue": queue}, queue=celery_queue(queue), retry=False
+            )
+        except (OperationalError, OSError) as error:
+            _log.warning("doorbell_unanswered", queue=queue, error=type(error).__name__)
+            return False
+        return True
+
+    def num_unheard(self, queue: str) -> int | None:
+        """Rings no worker has taken yet. None when the broker does not say."""
+        name = celery_queue(queue)
+        try:
+            with self._celery.connection_for_write() as connection:
+                declared = connection.default_channel.queue_declare(name, passive=True)
+                return int(declared.message_count)
+        except ChannelError:
+            return 0
+        except (OperationalError, OSError, redis.RedisError) as error:
+            _log.warning("doorbell_unanswered", queue=queue, error=type(error).__name__)
+            return None
+
+    def _run(self) -> None:
+        while True:
+            self.ring(self._waiting.get())

@@ -1,0 +1,106 @@
+"""Datasets and artifacts as named objects, through obstore: a local folder or S3, one key layout.
+
+datasets/<id>/upload        the bytes as they came
+datasets/<id>/rows.jsonl    canonical rows
+datasets/<id>/report.json
+artifacts/<job>/<epoch>/... named files, manifest.json last; visible only through the job's row
+logs/<job>/<epoch>.log
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.store import LocalStore, ObjectStore, S3Store
+
+from app.core.settings import Settings
+
+CHUNK_BYTES = 1 << 20
+
+
+class Storage:
+    """Bytes by key. Streams both ways: no object is ever held in memory whole."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def write(self, key: str, chunks: Iterable[bytes]) -> None:
+        """Visible whole or not at all: a local file is renamed into place, S3 completes a
+        multipart.
+        """
+        obstore.put(self._store, key, iter(chunks), chunk_size=8 << 20)
+
+    def write_file(self, key: str, path: Path) -> None:
+        with path.open("rb") as file:
+            self.write(key, iter(lambda: file.read(CHUNK_BYTES), b""))
+
+    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Chunks of bytes start..end (exclusive). Raises FileNotFoundError."""
+        if (start, end) == (0, None):
+            yield from map(bytes, obstore.get(self._store, key).stream(CHUNK_BYTES))
+            return
+        last = self.size(key) if end is None else end
+        while start < last:
+            step = min(start + CHUNK_BYTES, last)
+            yield bytes(obstore.get_range(self._store, key, start=start, end=step))
+            start = step
+
+    def read_file(self, key: str, path: Path) -> str:
+        """Fetch into a local file; returns its sha256."""
+        digest = hashlib.sha256()
+        with path.open("wb") as file:
+            for chunk in self.read(key):
+                digest.update(chunk)
+                file.write(chunk)
+        return digest.hexdigest()
+
+    def size(self, key: str) -> int:
+        """Bytes of an object. Raises FileNotFoundError."""
+        return int(obstore.head(self._store, key)["size"])
+
+    def exists(self, key: str) -> bool:
+        try:
+            self.size(key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        for batch in obstore.list(self._store, prefix):
+            yield from (item["path"] for item in batch)
+
+    def delete_all(self, prefix: str) -> None:
+        """Delete every object under a prefix that ends in a slash."""
+        keys = list(self.keys(prefix))
+        if keys:
+            obstore.delete(self._store, keys)
+
+
+def open_storage(settings: Settings) -> Storage:
+    """The store TUNESMITH_STORAGE_URL names. Raises ValueError for a scheme we do not know."""
+    url = urlsplit(settings.store_url)
+    if url.scheme == "file":
+        return Storage(LocalStore(url.path, mkdir=True))
+    if url.scheme == "s3":
+        return Storage(_s3(settings, url.netloc, url.path.strip("/")))
+    raise ValueError(f"TUNESMITH_STORAGE_URL must be file:///... or s3://..., not {url.scheme}://")
+
+
+def _s3(settings: Settings, bucket: str, prefix: str) -> S3Store:
+    key, secret = settings.s3_access_key_id, settings.s3_secret_access_key
+    options = {
+        "endpoint": settings.s3_endpoint,
+        "access_key_id": key and key.get_secret_value(),
+        "secret_access_key": secret and secret.get_secret_value(),
+    }
+    given = {name: value for name, value in options.items() if value}
+    is_plain = (settings.s3_endpoint or "").startswith("http://")
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        region=settings.s3_region,
+        client_options={"allow_http": is_plain},
+        **given,  # type: ignore[arg-type]
+    )

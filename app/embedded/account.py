@@ -1,0 +1,80 @@
+"""Whom the servers run as: ourselves, or `nobody` when we are root, since Postgres refuses root."""
+
+import os
+import pwd
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+
+from app.embedded.errors import DataFolderUnusable
+
+SHARED = Path("/var/lib/tunesmith")
+"""Root only: for what lies under a folder that `nobody` may not enter, such as /root."""
+
+
+@dataclass(frozen=True)
+class Account:
+    uid: int
+    gid: int
+    name: str
+
+
+def servers_account() -> Account | None:
+    """None: the servers run as we do."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError:
+        raise DataFolderUnusable(
+            "Postgres refuses to run as root and this machine has no user `nobody`. "
+            "Start the stack as another user."
+        ) from None
+    return Account(entry.pw_uid, entry.pw_gid, entry.pw_name)
+
+
+def can_enter(account: Account | None, folder: Path) -> bool:
+    """Whether every folder down to this one lets the account pass."""
+    if account is None:
+        return True
+    whole = folder.resolve()
+    return all(_lets_pass(account, part.stat()) for part in (whole, *whole.parents))
+
+
+def reachable_copy(account: Account | None, source: Path, name: str) -> Path:
+    """The folder itself where the account can enter it, else a copy made once under `SHARED`."""
+    if can_enter(account, source):
+        return source
+    target = shared_folder() / "programs" / name
+    if not target.exists():
+        part = target.with_name(f".{name}.{token_hex(4)}")
+        shutil.copytree(source, part, symlinks=True)
+        part.chmod(0o755)
+        try:
+            part.rename(target)
+        except OSError:  # another stack was quicker
+            shutil.rmtree(part)
+    return target
+
+
+def shared_folder() -> Path:
+    try:
+        for folder in (SHARED, SHARED / "programs", SHARED / "data"):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o711)
+    except OSError as error:
+        raise DataFolderUnusable(
+            f"The servers run as `nobody`, who cannot enter this folder, and {SHARED} cannot be "
+            f"used instead ({error}). Choose a place that everybody may enter: --data-dir DIR."
+        ) from None
+    return SHARED
+
+
+def _lets_pass(account: Account, info: os.stat_result) -> bool:
+    if info.st_uid == account.uid:
+        return bool(info.st_mode & stat.S_IXUSR)
+    if info.st_gid == account.gid:
+        return bool(info.st_mode & stat.S_IXGRP)
+    return bool(info.st_mode & stat.S_IXOTH)

@@ -1,0 +1,196 @@
+"""A whole stack in one data folder: servers, migrations, API, reaper, worker.
+
+One thread does everything here: the kernel ends a tethered child with the thread that started it.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from importlib.util import find_spec
+from pathlib import Path
+
+from app.core.clock import rfc3339, utc_now
+from app.core.settings import Settings
+from app.embedded import files, servers
+from app.embedded.errors import ModelsMissing, WorkerMissing
+from app.embedded.keeper import Keeper, Say, Wait
+from app.embedded.ports import listen
+from app.embedded.process import Program
+
+SERVICES = ("worker", "reaper", "api")
+SERVERS = ("valkey", "postgres")
+READY_SECONDS = 90.0
+_CODE = Path(__file__).parents[2]
+"""The children's working directory, so that `app` and `worker` are found without an install."""
+_TRAINING_PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a stack runs beside the API."""
+
+    worker: bool = True
+    durable: bool = True
+
+
+@dataclass
+class Stack:
+    settings: Settings
+    """With absolute folders and both server URLs."""
+    keeper: Keeper
+    state: files.State
+
+    def watch(self, wait: Wait) -> None:
+        """Bring back what dies, until asked to stop."""
+        while not wait(0.2):
+            if self.keeper.revive():
+                self.state.processes = self.keeper.pids
+                self.state.save()
+
+
+@contextmanager
+def run(settings: Settings, choices: Choices, wait: Wait, say: Say) -> Iterator[Stack]:
+    """A stack that is ready when this yields, and gone when it ends."""
+    check_models(settings.models_dir)
+    if choices.worker:
+        check_worker()
+    data_dir = files.make_data_dir(settings.data_dir)
+    with files.hold(data_dir) as note, listen(settings.host, settings.port) as socket_:
+        port = socket_.getsockname()[1]
+        note(port)
+        keeper = Keeper(data_dir / "logs", wait, say)
+        hurry = True
+        try:
+            settings = _with_servers(settings, data_dir, port, keeper, choices, say)
+            _migrate(settings, say)
+            stack = Stack(settings, keeper, _state(settings))
+            _start_services(stack, socket_, choices, say)
+            hurry = False
+            yield stack
+        finally:
+            keeper.stop(SERVICES, hurry=hurry)
+            keeper.stop(SERVERS)
+
+
+def check_models(folder: Path) -> None:
+    if not (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)):
+        raise ModelsMissing(folder.absolute())
+
+
+def check_worker() -> None:
+    for package in _TRAINING_PACKAGES:
+        if find_spec(package) is None:
+            raise WorkerMissing(package)
+
+
+def _with_servers(
+    settings: Settings, data_dir: Path, port: int, keeper: Keeper, choices: Choices, say: Say
+) -> Settings:
+    wanted = servers.Wanted(
+        postgres=settings.database_url is None,
+        valkey=settings.redis_url is None,
+        durable=choices.durable,
+    )
+    if wanted.postgres or wanted.valkey:
+        say("Starting Postgres and Valkey")
+    running = servers.start(data_dir, keeper, say, wanted)
+    urls = {
+        "database_url": running.postgres.url() if running.postgres else settings.database_url,
+        "redis_url": running.valkey.url() if running.valkey else settings.redis_url,
+    }
+    folders = {"data_dir": data_dir, "models_dir": settings.models_dir.absolute()}
+    return settings.model_copy(update={**urls, **folders, "port": port})
+
+
+def _migrate(settings: Settings, say: Say) -> None:
+    from app.core.db import migrate  # late: SQLAlchemy and Alembic take half a second
+
+    assert settings.database_url
+    say("Bringing the database up to date")
+    migrate.upgrade(settings.database_url)
+
+
+def _start_services(stack: Stack, listening: socket.socket, choices: Choices, say: Say) -> None:
+    say("Starting the API" + (" and a worker" if choices.worker else ", no worker"))
+    environment = _environment(stack.settings)
+    needed = [stack.keeper.start(_api(listening.fileno(), environment))]
+    needed.append(stack.keeper.start(_python("reaper", environment, "worker.reaper")))
+    if choices.worker:
+        needed.append(stack.keeper.start(_worker(stack.settings, environment)))
+    stack.keeper.until(lambda: _answers(listening), READY_SECONDS, *reversed(needed))
+    stack.state.processes = stack.keeper.pids
+    stack.state.save()
+
+
+def _api(socket_number: int, environment: dict[str, str]) -> Program:
+    words = ("uvicorn", "app.main:create_app", "--factory", "--fd", str(socket_number))
+    graceful = ("--timeout-graceful-shutdown", "5")
+    return _python("api", environment, *words, *graceful, inherited=(socket_number,))
+
+
+def _worker(settings: Settings, environment: dict[str, str]) -> Program:
+    # A running trainer gets `stop_grace_seconds` to commit a checkpoint; then the worker ends.
+    return _python("worker", environment, "worker", grace_seconds=settings.stop_grace_seconds + 10)
+
+
+def _python(
+    name: str,
+    environment: dict[str, str],
+    *module_and_words: str,
+    inherited: tuple[int, ...] = (),
+    grace_seconds: float = 10,
+) -> Program:
+    return Program(
+        name=name,
+        command=[sys.executable, "-m", *module_and_words],
+        environment=environment,
+        working_dir=_CODE,
+        inherited=inherited,
+        grace_seconds=grace_seconds,
+    )
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """Ours, with what the command line and the servers have decided."""
+    decided = {
+        name: str(getattr(settings, name))
+        for name in ("database_url", "redis_url", "data_dir", "models_dir", "host", "port")
+    }
+    named = {f"TUNESMITH_{name.upper()}": value for name, value in decided.items()}
+    return {**os.environ, **named, "PYTHONUNBUFFERED": "1"}
+
+
+def _state(settings: Settings) -> files.State:
+    return files.State(
+        url=base_url(settings.host, settings.port),
+        pid=os.getpid(),
+        started_at=rfc3339(utc_now()),
+        data_dir=str(settings.data_dir),
+        models_dir=str(settings.models_dir),
+        database_url=str(settings.database_url),
+        redis_url=str(settings.redis_url),
+        processes={},
+    )
+
+
+def base_url(host: str, port: int) -> str:
+    """Where a browser on this machine finds the API."""
+    here = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
+    return f"http://{f'[{here}]' if ':' in here and '[' not in here else here}:{port}"
+
+
+def _answers(listening: socket.socket) -> bool:
+    """Whether /readyz says yes. Asked directly: a proxy of the environment has no part in it."""
+    host, port = listening.getsockname()[:2]
+    connection = HTTPConnection({"0.0.0.0": "127.0.0.1"}.get(host, host), port, timeout=2)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()

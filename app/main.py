@@ -1,0 +1,130 @@
+"""The API process: the only place where adapters are chosen and wired.
+
+python -m uvicorn app.main:create_app --factory
+"""
+
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from types import FrameType
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from sqlalchemy import Engine
+
+from app.api import ears, errors, middleware, openapi
+from app.api.deps import Adapters
+from app.api.follow import Follower
+from app.api.routes import ROUTERS, methods_of
+from app.api.telemetry import Telemetry
+from app.core import logs
+from app.core.db.session import make_engine, make_sessions
+from app.core.events.bell import Bell
+from app.core.queue import Doorbell
+from app.core.settings import Settings
+from app.core.storage import open_storage
+
+_log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Connects to nothing yet: an API whose database is down starts, and says so."""
+    settings = settings or Settings()
+    logs.configure(settings.log_format)
+    logs.silence("uvicorn.access")
+    if not settings.database_url or not settings.redis_url:
+        raise SystemExit(
+            "Set TUNESMITH_DATABASE_URL and TUNESMITH_REDIS_URL, or start with `tunesmith up`."
+        )
+    engine = make_engine(settings.database_url)
+    ringer = ThreadPoolExecutor(1, thread_name_prefix="bell")
+    adapters = _adapters(settings, settings.redis_url, engine, ringer)
+    follower = Follower(adapters.sessions)
+    app = FastAPI(
+        title="Tunesmith",
+        version="0.1.0",
+        description="Fine-tuning as a job API.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(settings.redis_url, engine, ringer, follower),
+        generate_unique_id_function=lambda route: route.name,
+        middleware=middleware.stack(settings, adapters.telemetry),
+        redirect_slashes=False,
+    )
+    app.state.adapters = adapters
+    app.state.follower = follower
+    app.state.methods_of = methods_of
+    errors.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    openapi.install(app)
+    return app
+
+
+def _adapters(
+    settings: Settings, redis_url: str, engine: Engine, ringer: ThreadPoolExecutor
+) -> Adapters:
+    bell = Bell(redis_url)
+
+    def ring(job_id: str) -> None:
+        # On a thread of its own: a broker that hangs must not cost a request anything.
+        with suppress(RuntimeError):  # after shutdown nobody listens
+            ringer.submit(bell.ring, job_id)
+
+    return Adapters(
+        settings=settings,
+        engine=engine,
+        sessions=make_sessions(engine),
+        storage=open_storage(settings),
+        queue=Doorbell(redis_url),
+        ring=ring,
+        telemetry=Telemetry(),
+    )
+
+
+def _lifespan(
+    redis_url: str, engine: Engine, ringer: ThreadPoolExecutor, follower: Follower
+) -> Callable[[FastAPI], Any]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        _on_stop_signals(follower.close)
+        tasks = [
+            asyncio.create_task(follower.run()),
+            asyncio.create_task(ears.listen(redis_url, follower)),
+        ]
+        try:
+            yield
+        finally:
+            follower.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            ringer.shutdown(wait=False, cancel_futures=True)
+            engine.dispose()
+
+    return lifespan
+
+
+def _on_stop_signals(stop: Callable[[], None]) -> None:
+    """Hear of a shutdown before uvicorn waits for it.
+
+    uvicorn 0.54 tells running requests nothing: it waits for them to end, and an event stream
+    would never. So its handlers are wrapped, and streams end by themselves.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        inner = signal.getsignal(number)
+        if not callable(inner):
+            continue
+
+        def handle(number: int, frame: FrameType | None, inner: Any = inner) -> None:
+            loop.call_soon_threadsafe(stop)
+            inner(number, frame)
+
+        signal.signal(number, handle)

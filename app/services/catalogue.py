@@ -1,0 +1,62 @@
+"""Models and recipes, with the limits and defaults a spec for them has."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from app.core.jobs import recipes
+from app.core.jobs.spec import LoraSpec, TrainingSpec
+from app.core.models import ModelInfo, list_models
+from app.core.settings import Settings
+
+_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "enum")
+_SECTIONS: Mapping[str, type[BaseModel]] = {"lora": LoraSpec, "training": TrainingSpec}
+
+
+def models(settings: Settings) -> list[dict[str, Any]]:
+    return [_told(model) for model in list_models(settings)]
+
+
+def bundles() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": recipe.name,
+            "description": recipe.description,
+            "spec": recipes.spelled_out(recipe),
+            "warnings": list(recipe.warnings),
+        }
+        for recipe in recipes.RECIPES.values()
+    ]
+
+
+def _told(model: ModelInfo) -> dict[str, Any]:
+    limits = {
+        f"/{section}/{name}": bounds
+        for section, schema in _SECTIONS.items()
+        for name, bounds in _limits(schema)
+    }
+    defaults = {section: schema().model_dump(mode="json") for section, schema in _SECTIONS.items()}
+    if model.max_length is not None:
+        limits["/training/max_length"]["maximum"] = model.max_length
+        training = defaults["training"]
+        training["max_length"] = min(training["max_length"], model.max_length)
+    return {
+        "id": model.id,
+        "revision": model.revision,
+        "architecture": model.architecture,
+        "num_parameters": model.num_parameters,
+        "max_length": model.max_length,
+        "vocab_size": model.vocab_size,
+        "is_trainable": not model.problems,
+        "problems": [problem.as_dict() for problem in model.problems],
+        "limits": limits,
+        "defaults": defaults,
+    }
+
+
+def _limits(schema: type[BaseModel]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The bounds of each field, also where null is allowed beside it."""
+    for name, told in schema.model_json_schema()["properties"].items():
+        forms = [told, *told.get("anyOf", ())]
+        yield name, {key: form[key] for form in forms for key in _BOUNDS if key in form}

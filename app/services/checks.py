@@ -1,0 +1,137 @@
+"""A spec held against the world: does the model exist, is the data there, do the limits fit?
+
+Everything wrong is told at once, and before anything is stored.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.core.db.models import Dataset
+from app.core.errors import Invalid, Problem
+from app.core.jobs import recipes
+from app.core.jobs.spec import JobSpec
+from app.core.models import ModelInfo, find_model
+from app.core.settings import Settings
+from app.core.storage import Storage
+from app.services import datasets
+from app.services.caller import Caller
+
+SHOWN_PROBLEMS = 5
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A spec that can be carried out, every number filled in."""
+
+    spec: JobSpec
+    is_data_ready: bool
+    """False while a dataset is still being validated."""
+
+
+class DatasetUnknown(Invalid):
+    code = "dataset_unknown"
+
+
+class DatasetInvalid(Invalid):
+    code = "dataset_invalid"
+
+
+class TooLongForModel(Invalid):
+    code = "max_length_too_long"
+
+
+def check(
+    session: Session, caller: Caller, spec: JobSpec, *, settings: Settings, storage: Storage
+) -> Checked:
+    """Raises Invalid with a pointer for each thing that does not fit."""
+    resolved = recipes.resolve(spec)
+    failures: list[Invalid] = []
+    model = _collect(failures, lambda: find_model(settings, spec.model, spec.model_revision))
+    if model is not None:
+        fitted = _collect(failures, lambda: _fit_length(spec, resolved, model))
+        resolved = fitted or resolved
+    used = [
+        _collect(failures, partial(_usable, session, caller, spec, storage, at, name))
+        for at, name in _datasets_of(spec)
+    ]
+    if failures:
+        raise _joined(failures)
+    is_ready = all(dataset and dataset.status != datasets.VALIDATING for dataset in used)
+    return Checked(resolved, is_ready)
+
+
+def _collect(failures: list[Invalid], look: Callable[[], Any]) -> Any:
+    try:
+        return look()
+    except Invalid as failure:
+        failures.append(failure)
+        return None
+
+
+def _joined(failures: list[Invalid]) -> Invalid:
+    """The failure itself when it is alone, else one that tells them all."""
+    if len(failures) == 1:
+        return failures[0]
+    problems = [problem for failure in failures for problem in failure.errors]
+    return Invalid(f"{len(problems)} things do not fit; see `errors`.", errors=problems)
+
+
+def _fit_length(spec: JobSpec, resolved: JobSpec, model: ModelInfo) -> JobSpec:
+    """What the caller wrote must fit the model; a default is lowered to it."""
+    length = resolved.training.max_length
+    if model.max_length is None or length <= model.max_length:
+        return resolved
+    if "max_length" in spec.training.model_fields_set:
+        message = f"{model.id!r} reads at most {model.max_length} tokens, not {length}."
+        hint = f"Set `max_length` to {model.max_length} or less."
+        at = Problem("/training/max_length", TooLongForModel.code, message, hint)
+        raise TooLongForModel(f"{message} {hint}", errors=[at])
+    training = resolved.training.model_copy(update={"max_length": model.max_length})
+    return resolved.model_copy(update={"training": training})
+
+
+def _datasets_of(spec: JobSpec) -> list[tuple[str, str]]:
+    held_out = spec.validation.dataset if spec.validation else None
+    return [("/dataset", spec.dataset)] + ([("/validation/dataset", held_out)] if held_out else [])
+
+
+def _usable(
+    session: Session, caller: Caller, spec: JobSpec, storage: Storage, at: str, dataset_id: str
+) -> Dataset:
+    dataset = datasets.find(session, caller, dataset_id)
+    if dataset is None:
+        message = f"There is no dataset {dataset_id!r} in this project."
+        problem = Problem(at, DatasetUnknown.code, message, "GET /datasets lists them.")
+        raise DatasetUnknown(message, errors=[problem])
+    skips = spec.on_invalid_row == "skip" and (dataset.num_valid_rows or 0) > 0
+    if dataset.status == datasets.INVALID and not skips:
+        raise _invalid(dataset, storage, at)
+    return dataset
+
+
+def _invalid(dataset: Dataset, storage: Storage, at: str) -> DatasetInvalid:
+    """With the first problems of its report; the rest is at GET /datasets/{id}/report."""
+    some_left = (dataset.num_valid_rows or 0) > 0
+    hint = 'Set `on_invalid_row` to "skip" to train on the rest.' if some_left else ""
+    message = f"Dataset {dataset.id!r} has rows that cannot be trained on."
+    first = [Problem(at, DatasetInvalid.code, message, hint)]
+    for found in _report_problems(dataset, storage)[:SHOWN_PROBLEMS]:
+        where = f"row {found['row']}: " if found.get("row") is not None else ""
+        text = f"{where}{found.get('message', '')}"
+        first.append(Problem(at, str(found.get("code", "")), text, str(found.get("hint", ""))))
+    more = f" See GET /datasets/{dataset.id}/report."
+    return DatasetInvalid(f"{message} {hint}{more}".replace("  ", " "), errors=first)
+
+
+def _report_problems(dataset: Dataset, storage: Storage) -> list[dict[str, Any]]:
+    try:
+        report = json.loads(b"".join(storage.read(datasets.report_key(dataset.id))))
+    except FileNotFoundError:
+        return []
+    errors = [found for found in report["problems"] if found.get("severity", "error") == "error"]
+    return errors or list(report["problems"])

@@ -1,0 +1,194 @@
+"""What a caller can do with datasets. The bytes are judged later, by the housekeeper."""
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy.orm import Session
+
+from app.core.clock import utc_now
+from app.core.db.models import Dataset, Job, Json
+from app.core.db.session import Sessions, after_commit, transaction
+from app.core.errors import Conflict, Failure, NotFound
+from app.core.jobs.status import FINAL
+from app.core.storage import Storage
+from app.services import idempotency, uploads
+from app.services.caller import Caller
+from app.services.idempotency import Answer
+from app.services.pages import Cursor, Page, newest_first
+from app.services.uploads import Upload
+
+VALIDATING, READY, INVALID = "validating", "ready", "invalid"
+
+
+class DatasetNotFound(NotFound):
+    code = "dataset_not_found"
+
+    def __init__(self, dataset_id: str) -> None:
+        super().__init__(f"No dataset with id {dataset_id!r}.")
+
+
+class StillValidating(Conflict):
+    code = "dataset_validating"
+
+    def __init__(self, dataset_id: str) -> None:
+        super().__init__(
+            f"Dataset {dataset_id!r} is still being validated; ask again in a moment.",
+            current=VALIDATING,
+            allowed=["delete"],
+            retry_after_seconds=1,
+        )
+
+
+class DatasetInUse(Conflict):
+    code = "dataset_in_use"
+
+    def __init__(self, dataset: Dataset, job_id: str) -> None:
+        super().__init__(
+            f"Job {job_id!r} still needs dataset {dataset.id!r}; cancel it or wait for its end.",
+            current=dataset.status,
+            allowed=[],
+            job=job_id,
+        )
+
+
+def create(session: Session, caller: Caller, upload: Upload) -> Dataset:
+    """Record stored bytes as a dataset that waits to be validated."""
+    dataset = Dataset(
+        id=upload.dataset_id,
+        project_id=caller.project_id,
+        owner_id=caller.owner_id,
+        name=upload.name,
+        status=VALIDATING,
+        format=upload.format,
+        num_bytes=upload.num_bytes,
+        sha256=upload.sha256,
+    )
+    session.add(dataset)
+    session.flush()
+    return dataset
+
+
+def register(
+    sessions: Sessions,
+    storage: Storage,
+    caller: Caller,
+    upload: Upload,
+    *,
+    key: str | None,
+    render: Callable[[Dataset], Json],
+) -> Answer:
+    """Record an upload once per Idempotency-Key, in a transaction of its own.
+
+    None could be open while the bytes came in. Bytes that end up without a row are removed; when
+    the commit's outcome is unknown they stay, and the janitor sweeps what no row points at.
+    """
+    attempt = idempotency.Attempt("POST /datasets", key, upload.sha256)
+    try:
+        with transaction(sessions) as session:
+            answer = idempotency.once(
+                session, caller, attempt, lambda: render(create(session, caller, upload))
+            )
+    except Failure:
+        uploads.discard(storage, upload.dataset_id)
+        raise
+    if answer.is_replay:
+        uploads.discard(storage, upload.dataset_id)
+    return answer
+
+
+def find(session: Session, caller: Caller, dataset_id: str) -> Dataset | None:
+    """Locked against deletion and against the end of its validation until commit."""
+    return session.scalar(_own(caller).where(Dataset.id == dataset_id).with_for_update(read=True))
+
+
+def get(session: Session, caller: Caller, dataset_id: str) -> Dataset:
+    dataset = session.scalar(_own(caller).where(Dataset.id == dataset_id))
+    if dataset is None:
+        raise DatasetNotFound(dataset_id)
+    return dataset
+
+
+def page(session: Session, caller: Caller, cursor: Cursor) -> Page[Dataset]:
+    return newest_first(session, Dataset, select(Dataset).where(_is_there()), caller, cursor)
+
+
+def delete(session: Session, storage: Storage, caller: Caller, dataset_id: str) -> None:
+    """Remove the data. The row stays behind, out of sight, for the jobs that once used it."""
+    query = _own(caller).where(Dataset.id == dataset_id).with_for_update()
+    dataset = session.scalar(query)
+    if dataset is None:
+        raise DatasetNotFound(dataset_id)
+    user = _live_user(session, caller, dataset_id)
+    if user is not None:
+        raise DatasetInUse(dataset, user)
+    dataset.deleted_at = utc_now()
+    if dataset.status == VALIDATING:
+        dataset.status = INVALID  # nobody needs to look at it any more
+    after_commit(session, lambda: storage.delete_all(f"datasets/{dataset_id}/"))
+
+
+def judged(session: Session, caller: Caller, dataset_id: str) -> Dataset:
+    """A dataset that has a report. Raises StillValidating."""
+    dataset = get(session, caller, dataset_id)
+    if dataset.status == VALIDATING:
+        raise StillValidating(dataset_id)
+    return dataset
+
+
+def rows(storage: Storage, dataset: Dataset, offset: int, limit: int) -> list[dict[str, Any]]:
+    """Canonical rows offset..offset+limit; the ones before are read past, never kept."""
+    try:
+        found = list(islice(_lines(storage.read(rows_key(dataset.id))), offset, offset + limit))
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in found]
+
+
+def report(storage: Storage, dataset: Dataset) -> Iterator[bytes]:
+    """The stored report as it was written."""
+    key = report_key(dataset.id)
+    if not storage.exists(key):
+        raise StillValidating(dataset.id)
+    return storage.read(key)
+
+
+def report_key(dataset_id: str) -> str:
+    return f"datasets/{dataset_id}/report.json"
+
+
+def rows_key(dataset_id: str) -> str:
+    return f"datasets/{dataset_id}/rows.jsonl"
+
+
+def content_key(dataset_id: str) -> str:
+    return f"datasets/{dataset_id}/upload"
+
+
+def _own(caller: Caller) -> Select[Dataset]:
+    return select(Dataset).where(Dataset.project_id == caller.project_id, _is_there())
+
+
+def _is_there() -> ColumnElement[bool]:
+    return Dataset.deleted_at.is_(None)
+
+
+def _live_user(session: Session, caller: Caller, dataset_id: str) -> str | None:
+    held_out = Job.spec["validation"]["dataset"].astext
+    return session.scalar(
+        select(Job.id)
+        .where(Job.project_id == caller.project_id, Job.status.not_in(FINAL))
+        .where(or_(Job.dataset_id == dataset_id, held_out == dataset_id))
+        .limit(1)
+    )
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest

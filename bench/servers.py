@@ -1,0 +1,33 @@
+"""A Postgres of the benchmark's own, durable as in production."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.core.db import migrate
+from app.core.db.session import Sessions, make_engine, make_sessions
+from app.embedded import files, servers
+from app.embedded.keeper import Keeper
+
+
+@contextmanager
+def fresh_database() -> Iterator[Sessions]:
+    folder = Path(tempfile.mkdtemp(prefix="tunesmith-bench-"))
+    folder.chmod(0o711)
+    data_dir = files.make_data_dir(folder / "servers")
+    keeper = Keeper(data_dir / "logs", lambda seconds: bool(time.sleep(seconds)), print)
+    try:
+        running = servers.start(
+            data_dir, keeper, print, servers.Wanted(postgres=True, valkey=False, durable=True)
+        )
+        assert running.postgres
+        migrate.upgrade(running.postgres.url())
+        engine = make_engine(running.postgres.url())
+        yield make_sessions(engine)
+        engine.dispose()
+    finally:
+        keeper.stop(("postgres",))
+        shutil.rmtree(folder, ignore_errors=True)

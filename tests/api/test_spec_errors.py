@@ -1,0 +1,329 @@
+"""A bad spec is refused with a pointer for each thing wrong, before anything is stored."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from app.api.validation import _inner
+from app.core.jobs.spec import JobSpec, LoraSpec, TrainingSpec
+
+MISSING = object()
+SAME = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.just({}))
+
+# pointer, value, code
+WRONG: list[tuple[str, Any, str]] = [
+    ("/model", MISSING, "missing"),
+    ("/model", None, "wrong_type"),
+    ("/model", 7, "wrong_type"),
+    ("/model", "", "wrong_length"),
+    ("/model", "x" * 201, "wrong_length"),
+    ("/model", "tinny", "model_unknown"),
+    ("/model", "../tiny", "model_unknown"),
+    ("/model_revision", "main", "wrong_format"),
+    ("/dataset", MISSING, "missing"),
+    ("/dataset", "ds_nope", "dataset_unknown"),
+    ("/dataset", ["x"], "wrong_type"),
+    ("/validation", {}, "invalid_combination"),
+    ("/validation", {"fraction": 0.1, "dataset": "ds_x"}, "invalid_combination"),
+    ("/validation/fraction", 0, "out_of_range"),
+    ("/validation/fraction", 0.6, "out_of_range"),
+    ("/validation/dataset", "ds_nope", "dataset_unknown"),
+    ("/recipe", "defualt", "recipe_unknown"),
+    ("/name", "", "wrong_length"),
+    ("/name", "x" * 201, "wrong_length"),
+    ("/name", "a\0b", "wrong_format"),
+    ("/tags", {f"k{n}": "v" for n in range(17)}, "wrong_length"),
+    ("/tags/a", 1, "wrong_type"),
+    ("/tags/a", "v" * 513, "wrong_length"),
+    ("/priority", 101, "out_of_range"),
+    ("/priority", -101, "out_of_range"),
+    ("/priority", 1.5, "wrong_type"),
+    ("/priority", True, "wrong_type"),
+    ("/template", "alpacca", "not_allowed"),
+    ("/train_on", "answer", "not_allowed"),
+    ("/quantization", "int4", "not_allowed"),
+    ("/lora", None, "wrong_type"),
+    ("/lora/r", 0, "out_of_range"),
+    ("/lora/r", 513, "out_of_range"),
+    ("/lora/r", "16", "wrong_type"),
+    ("/lora/r", 1e400, "wrong_type"),
+    ("/lora/lora_alpha", 0, "out_of_range"),
+    ("/lora/lora_dropout", 1, "out_of_range"),
+    ("/lora/lora_dropout", -0.1, "out_of_range"),
+    ("/lora/lora_dropout", float("nan"), "not_finite"),
+    ("/lora/target_modules", "some", "not_allowed"),
+    ("/lora/target_modules", [], "not_allowed"),
+    ("/lora/target_modules/1", ["q_proj", "a b"], "wrong_format"),
+    ("/lora/use_dora", 1, "wrong_type"),
+    ("/training/num_train_epochs", 0, "out_of_range"),
+    ("/training/num_train_epochs", 101, "out_of_range"),
+    ("/training/max_steps", 0, "out_of_range"),
+    ("/training/per_device_train_batch_size", 0, "out_of_range"),
+    ("/training/gradient_accumulation_steps", 0, "out_of_range"),
+    ("/training/learning_rate", 0, "out_of_range"),
+    ("/training/learning_rate", 1e6, "out_of_range"),
+    ("/training/learning_rate", float("nan"), "not_finite"),
+    ("/training/learning_rate", float("inf"), "not_finite"),
+    ("/training/learning_rate", "2e-4", "wrong_type"),
+    ("/training/lr_scheduler_type", "cosin", "not_allowed"),
+    ("/training/warmup_ratio", 1, "out_of_range"),
+    ("/training/weight_decay", -1, "out_of_range"),
+    ("/training/max_grad_norm", 0, "out_of_range"),
+    ("/training/optim", "adam", "not_allowed"),
+    ("/training/max_length", 7, "out_of_range"),
+    ("/training/max_length", 257, "max_length_too_long"),
+    ("/training/max_length", 10**30, "out_of_range"),
+    ("/training/precision", "fp16", "not_allowed"),
+    ("/training/neftune_noise_alpha", 0, "out_of_range"),
+    ("/training/logging_steps", 0, "out_of_range"),
+    ("/training/save_total_limit", 1, "out_of_range"),
+    ("/training/seed", -1, "out_of_range"),
+    ("/training/seed", 2**31, "out_of_range"),
+    ("/training", {"save_strategy": "steps"}, "invalid_combination"),
+    ("/training", {"save_steps": 5}, "invalid_combination"),
+    ("/on_invalid_row", "ignore", "not_allowed"),
+    ("/sample_prompts", ["x"] * 17, "wrong_length"),
+    ("/sample_prompts/0", [""], "wrong_length"),
+    ("/limits/max_seconds", 0, "out_of_range"),
+    ("/limits/max_retries", 11, "out_of_range"),
+    ("", {"template": "text"}, "invalid_combination"),
+]
+
+
+def put(spec: dict[str, Any], pointer: str, value: Any) -> dict[str, Any]:
+    """The spec with a value at a pointer, or at its parent when the value is a whole list."""
+    *parents, last = pointer.split("/")[1:] or [""]
+    if last == "":
+        return {**spec, **value}
+    if last.isdecimal():
+        *parents, last = parents
+    inner = spec
+    for parent in parents:
+        inner = inner.setdefault(parent, {})
+    if value is MISSING:
+        del inner[last]
+    else:
+        inner[last] = value
+    return spec
+
+
+def post(client, spec):
+    headers = {"Content-Type": "application/json"}
+    return client.post("/jobs", content=json.dumps(spec), headers=headers)
+
+
+@pytest.mark.parametrize(("pointer", "value", "code"), WRONG, ids=lambda value: str(value)[:40])
+def test_each_wrong_value_is_pointed_at(client, world, pointer, value, code):
+    spec = put({"model": "tiny", "dataset": world.dataset()}, pointer, value)
+    before = world.count()
+
+    answer = post(client, spec)
+
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    errors = answer.json()["errors"]
+    assert [(one["pointer"], one["code"]) for one in errors] == [(pointer, code)], answer.text
+    assert all(one["message"] for one in errors)
+    assert world.count() == before
+
+
+def test_everything_wrong_is_told_at_once(client, world):
+    schema = post(client, {"model": 1, "lora": {"r": 0, "x": 1}, "training": {"seed": -1}})
+    checks = post(
+        client,
+        {
+            "model": "nope",
+            "dataset": "ds_no",
+            "validation": {"dataset": "ds_neither"},
+        },
+    )
+
+    assert {one["pointer"] for one in schema.json()["errors"]} == {
+        "/model",
+        "/dataset",
+        "/lora/r",
+        "/lora/x",
+        "/training/seed",
+    }
+    assert [one["pointer"] for one in checks.json()["errors"]] == [
+        "/model",
+        "/dataset",
+        "/validation/dataset",
+    ]
+    assert world.count() == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("pointer", "hint"),
+    [
+        ("/training/learning_rat", "Did you mean `learning_rate`?"),
+        ("/lora/lora_alfa", "Did you mean `lora_alpha`?"),
+        ("/modle", "Did you mean `model`?"),
+        ("/learning_rate", "`learning_rate` belongs at /training/learning_rate."),
+        ("/training/lora_dropout", "`lora_dropout` belongs at /lora/lora_dropout."),
+        ("/validation/fractoin", "Did you mean `fraction`?"),
+        ("/zzz", ""),
+        ("/a~1b~0c", ""),
+    ],
+)
+def test_an_unknown_field_is_told_the_nearest_name(client, pointer, hint):
+    name = pointer.split("/")[-1].replace("~1", "/").replace("~0", "~")
+    spec = {"model": "tiny", "dataset": "x", "training": {}, "lora": {}, "validation": {}}
+    *parents, _ = pointer.split("/")[1:]
+    inner = spec
+    for parent in parents:
+        inner = inner[parent]
+    inner[name] = 1
+
+    answer = post(client, spec)
+
+    unknown = [one for one in answer.json()["errors"] if one["code"] == "unknown_field"]
+    assert [(one["pointer"], one["hint"]) for one in unknown] == [(pointer, hint)]
+
+
+OBJECTS: list[tuple[str, type[BaseModel]]] = [
+    ("", JobSpec),
+    *((f"/{name}", inner) for name in JobSpec.model_fields if (inner := _inner(JobSpec, name))),
+]
+
+
+@hypothesis_settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.sampled_from(OBJECTS), st.text(min_size=1, max_size=12), SAME)
+def test_an_unknown_field_anywhere_is_pointed_at(client, place, name, value):
+    parent, model = place
+    if name in model.model_fields or "\0" in name or not name.isprintable():
+        return
+    spec: dict[str, Any] = {"model": "tiny", "dataset": "ds_x"}
+    (spec.setdefault(parent[1:], {}) if parent else spec)[name] = value
+
+    answer = post(client, spec)
+
+    expected = f"{parent}/{name.replace('~', '~0').replace('/', '~1')}"
+    found = [one["pointer"] for one in answer.json()["errors"] if one["code"] == "unknown_field"]
+    assert answer.status_code == 422
+    assert found == [expected]
+
+
+def test_a_foreign_dataset_is_unknown(client, world):
+    foreign = world.dataset(project=world.project())
+
+    answer = post(client, {"model": "tiny", "dataset": foreign})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "dataset_unknown")
+    assert answer.json()["errors"][0]["pointer"] == "/dataset"
+    assert world.count()[0] == 0
+
+
+def test_the_nearest_model_and_recipe_are_named(client, world):
+    spec = {"model": "tinny", "dataset": world.dataset()}
+
+    assert "tiny" in post(client, spec).json()["errors"][0]["hint"]
+    spec = {"model": "tiny", "dataset": spec["dataset"], "recipe": "xgen-7b-alpacca"}
+    assert "xgen-7b-alpaca" in post(client, spec).json()["errors"][0]["hint"]
+
+
+def test_an_invalid_dataset_is_refused_with_its_first_problems(client, world):
+    spec = {"model": "tiny", "dataset": world.dataset("invalid", num_valid_rows=24)}
+
+    refused = post(client, spec)
+    skipped = post(client, {**spec, "on_invalid_row": "skip"})
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "dataset_invalid")
+    errors = refused.json()["errors"]
+    assert {one["pointer"] for one in errors} == {"/dataset"}
+    assert "skip" in errors[0]["hint"]
+    assert errors[1]["code"] == "missing_output"
+    assert "row 3" in errors[1]["message"]
+    assert skipped.status_code == 201
+    assert skipped.json()["status"] == "queued"
+
+
+def test_skipping_needs_rows_that_are_left(client, world):
+    spec = {"model": "tiny", "dataset": world.dataset("invalid", num_valid_rows=0)}
+
+    assert post(client, {**spec, "on_invalid_row": "skip"}).json()["code"] == "dataset_invalid"
+
+
+def test_a_default_length_is_lowered_to_the_models(client, world):
+    dataset = world.dataset()
+    lengths = [
+        post(client, {"model": model, "dataset": dataset}).json()["training"]["max_length"]
+        for model in ("tiny", "roomy")
+    ]
+
+    assert lengths == [256, 1024]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 422, "invalid_request"),
+        (b"{", 400, "malformed_json"),
+        (b"\xff\xfe", 400, "malformed_json"),
+        (b"[" * 5000, 400, "malformed_json"),
+        (b"[" * 65 + b"]" * 65, 400, "malformed_json"),
+        (b'{"a":' * 65 + b"1" + b"}" * 65, 400, "malformed_json"),
+        (b'{"model": "a", "model": "b"}', 400, "malformed_json"),
+        (b"1" * 5000, 400, "malformed_json"),
+        (b'{"name": "\\ud800"}', 422, "invalid_request"),
+        (b'{"na\\u0000me": 1}', 422, "invalid_request"),
+        (b"[]", 422, "invalid_request"),
+        (b"null", 422, "invalid_request"),
+        (b'"x"', 422, "invalid_request"),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_a_body_that_cannot_be_read_is_told_why(client, world, body, status, code):
+    answer = client.post("/jobs", content=body, headers={"Content-Type": "application/json"})
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert world.count() == (0, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
+def test_a_body_that_does_not_call_itself_json_is_415(client, kind):
+    headers = {"Content-Type": kind} if kind else {}
+    answer = client.post("/jobs", content=b'{"model": "tiny"}', headers=headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+    assert "application/json" in answer.json()["detail"]
+
+
+def test_a_body_over_the_limit_is_413_chunked_or_not(client, settings):
+    limit = settings.max_body_bytes
+    json_type = {"Content-Type": "application/json"}
+    fits = b" " * (limit - 2) + b"{}"
+
+    assert client.post("/jobs", content=fits, headers=json_type).status_code == 422
+    for body in (fits + b" ", iter([fits, b" "])):
+        answer = client.post("/jobs", content=body, headers=json_type)
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+@pytest.mark.parametrize("value", ["true", "1", "yes"])
+def test_a_dry_run_creates_nothing(client, world, value):
+    spec = {"model": "tiny", "dataset": world.dataset()}
+
+    answer = client.post(f"/jobs?dry_run={value}", json=spec)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "dry_run_unavailable")
+    assert world.count()[0] == 0
+
+
+def test_the_table_covers_every_bound():
+    """A field that gets a bound must get a line above."""
+    told = {pointer for pointer, _, _ in WRONG}
+    for section, schema in (("lora", LoraSpec), ("training", TrainingSpec)):
+        for name, field in schema.model_json_schema()["properties"].items():
+            forms = [field, *field.get("anyOf", [])]
+            bounded = any("imum" in key or key == "enum" for form in forms for key in form)
+            known = {"save_steps", "eval_steps", "early_stopping_patience", "save_strategy"}
+            if bounded and name not in known:
+                assert f"/{section}/{name}" in told

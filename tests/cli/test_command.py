@@ -1,0 +1,190 @@
+"""The command as it is run: quick to answer, readable when something is wrong."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+JOB = {
+    "id": "job_1",
+    "name": "first",
+    "model": "tickets",
+    "status": "running",
+    "phase": "training",
+    "created_at": "2026-11-23T19:00:00.000Z",
+    "progress": {"step": 3, "max_steps": 9},
+    "metrics": {"train_loss": 0.5},
+}
+
+
+def test_help_comes_in_well_under_a_second(tunesmith):
+    tunesmith("--help")  # once, so that bytecode is written
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        done = tunesmith("--help")
+        seconds.append(time.perf_counter() - began)
+
+    assert done.returncode == 0
+    assert min(seconds) < 0.7
+    for command in ("up", "demo", "submit", "jobs", "logs", "download", "doctor"):
+        assert f" {command} " in done.stdout
+
+
+@pytest.mark.parametrize("module", ["app.cli", "app.cli.demo", "app.cli.up", "app.cli.doctor"])
+def test_no_command_loads_a_training_library(module):
+    code = (
+        f"import sys, {module};"
+        "heavy = {'torch', 'transformers', 'trl', 'peft', 'datasets'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_command_itself_loads_neither_http_nor_database():
+    code = (
+        "import sys, app.cli;"
+        "heavy = {'httpx', 'sqlalchemy', 'celery', 'pydantic', 'fastapi'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_server_is_told_in_one_sentence_with_what_to_do(tunesmith):
+    done = tunesmith("jobs", "--url", "http://127.0.0.1:9")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: No answer from http://127.0.0.1:9")
+    assert "tunesmith up" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_problem_is_shown_with_every_pointer_and_hint(tunesmith, site, tmp_path):
+    (tmp_path / "spec.json").write_text('{"model": "m", "dataset": "d"}')
+    errors = [
+        {
+            "pointer": "/training/learning_rat",
+            "code": "unknown_field",
+            "message": "Unknown field.",
+            "hint": "did you mean `learning_rate`?",
+        }
+    ]
+    problem = {"title": "Invalid request", "detail": "1 thing is wrong.", "errors": errors}
+    site.answer("/jobs", problem, status=422)
+
+    done = tunesmith("submit", "spec.json", "--url", site.url)
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: Invalid request\n"
+        "  1 thing is wrong.\n"
+        "  /training/learning_rat: Unknown field.\n"
+        "    hint: did you mean `learning_rate`?\n"
+    )
+
+
+def test_an_answer_that_is_no_problem_document_is_shown_too(tunesmith, site):
+    site.answers["/jobs/job_1"] = (502, "text/html", b"<h1>Bad gateway</h1>")
+
+    done = tunesmith("jobs", "job_1", TUNESMITH_URL=site.url)
+
+    assert done.stderr == "error: The server answered 502.\n  <h1>Bad gateway</h1>\n"
+
+
+def test_jobs_are_listed_with_where_they_stand(tunesmith, site):
+    site.answer("/jobs", {"data": [JOB], "has_more": False})
+
+    done = tunesmith("jobs", "--url", site.url)
+
+    assert done.returncode == 0
+    for word in ("job_1", "first", "training", "3/9", "2026-11-23 19:00:00"):
+        assert word in done.stdout
+
+
+def test_a_failed_job_is_shown_with_its_reason(tunesmith, site):
+    failure = {"class": "user", "code": "out_of_memory", "message": "Too big.", "hint": "r=8"}
+    site.answer("/jobs/job_1", {**JOB, "status": "failed", "failure": failure})
+
+    done = tunesmith("jobs", "job_1", "--url", site.url)
+
+    assert "out_of_memory" in done.stdout
+    assert "r=8" in done.stdout
+
+
+def test_a_job_that_fails_while_followed_gives_exit_status_1(tunesmith, site, tmp_path):
+    (tmp_path / "spec.json").write_text('{"model": "m", "dataset": "d"}')
+    failure = {"code": "diverged", "message": "The loss is nan.", "hint": "Lower learning_rate."}
+    site.answer("/jobs", JOB)
+    site.answer("/jobs/job_1", {**JOB, "status": "failed", "failure": failure})
+    progress = {"type": "progress", "data": {"step": 4, "max_steps": 9, "eta_seconds": 65}}
+    site.streams = [
+        f"id: 1\nevent: progress\ndata: {json.dumps(progress)}\n\nevent: end\n\n".encode()
+    ]
+
+    done = tunesmith("submit", "spec.json", "--follow", "--url", site.url)
+
+    assert done.returncode == 1
+    assert "step 4/9  ETA 1:05" in done.stdout
+    assert "error: Job job_1 failed: The loss is nan." in done.stderr
+    assert "hint: Lower learning_rate." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["submit", "absent.json"], "Cannot read absent.json"),
+        (["submit", "spec.json", "--set", "nothing"], "--set nothing: write NAME=VALUE."),
+        (["submit", "broken.json"], "broken.json is not JSON"),
+        (["up", "--models-dir", "absent"], "absent does not exist"),
+    ],
+)
+def test_what_is_wrong_on_the_command_line_is_said_plainly(tunesmith, tmp_path, words, complaint):
+    (tmp_path / "spec.json").write_text("{}")
+    (tmp_path / "broken.json").write_text("{")
+
+    done = tunesmith(*words)
+
+    assert done.returncode == 1
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_setting_that_cannot_be_is_named(tunesmith):
+    done = tunesmith("up", TUNESMITH_LEASE_SECONDS="soon")
+
+    assert done.returncode == 1
+    assert "TUNESMITH_LEASE_SECONDS" in done.stderr
+
+
+def test_a_taken_port_names_who_has_it(tunesmith, tmp_path):
+    (tmp_path / "models").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        done = tunesmith("up", "--port", port, "--models-dir", "models", "--no-worker")
+
+    assert done.returncode == 1
+    assert f"Port {port} on 127.0.0.1 is taken by pid" in done.stderr
+    assert "--port N" in done.stderr
+
+
+def test_doctor_fails_when_something_would_not_work(tunesmith, tmp_path):
+    done = tunesmith("doctor", "--models-dir", "absent")
+
+    assert done.returncode == 1
+    assert "bad   models folder" in done.stdout
+    assert "ok    postgres" in done.stdout
+    assert "ok    valkey" in done.stdout
+
+
+def test_doctor_passes_where_all_is_well(tunesmith, tmp_path):
+    (tmp_path / "models").mkdir()
+
+    done = tunesmith("doctor", "--models-dir", "models", TUNESMITH_PORT="0")
+
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,163 @@
+"""Any mix of good and bad rows: exactly the bad ones are told, exactly the good ones are kept."""
+
+import io
+import json
+import random
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.core.datasets.arrays import read_values
+from app.core.datasets.check import check
+from app.core.datasets.readers import read_lines
+
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
+solid = text.filter(lambda value: bool(value.strip()))
+good_rows = st.fixed_dictionaries(
+    {"instruction": solid, "output": solid},
+    optional={
+        "input": text,
+        "system": text,
+        "history": st.lists(st.lists(text, min_size=2, max_size=2), max_size=2),
+    },
+)
+BAD = [
+    b"{}",
+    b"null",
+    b"[]",
+    b"-1.5e3",
+    b'"{"',
+    b'{"instruction": "a"}',
+    b'{"instruction": "a", "output": null}',
+    b'{"instruction": "a", "output": ["}"]}',
+    b'{"instruction": "a", "output": "\\ud83d"}',
+    b'{"instruction": "a", "output": "\\u0000"}',
+    b'{"instruction": "a", "output": "\xff"}',
+    b'{"instruction": "a", "output": NaN}',
+    b'{"instruction": "a", "instruction": "a", "output": "b"}',
+    b'{"instruction": "a", "output": "b",}',
+    b"{'instruction': 'a', 'output': 'b'}",
+    b'{"instruction": "a" "output": "b"}',
+    b'{"instruction": "a", "output": None}',
+    b'{"instruction": "a\tb", "output": "b"}',
+    b'{"instruction": "\\x", "output": "]"}',
+    b"[" * 1_100 + b"]" * 1_100,
+]
+mixes = st.lists(st.one_of(good_rows, st.sampled_from(BAD)), min_size=1, max_size=12)
+
+
+def encode(row: dict | bytes, *, is_ascii: bool, indent: int | None = None) -> bytes:
+    if isinstance(row, bytes):
+        return row
+    return json.dumps(row, ensure_ascii=is_ascii, indent=indent).encode()
+
+
+def judge(content: bytes) -> tuple[dict, list[dict]]:
+    with tempfile.TemporaryDirectory() as folder:
+        upload = Path(folder, "upload")
+        upload.write_bytes(content)
+        report = check(upload, Path(folder), declared="auto", max_row_chars=5_000)
+        rows = Path(folder, "rows.jsonl").read_bytes().splitlines()
+    return report, [json.loads(row) for row in rows]
+
+
+def assert_exact(mix: list[dict | bytes], content: bytes) -> None:
+    report, rows = judge(content)
+    errors = [p for p in report["problems"] if p["severity"] == "error"]
+    assert {p["row"] for p in errors} == {i for i, row in enumerate(mix) if isinstance(row, bytes)}
+    assert rows == [row for row in mix if isinstance(row, dict)]
+    assert report["num_rows"] == len(mix)
+
+
+@settings(max_examples=150, deadline=None)
+@given(mixes, st.booleans(), st.sampled_from([b"\n", b"\r\n"]))
+def test_exactly_the_bad_lines_are_told(mix, is_ascii, line_end):
+    # A first line that opens a bracket would make it an array.
+    mix = [{"instruction": "a", "output": "b"}, *mix]
+    assert_exact(mix, line_end.join(encode(row, is_ascii=is_ascii) for row in mix))
+
+
+@settings(max_examples=150, deadline=None)
+@given(mixes, st.booleans(), st.sampled_from([None, 2]), st.sampled_from([b",", b" ,\n", b",\r\n"]))
+def test_exactly_the_bad_items_of_an_array_are_told(mix, is_ascii, indent, comma):
+    items = [encode(row, is_ascii=is_ascii, indent=indent) for row in mix]
+    assert_exact(mix, b"[" + comma.join(items) + b"]")
+
+
+class Dripping(io.BytesIO):
+    """Hands out a few bytes per read, so that every place is once the end of what is there."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(min(size or 0, 7))
+
+
+@settings(max_examples=100, deadline=None)
+@given(mixes)
+def test_where_a_read_ends_makes_no_difference(mix):
+    content = b"[" + b",\n".join(encode(row, is_ascii=False, indent=1) for row in mix) + b"]"
+
+    def found(file: io.BytesIO) -> list:
+        items = read_values(file, 5_000, is_array=True)
+        return [(i.line, i.value, i.fault and i.fault.code, i.is_row) for i in items]
+
+    assert found(Dripping(content)) == found(io.BytesIO(content))
+
+
+def test_memory_does_not_grow_with_the_file():
+    """Ten thousand rows of 10 kB are never all there."""
+    row = b'{"instruction": "a", "output": "' + b"x" * 10_000 + b'"}'
+    content = io.BytesIO(b"[" + b",".join([row] * 2_000) + b"]")
+    window = max(len(found.text) for found in read_values(content, 100_000, is_array=True))
+    assert window == len(row)
+
+
+SEEDS = [
+    b'[{"instruction": "a\\u00e4", "input": null, "output": "b"}, {"text": "t", "x": [1, {}]}]',
+    b'{"instruction": "a", "output": "b", "history": [["c", "d"]]}\n{"instruction": 1}\n',
+    b'{\n "instruction": "a",\n "output": "b"\n}\n// {\n{"output": "\xf0\x9f\x98\x80"}',
+]
+PIECES = [
+    b'"',
+    b"\\",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b"\n",
+    b"\0",
+    b"\xff",
+    b"'",
+    b"//",
+    b"/*",
+    b"NaN",
+]
+
+
+def mutate(seed: int) -> bytes:
+    chance = random.Random(seed)
+    content = bytearray(chance.choice(SEEDS) * chance.randint(1, 3))
+    for _ in range(chance.randint(1, 6)):
+        at = chance.randrange(len(content) + 1)
+        span = chance.choice([0, 0, 1, 5])
+        content[at : at + span] = chance.choice([*PIECES, b"", bytes([chance.randrange(256)])])
+    return bytes(content)
+
+
+def test_a_mutated_file_never_breaks_the_check():
+    for seed in range(1_500):
+        report, rows = judge(mutate(seed))
+        assert len(rows) == report["num_valid_rows"] <= report["num_rows"], seed
+        assert report["status"] == "invalid" or rows, seed
+
+
+@pytest.mark.parametrize(
+    "content", [b"\n", b"{", b"[", b'"', b"]", b"}", b",", b"[,]", b"[]]", b"[[", b"/*"]
+)
+def test_readers_end_on_stubs(content):
+    assert len(list(read_lines(io.BufferedReader(io.BytesIO(content)), 10))) <= 2
+    for is_array in (True, False):
+        assert len(list(read_values(io.BytesIO(content), 10, is_array=is_array))) <= 3

@@ -1,0 +1,92 @@
+"""A whole stack as its users start it: `tunesmith up` as a process, on free ports."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+
+from app.embedded import files
+from app.embedded.process import Process, Program, stop
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parents[1]
+SHORT_TIMES = {
+    "TUNESMITH_LEASE_SECONDS": "6",
+    "TUNESMITH_RENEW_SECONDS": "1",
+    "TUNESMITH_REAP_SECONDS": "1",
+    "TUNESMITH_RING_SECONDS": "2",
+    "TUNESMITH_STOP_GRACE_SECONDS": "10",
+    "TUNESMITH_RETRY_BASE_SECONDS": "0.2",
+}
+
+
+class RunningStack:
+    """`tunesmith up` on a folder. Ends with the test run, even one that is killed."""
+
+    def __init__(
+        self, data_dir: Path, models_dir: Path, environment: Mapping[str, str], *words: str
+    ) -> None:
+        self.data_dir = data_dir
+        command = [sys.executable, "-m", "app.cli", "up", "--no-durable", "--port", "0"]
+        folders = ["--data-dir", str(data_dir), "--models-dir", str(models_dir)]
+        program = Program(
+            name="up",
+            command=[*command, *folders, *words],
+            environment={**os.environ, **SHORT_TIMES, **environment},
+            working_dir=ROOT,
+            orphan_signal=signal.SIGTERM,
+            grace_seconds=60,
+        )
+        self._up = Process(program, data_dir.parent)
+
+    def start(self, timeout: float = 90) -> None:
+        """Returns when the stack is ready; fails with what `up` printed when it gave up."""
+        self._up.start()
+        wait_until(lambda: self._is_up() or self._up.exit_status() is not None, timeout)
+        assert self._up.exit_status() is None, self.output
+
+    def stop(self) -> None:
+        stop([self._up])
+
+    @property
+    def output(self) -> str:
+        """What `up` has printed."""
+        return self._up.tail(1000)
+
+    @property
+    def state(self) -> files.State:
+        state = files.running(self.data_dir)
+        assert state, f"the stack is not up: {self.output}"
+        return state
+
+    @property
+    def url(self) -> str:
+        return self.state.url
+
+    @property
+    def exit_status(self) -> int | None:
+        return self._up.exit_status()
+
+    def client(self, timeout: float = 30) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
+
+    def pid(self, name: str) -> int:
+        """Of `postgres`, `valkey`, `api`, `reaper`, `worker`, or of `up` itself."""
+        return self._up.pid if name == "up" else self.state.processes[name]
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
+        """Returns the pid that was hit."""
+        pid = self.pid(name)
+        os.kill(pid, number)
+        return pid
+
+    def wait_restarted(self, name: str, old_pid: int, timeout: float = 20) -> int:
+        """Until `up` has started a successor; returns its pid. It may not be ready yet."""
+        wait_until(lambda: self.pid(name) != old_pid, timeout)
+        return self.pid(name)
+
+    def _is_up(self) -> bool:
+        return files.running(self.data_dir) is not None

@@ -1,0 +1,35 @@
+"""The rules of docs and pyproject that a machine can check."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes")
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_the_api_process_never_loads_a_training_library():
+    loaded = modules_after("import app.main; app.main.create_app")
+
+    assert "fastapi" in loaded
+    assert not loaded & set(HEAVY)
+
+
+def test_the_supervisor_process_never_loads_a_training_library():
+    loaded = modules_after("import worker.celery_app, worker.tasks, worker.supervisor")
+
+    assert "celery" in loaded
+    assert not loaded & set(HEAVY)
+
+
+def test_the_housekeeper_never_loads_a_training_library():
+    assert not modules_after("import worker.reaper") & set(HEAVY)

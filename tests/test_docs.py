@@ -1,0 +1,56 @@
+"""What the documents say is what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from app.cli import reference
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", text)
+
+    missing = [target for target in targets if not (page.parent / target).exists()]
+
+    assert not missing
+
+
+def test_every_make_target_named_in_the_readme_exists():
+    named = set(re.findall(r"`?make ([a-z-]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+
+    assert named
+    assert named <= targets
+
+
+def test_every_command_named_in_the_readme_exists():
+    from typer.main import get_command
+
+    from app.cli import app
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\btunesmith ([a-z]+)\b", text))
+
+    assert named <= set(get_command(app).commands)
+
+
+def test_generated_pages_are_current():
+    assert (ROOT / "docs/settings.md").read_text(encoding="utf-8") == reference.settings_page()
+    assert (ROOT / "docs/openapi.json").read_text(encoding="utf-8") == reference.openapi()
+
+
+def test_every_error_code_in_the_code_is_documented():
+    codes = set()
+    for source in [*ROOT.glob("app/**/*.py"), *ROOT.glob("worker/**/*.py")]:
+        codes |= set(re.findall(r'^    code = "([a-z_]+)"', source.read_text(), re.MULTILINE))
+    documented = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+
+    assert codes
+    assert not {code for code in codes if f"`{code}`" not in documented}

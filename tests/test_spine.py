@@ -1,0 +1,109 @@
+"""The whole path on real parts: upload, post, follow, download, load in a process of its own."""
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from tests import spine
+
+LOAD = """
+import sys, torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+base = AutoModelForCausalLM.from_pretrained(sys.argv[1])
+plain = base(torch.tensor([[1, 2, 3]])).logits.detach().clone()
+tuned = PeftModel.from_pretrained(base, sys.argv[2])(torch.tensor([[1, 2, 3]])).logits
+print("differs" if not torch.equal(plain, tuned) else "same")
+"""
+
+
+@pytest.fixture(scope="module")
+def client(stack):
+    with stack.client(timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def job(client):
+    """A job that has been followed to its end: (job, events of its stream)."""
+    dataset = spine.upload(client)
+    body = spine.spec(dataset, validation={"fraction": 0.1}, sample_prompts=["Good morning."])
+    number = spine.submit(client, body)
+    events = list(spine.follow(client, number))
+    return client.get(f"/jobs/{number}").json(), events
+
+
+def test_a_job_succeeds_with_its_numbers(job):
+    answered, _ = job
+
+    assert answered["status"] == "succeeded", answered["failure"]
+    assert answered["progress"]["step"] == 8
+    assert answered["trained_tokens"] > 0
+    assert answered["metrics"]["valid_loss"] > 0
+    assert answered["environment"]["versions"]["torch"] == "2.13.0"
+
+
+def test_the_stream_is_gapless_and_ends(job, client):
+    answered, events = job
+    numbers = [seq for seq, kind, _ in events if kind != "end"]
+
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert events[-1][1] == "end"
+    half = numbers[len(numbers) // 2]
+    again = [seq for seq, kind, _ in spine.follow(client, answered["id"], half) if kind != "end"]
+    assert again == numbers[half:]
+
+
+def test_every_step_is_measured(job, client):
+    answered, _ = job
+    table = client.get(f"/jobs/{answered['id']}/metrics.csv").text.splitlines()
+
+    header = table[0].split(",")
+    steps = [line.split(",")[header.index("step")] for line in table[1:]]
+    assert [int(step) for step in steps] == list(range(1, 9))
+    assert "train_loss" in header
+
+
+def test_checkpoints_logs_and_samples_are_served(job, client):
+    path = f"/jobs/{job[0]['id']}"
+    checkpoints = client.get(f"{path}/checkpoints").json()["data"]
+
+    assert [each["step"] for each in checkpoints if each["kept"]] == [8, 7]
+    assert "train_loss" in client.get(f"{path}/logs").text
+    [sample] = client.get(f"{path}/samples").json()["data"]
+    assert sample["prompt"] == "Good morning."
+
+
+def test_the_downloaded_adapter_is_what_the_manifest_says_and_loads(job, client, stack, tmp_path):
+    path = f"/jobs/{job[0]['id']}"
+    answer = client.get(f"{path}/adapter")
+    digest = hashlib.sha256(answer.content).hexdigest()
+    assert answer.headers["etag"] == f'"{digest}"'
+    assert job[0]["artifacts"]["adapter_sha256"] == digest
+
+    zipfile.ZipFile(io.BytesIO(answer.content)).extractall(tmp_path)
+
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    for name, said in manifest["files"].items():
+        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == said["sha256"]
+    base = spine.ROOT / "examples/models" / spine.MODEL
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, base, tmp_path], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "differs"
+
+
+def test_a_download_resumes_where_it_broke_off(job, client):
+    path = f"/jobs/{job[0]['id']}/adapter"
+    whole = client.get(path)
+
+    rest = client.get(path, headers={"Range": "bytes=1000-", "If-Range": whole.headers["etag"]})
+
+    assert rest.status_code == 206
+    assert rest.content == whole.content[1000:]

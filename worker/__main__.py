@@ -1,0 +1,25 @@
+"""`python -m worker`: the Celery worker of one device, with the arguments it is tested with."""
+
+import os
+import socket
+import sys
+
+from app.core.ids import new_id
+from app.core.queue import celery_queue
+from app.core.settings import Settings
+
+
+def main() -> None:
+    """Becomes Celery: signals sent to this process reach it without a middleman."""
+    settings = Settings()
+    arguments = [
+        *("-A", "worker.celery_app", "worker", "-Q", celery_queue(settings.queue), "-c", "1"),
+        *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
+        # Unique, so that several workers and stacks live side by side.
+        *("-n", f"{new_id('worker')}@{socket.gethostname()}"),
+    ]
+    os.execv(sys.executable, [sys.executable, "-m", "celery", *arguments])
+
+
+if __name__ == "__main__":
+    main()

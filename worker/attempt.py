@@ -1,0 +1,299 @@
+"""One attempt at one job: prepare, start the trainer, relay what it says, judge how it ended.
+
+The database is written only under the lease. A lost lease ends everything quietly: the group is
+killed and nothing is written, because somebody else owns the job.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+from obstore.exceptions import BaseError as StoreError
+from sqlalchemy import func, select
+
+from app.core.db.models import Attempt as AttemptRow
+from app.core.db.models import Job
+from app.core.db.session import Sessions, transaction
+from app.core.errors import Failure, Unavailable
+from app.core.events.bell import Bell
+from app.core.events.log import Entry
+from app.core.jobs import lifecycle, retries
+from app.core.jobs.lifecycle import Lease
+from app.core.jobs.run import FailureReport, StopReason
+from app.core.jobs.status import Desired, JobStatus
+from app.core.settings import Settings
+from app.core.storage import Storage
+from worker import publish, resume
+from worker.keeper import Keeper
+from worker.outcome import (
+    Cancelled,
+    Died,
+    Drained,
+    Failed,
+    Outcome,
+    Stop,
+    Succeeded,
+    deadline_exceeded,
+    describe,
+    judge,
+)
+from worker.patience import patiently
+from worker.relay import Relay
+from worker.run_directory import DatasetGone, RunDirectories
+from worker.threads import in_background
+from worker.trainer_process import TrainerProcess
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+_TICK_SECONDS = 0.25
+"""Between two batches of reports."""
+_REASONS = {
+    Stop.CANCEL: StopReason.CANCEL,
+    Stop.DEADLINE: StopReason.DEADLINE,
+    Stop.DRAIN: StopReason.DRAIN,
+    # Whoever hangs or has lost the database may still have a checkpoint to commit.
+    Stop.STALL: StopReason.DRAIN,
+    Stop.OUTAGE: StopReason.DRAIN,
+}
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a supervisor works with."""
+
+    settings: Settings
+    sessions: Sessions
+    storage: Storage
+    bell: Bell
+    command: Sequence[str]
+    """What starts a trainer; the run directory is appended."""
+    should_drain: Callable[[], bool]
+
+
+class Interrupted(Exception):
+    """Asked to stop before or after the trainer ran."""
+
+    def __init__(self, stop: Stop) -> None:
+        self.stop = stop
+
+
+class Attempt:
+    def __init__(self, workplace: Workplace, job: Job, keeper: Keeper) -> None:
+        self._at = workplace
+        self._settings = workplace.settings
+        self._job = job
+        self._lease = Lease(job.id, job.epoch)
+        self._keeper = keeper
+        self._runs = RunDirectories(self._settings, workplace.sessions, workplace.storage)
+        self._run_dir = self._runs.path(job)
+        self._relay = Relay(workplace.sessions, self._lease, workplace.bell, self._run_dir)
+        self._deadline_at = self._deadline()
+
+    def run(self) -> JobStatus:
+        """Carry the job as far as it goes; returns where it went. Raises LeaseLost."""
+        try:
+            outcome = self._train()
+            if isinstance(outcome, Succeeded):
+                return self._succeed(outcome)
+        except Interrupted as interrupted:
+            outcome = judge(0, stop=interrupted.stop, failure=None, artifact=None)
+        finally:
+            self._keep_log()
+        return self._conclude(outcome)
+
+    def _train(self) -> Outcome:
+        try:
+            run_dir = self._while_held("prepare", lambda: self._runs.prepare(self._job))
+        except Unavailable as error:
+            return Died(retries.failure(error.code, error.detail, hint=_hint(error)))
+        except (StoreError, OSError) as error:
+            return Died(_storage_failure(error))
+        except DatasetGone:
+            return Failed(_user_failure("dataset_gone", "The dataset was deleted."))
+        except Failure as error:
+            return Failed(_user_failure(error.code, error.detail, _hint(error)))
+        self._note_resume(run_dir)
+        return self._supervise(run_dir)
+
+    def _supervise(self, run_dir: Path) -> Outcome:
+        trainer = TrainerProcess(
+            self._at.command,
+            run_dir,
+            take=self._relay.take,
+            max_log_bytes=self._settings.max_log_bytes,
+            grace_seconds=self._settings.stop_grace_seconds,
+        )
+        stop: Stop | None = None
+        try:
+            while (status := trainer.wait(_TICK_SECONDS)) is None:
+                self._keeper.check()
+                self._relay.flush()
+                stop = stop or self._why_stop()
+                if stop is not None:
+                    trainer.stop(_REASONS[stop])
+                    trainer.press()
+        finally:
+            trainer.close()
+        _log.info("trainer_ended", status=status, stop=stop, num_garbage=trainer.num_garbage)
+        self._note_end(status, stop, trainer.num_garbage)
+        self._patiently(lambda: self._relay.flush(is_last=True))
+        return judge(status, stop=stop, failure=self._relay.failure, artifact=self._relay.artifact)
+
+    def _why_stop(self) -> Stop | None:
+        now = time.monotonic()
+        if self._keeper.desired is Desired.CANCEL:
+            return Stop.CANCEL
+        if self._at.should_drain():
+            return Stop.DRAIN
+        if self._deadline_at is not None and now >= self._deadline_at:
+            return Stop.DEADLINE
+        if now - self._relay.last_sign_at > self._settings.stall_seconds:
+            return Stop.STALL
+        if self._keeper.seconds_unrenewed > self._settings.outage_seconds:
+            return Stop.OUTAGE
+        return None
+
+    def _succeed(self, outcome: Succeeded) -> JobStatus:
+        folder = self._run_dir / "artifact"
+        to = publish.prefix(self._job.id, self._job.epoch)
+
+        def verify_and_publish() -> dict[str, object]:
+            files = publish.verify(folder, outcome.artifact.files)
+            return publish.publish(self._at.storage, folder, files, to)
+
+        try:
+            artifact = self._while_held("publish", verify_and_publish)
+        except publish.BadArtifact as error:
+            return self._conclude(Died(retries.failure("artifact_invalid", str(error))))
+        except (StoreError, OSError) as error:
+            return self._conclude(Died(_storage_failure(error)))
+        status = self._patiently(lambda: self._finish(outcome, artifact))
+        shutil.rmtree(folder, ignore_errors=True)
+        self._at.bell.ring(self._job.id)
+        return status
+
+    def _finish(self, outcome: Succeeded, artifact: dict[str, object]) -> JobStatus:
+        """Make the artifact visible, unless a cancel came first: the row's lock decides."""
+        with transaction(self._at.sessions) as session:
+            desired = lifecycle.renew(session, self._lease, self._settings.lease_seconds)
+            if desired is Desired.CANCEL:
+                lifecycle.finish(session, self._lease, JobStatus.CANCELLED)
+                return JobStatus.CANCELLED
+            told = {"files": artifact["files"], "zip": artifact["zip"]}
+            lifecycle.record(session, self._lease, Entry("artifact", "adapter ready", data=told))
+            lifecycle.finish(
+                session,
+                self._lease,
+                JobStatus.SUCCEEDED,
+                artifact=artifact,
+                trained_tokens=outcome.artifact.trained_tokens,
+                environment=outcome.artifact.environment,
+            )
+            return JobStatus.SUCCEEDED
+
+    def _conclude(self, outcome: Outcome) -> JobStatus:
+        status = self._patiently(lambda: self._write(outcome))
+        self._at.bell.ring(self._job.id)
+        return status
+
+    def _write(self, outcome: Outcome) -> JobStatus:
+        base = self._settings.retry_base_seconds
+        with transaction(self._at.sessions) as session:
+            desired = lifecycle.renew(session, self._lease, self._settings.lease_seconds)
+            if isinstance(outcome, Cancelled) or desired is Desired.CANCEL:
+                lifecycle.finish(session, self._lease, JobStatus.CANCELLED)
+                return JobStatus.CANCELLED
+            if isinstance(outcome, Failed):
+                failure = outcome.failure.model_dump(mode="json", by_alias=True)
+                lifecycle.finish(session, self._lease, JobStatus.FAILED, failure=failure)
+                return JobStatus.FAILED
+            if isinstance(outcome, Drained):
+                lifecycle.requeue(
+                    session, self._lease, retries.DRAINED, delay_seconds=0, is_counted=False
+                )
+                return JobStatus.QUEUED
+            assert isinstance(outcome, Died)
+            return retries.retry_or_fail(session, self._lease, outcome.failure, base_seconds=base)
+
+    def _while_held(self, name: str, work: Callable[[], T]) -> T:
+        """The result of work that may block for long. Raises Interrupted or LeaseLost meanwhile."""
+        future = in_background(name, work)
+        while not future.done():
+            self._keeper.check()
+            self._relay.last_sign_at = time.monotonic()
+            stop = self._why_stop()
+            if stop is not None:
+                raise Interrupted(stop)
+            time.sleep(0.02)
+        return future.result()
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        return patiently(work, seconds=self._settings.outage_seconds)
+
+    def _deadline(self) -> float | None:
+        """When, on this process's clock, all attempts together have used up the job's time."""
+        limits = self._job.spec.get("limits") or {}
+        seconds = limits.get("max_seconds")
+        if seconds is None:
+            return None
+        took = func.extract("epoch", AttemptRow.ended_at - AttemptRow.started_at)
+        earlier = (AttemptRow.job_id == self._job.id, AttemptRow.epoch < self._job.epoch)
+        with transaction(self._at.sessions) as session:
+            spent = session.scalar(select(func.coalesce(func.sum(took), 0)).where(*earlier))
+        return time.monotonic() + float(seconds) - float(spent or 0)
+
+    def _note_resume(self, run_dir: Path) -> None:
+        folders = resume.folders(run_dir.parent, self._job.epoch)
+        step = resume.newest_step(folders)
+        if step is None:
+            return
+        row = (AttemptRow.job_id == self._job.id, AttemptRow.epoch == self._job.epoch)
+
+        def write() -> None:
+            with transaction(self._at.sessions) as session:
+                entry = Entry("status", f"going on from step {step}", data={"resume_step": step})
+                lifecycle.record(session, self._lease, entry)
+                session.query(AttemptRow).where(*row).update({"resumed_from_step": step})
+
+        self._patiently(write)
+
+    def _note_end(self, status: int, stop: Stop | None, num_garbage: int) -> None:
+        if num_garbage:
+            data = {"code": "report_garbage", "num_lines": num_garbage}
+            self._relay.note(Entry("warning", "unreadable reports were left out", "warning", data))
+        if status < 0 and stop is None:
+            exit_data = {"code": "trainer_exit", "signal": -status}
+            self._relay.note(Entry("warning", describe(status), "warning", exit_data))
+
+    def _keep_log(self) -> None:
+        """Best effort: a log that cannot be stored must not cost the job."""
+        path = self._run_dir / "trainer.log"
+        try:
+            if path.is_file():
+                key = f"logs/{self._job.id}/{self._job.epoch}.log"
+                self._at.storage.write_file(key, path)
+        except (StoreError, OSError) as error:
+            _log.warning("log_not_stored", error=type(error).__name__)
+
+
+def _hint(error: Failure) -> str:
+    return str(error.extra.get("hint", "")) or "".join(each.hint for each in error.errors[:1])
+
+
+def _storage_failure(error: Exception) -> FailureReport:
+    kind = type(error).__name__
+    code = "disk_full" if getattr(error, "errno", None) == 28 else "storage_unavailable"
+    return retries.failure(code, f"The store could not be read or written ({kind}).")
+
+
+def _user_failure(code: str, message: str, hint: str = "") -> FailureReport:
+    made = {"class": "user", "code": code, "message": message, "hint": hint}
+    return FailureReport.model_validate(made)
+
+
+__all__ = ["Attempt", "Interrupted", "Workplace", "deadline_exceeded"]

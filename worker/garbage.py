@@ -1,0 +1,134 @@
+"""Files nobody owns: of jobs that are gone, of epochs that were superseded, of runs long over."""
+
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+from sqlalchemy import select, update
+
+from app.core.db.models import NOW, Checkpoint, Job
+from app.core.db.session import Sessions, transaction
+from app.core.jobs.status import JobStatus
+from app.core.settings import Settings
+from app.core.storage import Storage
+
+_log = structlog.get_logger(__name__)
+KEEP_SECONDS = 3600.0
+"""Files younger than this are left alone: whoever writes them may not have told the database."""
+CACHE_SECONDS = 7 * 86400.0
+"""Rows fetched for a run and not used since."""
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class _Owner:
+    status: JobStatus
+    epoch: int
+    prefix: str | None
+    is_long_over: bool
+
+
+@dataclass(frozen=True)
+class Garbage:
+    settings: Settings
+    sessions: Sessions
+    storage: Storage
+    keep_seconds: float = KEEP_SECONDS
+
+    def collect(self) -> int:
+        """Delete what nobody owns; returns how many folders and prefixes that was."""
+        return self._runs() + self._prefixes("artifacts/") + self._logs() + self._left_overs()
+
+    def _runs(self) -> int:
+        found = [path for path in self.settings.runs_dir.glob("*/*") if path.is_dir()]
+        old = [path for path in found if _age(path) > self.keep_seconds]
+        owners = self._owners({path.parent.name for path in old})
+        doomed = [path for path in old if _is_spent(path, owners.get(path.parent.name))]
+        for path in doomed:
+            _log.info("run_deleted", run_dir=str(path))
+            shutil.rmtree(path, ignore_errors=True)
+            self._mark_gone(path)
+        for job_dir in {path.parent for path in doomed}:
+            if not any(job_dir.iterdir()):
+                job_dir.rmdir()
+        return len(doomed)
+
+    def _mark_gone(self, run_dir: Path) -> None:
+        held = (Checkpoint.job_id == run_dir.parent.name, Checkpoint.run_epoch == int(run_dir.name))
+        with transaction(self.sessions) as session:
+            session.execute(update(Checkpoint).where(*held).values(kept=False))
+
+    def _prefixes(self, root: str) -> int:
+        """Artifacts no job's row points to. Listed before the rows are read: what is published
+        after the listing is not in it.
+        """
+        prefixes = {"/".join(key.split("/")[:3]) + "/" for key in self.storage.keys(root)}
+        owners = self._owners({prefix.split("/")[1] for prefix in prefixes})
+        doomed = [each for each in sorted(prefixes) if _is_orphan(each, owners)]
+        for prefix in doomed:
+            _log.info("artifact_deleted", prefix=prefix)
+            self.storage.delete_all(prefix)
+        return len(doomed)
+
+    def _logs(self) -> int:
+        jobs = {key.split("/")[1] for key in self.storage.keys("logs/")}
+        gone = jobs - self._owners(jobs).keys()
+        for job_id in gone:
+            self.storage.delete_all(f"logs/{job_id}/")
+        return len(gone)
+
+    def _left_overs(self) -> int:
+        """Of the rows' cache, and of intakes that were killed."""
+        data_dir = self.settings.data_dir.absolute()
+        cached = [path for path in data_dir.glob("cache/datasets/*") if _age(path) > CACHE_SECONDS]
+        for path in cached:
+            path.unlink(missing_ok=True)
+        killed = [path for path in data_dir.glob("intake/*") if _age(path) > 24 * 3600]
+        for path in killed:
+            shutil.rmtree(path, ignore_errors=True)
+        return len(cached) + len(killed)
+
+    def _owners(self, job_ids: Iterable[str]) -> dict[str, _Owner]:
+        ids = sorted(job_ids)
+        over = Job.finished_at < NOW - timedelta(seconds=self.keep_seconds)
+        owners: dict[str, _Owner] = {}
+        for start in range(0, len(ids), _BATCH):
+            rows = select(Job.id, Job.status, Job.epoch, Job.artifact, over.label("is_over")).where(
+                Job.id.in_(ids[start : start + _BATCH])
+            )
+            with transaction(self.sessions) as session:
+                for row in session.execute(rows):
+                    prefix = (row.artifact or {}).get("prefix")
+                    status = JobStatus(row.status)
+                    owners[row.id] = _Owner(status, row.epoch, prefix, bool(row.is_over))
+        return owners
+
+
+def _is_spent(run_dir: Path, owner: _Owner | None) -> bool:
+    """A run directory nobody will go on from. Failed jobs keep their checkpoints: a person may."""
+    if owner is None:
+        return True
+    if not owner.is_long_over:
+        return False
+    has_checkpoint = any(run_dir.glob("checkpoints/checkpoint-*"))
+    return owner.status is not JobStatus.FAILED or not has_checkpoint
+
+
+def _is_orphan(prefix: str, owners: Mapping[str, _Owner]) -> bool:
+    _, job_id, epoch, _ = prefix.split("/")
+    owner = owners.get(job_id)
+    if owner is None:
+        return True
+    is_being_made = owner.status is JobStatus.RUNNING and str(owner.epoch) == epoch
+    return owner.prefix != prefix and not is_being_made
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,121 @@
+"""What an attempt's end means for its job, from how the trainer ended and what it was asked."""
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.core.jobs import retries
+from app.core.jobs.run import ExitCode, FailureReport
+from worker.reports import ArtifactData
+
+
+class Stop(StrEnum):
+    """Why the supervisor stopped a trainer."""
+
+    CANCEL = "cancel"
+    DRAIN = "drain"
+    DEADLINE = "deadline"
+    STALL = "stall"
+    OUTAGE = "outage"
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    artifact: ArtifactData
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job's own fault, or its limits': no other attempt would do better."""
+
+    failure: FailureReport
+
+
+@dataclass(frozen=True)
+class Died:
+    """The machine's fault: another attempt goes on from the last checkpoint."""
+
+    failure: FailureReport
+
+
+@dataclass(frozen=True)
+class Drained:
+    pass
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    pass
+
+
+Outcome = Succeeded | Failed | Died | Drained | Cancelled
+
+_FINAL: Mapping[int, tuple[str, str, str]] = {
+    ExitCode.USER: ("user", "trainer_refused", "The trainer refused the job."),
+    ExitCode.DATA: ("user", "dataset_invalid", "The dataset could not be trained on."),
+    ExitCode.OOM_GPU: ("capacity", "oom_gpu", "The GPU ran out of memory."),
+    ExitCode.OOM_HOST: ("capacity", "oom_host", "The machine ran out of memory."),
+}
+"""Class, code and sentence, for a trainer that gave no report of its own."""
+
+
+def judge(
+    status: int,
+    *,
+    stop: Stop | None,
+    failure: FailureReport | None,
+    artifact: ArtifactData | None,
+) -> Outcome:
+    """`status` as Popen gives it: negative for a signal."""
+    if stop is Stop.CANCEL:
+        return Cancelled()
+    if status == ExitCode.OK and artifact is not None:
+        return Succeeded(artifact)
+    if stop is Stop.DRAIN:
+        return Drained()
+    if stop is Stop.DEADLINE:
+        return Failed(deadline_exceeded())
+    if stop is Stop.STALL:
+        return Died(retries.failure("stalled", "The trainer stopped making progress."))
+    if stop is Stop.OUTAGE:
+        return Died(retries.failure("database_lost", "The database was away for too long."))
+    if status in _FINAL:
+        return Failed(failure or _unexplained(status))
+    if status == ExitCode.INFRA and failure is not None:
+        return Died(failure)
+    return Died(retries.failure("trainer_exit", describe(status)))
+
+
+def describe(status: int) -> str:
+    if status < 0:
+        return f"The trainer was killed by signal {-status} ({_signal_name(-status)})."
+    if status == ExitCode.OK:
+        return "The trainer ended without an artifact."
+    return f"The trainer ended with status {status}."
+
+
+def deadline_exceeded() -> FailureReport:
+    return FailureReport.model_validate(
+        {
+            "class": "user",
+            "code": "deadline_exceeded",
+            "message": "The job trained for longer than `limits.max_seconds` allows.",
+            "hint": "Raise `limits.max_seconds`, or train for fewer steps.",
+        }
+    )
+
+
+def _unexplained(status: int) -> FailureReport:
+    class_, code, message = _FINAL[status]
+    hint = "The attempt's log says more."
+    return FailureReport.model_validate(
+        {"class": class_, "code": code, "message": message, "hint": hint}
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"

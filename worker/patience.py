@@ -1,0 +1,30 @@
+"""Living through a database outage: what counts as one, and trying again until it is over."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+T = TypeVar("T")
+OUTAGE = (OperationalError, InterfaceError, PoolTimeout)
+_PAUSE_SECONDS = 1.0
+_log = structlog.get_logger(__name__)
+
+
+def patiently(work: Callable[[], T], *, seconds: float) -> T:
+    """The result of `work`, tried again through an outage of up to `seconds`.
+
+    A commit whose answer got lost is tried again too: fenced writes then raise LeaseLost.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return work()
+        except OUTAGE as error:
+            if time.monotonic() >= until:
+                raise
+            _log.warning("database_unavailable", error=type(error).__name__)
+            time.sleep(_PAUSE_SECONDS)

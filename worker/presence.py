@@ -1,0 +1,142 @@
+"""`python -m worker.presence NODE`: beside a Celery worker, keeps its row in `workers` fresh, and
+looks for work by itself when the bell does not ring.
+
+A process and no thread: Celery's main process forks, and must not do so beside live connections.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+
+import structlog
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+
+from app.core import logs
+from app.core.db.models import NOW, Job, Worker
+from app.core.db.session import Sessions, make_engine, make_sessions, transaction
+from app.core.jobs.status import JobStatus
+from app.core.settings import Settings
+from worker import wiring
+from worker.patience import OUTAGE
+from worker.slot import Slot
+from worker.threads import start_thread
+
+_log = structlog.get_logger(__name__)
+_BEAT_SECONDS = 10.0
+_LOOK_SECONDS = 30.0
+_PR_SET_PDEATHSIG = 1
+
+
+class Presence:
+    def __init__(self, settings: Settings, sessions: Sessions, worker_id: str) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._id = worker_id
+        self._over = threading.Event()
+
+    def leave(self) -> None:
+        self._over.set()
+        Slot(self._settings.data_dir, self._id).drain()
+
+    def beat(self) -> None:
+        while not self._over.is_set():
+            self._try(self._show)
+            self._over.wait(_BEAT_SECONDS)
+        self._try(self._forget)
+
+    def look(self) -> None:
+        """From the main thread: a trainer dies with the thread that started it."""
+        while not self._over.wait(min(_LOOK_SECONDS, self._settings.ring_seconds)):
+            self._try(self._pull)
+
+    def _pull(self) -> None:
+        if self._is_unheard():
+            _log.warning("bell_unheard")
+            wiring.work(self._settings, self._id)
+
+    def _is_unheard(self) -> bool:
+        """Whether a job of our queue waits although its bell has had time to be heard."""
+        since = NOW - timedelta(seconds=self._settings.ring_seconds)
+        waiting = select(Job.id).where(
+            Job.status == JobStatus.QUEUED,
+            Job.queue == self._settings.queue,
+            Job.queued_at < since,
+            (Job.not_before.is_(None)) | (Job.not_before < since),
+        )
+        with transaction(self._sessions) as session:
+            return session.scalar(waiting.limit(1)) is not None
+
+    def _show(self) -> None:
+        mine = (Job.worker_id == self._id, Job.status == JobStatus.RUNNING)
+        row = {
+            "id": self._id,
+            "hostname": socket.gethostname(),
+            "pid": os.getppid(),
+            "device": self._settings.device,
+            "queue": self._settings.queue,
+            "version": _version(),
+            "job_id": select(Job.id).where(*mine).limit(1).scalar_subquery(),
+        }
+        arrive = insert(Worker).values(**row)
+        with transaction(self._sessions) as session:
+            session.execute(
+                arrive.on_conflict_do_update(
+                    index_elements=["id"], set_={**row, "last_seen_at": NOW}
+                )
+            )
+
+    def _forget(self) -> None:
+        with transaction(self._sessions) as session:
+            session.execute(delete(Worker).where(Worker.id == self._id))
+
+    def _try(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except OUTAGE as error:
+            _log.warning("database_unavailable", error=type(error).__name__)
+        except Exception:
+            _log.exception("presence_failed")
+
+
+def _version() -> str:
+    try:
+        return version("tunesmith")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() == 1:
+        raise SystemExit("The worker is gone.")
+
+
+def main() -> None:
+    _die_with_parent()
+    settings = Settings()
+    logs.configure(settings.log_format)
+    engine = make_engine(wiring.database_url(settings), pool_size=2)
+    presence = Presence(settings, make_sessions(engine), sys.argv[1])
+
+    def leave(_: int, __: FrameType | None) -> None:
+        presence.leave()
+
+    signal.signal(signal.SIGTERM, leave)
+    # Ctrl-C reaches the whole foreground group; Celery decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    beat = start_thread("beat", presence.beat)
+    presence.look()
+    beat.join(timeout=10)
+    engine.dispose()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""What /proc knows: who is alive, in which group, started when, with which token in its
+environment.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+TOKEN_VARIABLE = "TUNESMITH_RUN_TOKEN"
+"""In the environment of a trainer and all it starts; how the janitor finds what is left of one."""
+
+_PROC = Path("/proc")
+
+
+def pids() -> Iterator[int]:
+    yield from (int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit())
+
+
+def start_ticks(pid: int) -> int | None:
+    """Clock ticks from boot to a live process's start; None when it is gone or a zombie."""
+    fields = _stat(pid)
+    return None if fields is None or fields[0] in "ZX" else int(fields[19])
+
+
+def group_members(group: int) -> list[int]:
+    """Live processes of a group. Zombies are left out: nobody may be there to reap them."""
+    members = []
+    for pid in pids():
+        fields = _stat(pid)
+        if fields is not None and int(fields[2]) == group and fields[0] not in "ZX":
+            members.append(pid)
+    return members
+
+
+def with_token(token: str) -> list[int]:
+    """Live processes that carry a run's token."""
+    wanted = f"{TOKEN_VARIABLE}={token}".encode()
+    return [pid for pid in pids() if wanted in _environment(pid)]
+
+
+def kill_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def kill(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat from the third, the state, on."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return None
+    # The second field is the name in parentheses and may hold anything.
+    return text.rpartition(")")[2].split()
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []

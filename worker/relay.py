@@ -1,0 +1,212 @@
+"""Reports become rows: gathered as they come, written a few times a second in one fenced
+transaction.
+
+While the database is away the batch waits, bounded, and the trainer goes on.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import update
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.orm import Session
+
+from app.core.db.models import Checkpoint, Job, Metric
+from app.core.db.session import Sessions, transaction
+from app.core.events.bell import Bell
+from app.core.events.log import Entry
+from app.core.jobs import lifecycle
+from app.core.jobs.lifecycle import Lease
+from app.core.jobs.run import FailureReport, Report
+from worker.patience import OUTAGE
+from worker.reports import ArtifactData, CheckpointData
+
+_log = structlog.get_logger(__name__)
+
+PROGRESS_SECONDS = 1.0
+"""Between two progress events; the column follows every batch."""
+MAX_METRIC_EVENTS = 5
+"""Of one batch; the table gets every step all the same."""
+MAX_SPOOLED = 5_000
+"""Events, and metric steps, kept while the database is away."""
+
+
+@dataclass
+class Batch:
+    entries: list[Entry] = field(default_factory=list)
+    metrics: dict[int, dict[str, float | None]] = field(default_factory=dict)
+    checkpoints: list[CheckpointData] = field(default_factory=list)
+    columns: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.entries or self.metrics or self.checkpoints or self.columns)
+
+    def add_metrics(self, step: int, values: Mapping[str, float | None]) -> None:
+        if step in self.metrics or len(self.metrics) < MAX_SPOOLED:
+            self.metrics.setdefault(step, {}).update(values)
+
+    def follow(self, later: "Batch") -> None:
+        """Take in what came after this batch."""
+        self.entries += later.entries
+        for step, values in later.metrics.items():
+            self.add_metrics(step, values)
+        self.checkpoints += later.checkpoints
+        self.columns |= later.columns
+
+    def latest(self) -> dict[str, float | None]:
+        """The newest value of each metric, by step."""
+        newest: dict[str, float | None] = {}
+        for _, values in sorted(self.metrics.items()):
+            newest |= values
+        return newest
+
+
+class Relay:
+    def __init__(self, sessions: Sessions, lease: Lease, bell: Bell, run_dir: Path) -> None:
+        self._sessions = sessions
+        self._lease = lease
+        self._bell = bell
+        self._run_dir = run_dir
+        self._lock = threading.Lock()
+        self._batch = Batch()
+        self._progress: Report | None = None
+        self._progress_at = 0.0
+        self._num_dropped = 0
+        self.last_sign_at = time.monotonic()
+        """Of getting on: any report but a heartbeat, which a hung trainer may go on sending."""
+        self.failure: FailureReport | None = None
+        self.artifact: ArtifactData | None = None
+
+    def take(self, report: Report) -> None:
+        """From the reader's thread."""
+        if report.type == "heartbeat":
+            return
+        with self._lock:
+            self.last_sign_at = time.monotonic()
+            self._take(report)
+
+    def note(self, entry: Entry) -> None:
+        """An event of the supervisor's own."""
+        with self._lock:
+            self._batch.entries.append(entry)
+
+    def flush(self, *, is_last: bool = False) -> bool:
+        """Write what has gathered. False in an outage: it is kept. Raises LeaseLost."""
+        with self._lock:
+            self._settle_progress(is_last)
+            batch, self._batch = self._batch, Batch()
+        if batch.is_empty:
+            return True
+        try:
+            with transaction(self._sessions) as session:
+                self._write(session, batch)
+        except OUTAGE as error:
+            _log.warning("reports_spooled", events=len(batch.entries), error=type(error).__name__)
+            with self._lock:
+                batch.follow(self._batch)
+                self._batch = batch
+            return False
+        self._bell.ring(self._lease.job_id)
+        return True
+
+    def _take(self, report: Report) -> None:
+        data = report.data
+        match report.type:
+            case "progress":
+                self._progress = report
+                self._batch.columns["progress"] = data
+                return
+            case "error":
+                self.failure = FailureReport.model_validate(data)
+            case "artifact":
+                # Its event follows when it is published.
+                self.artifact = ArtifactData.model_validate(data)
+                return
+            case "phase":
+                self._batch.columns["phase"] = data["phase"]
+            case "metrics" | "eval":
+                self._batch.add_metrics(data["step"], data["values"])
+            case "checkpoint":
+                self._batch.checkpoints.append(CheckpointData.model_validate(data))
+        self._add(_entry(report))
+
+    def _add(self, entry: Entry) -> None:
+        entries = self._batch.entries
+        if entry.type == "metrics":
+            told = [at for at, each in enumerate(entries) if each.type == "metrics"]
+            if len(told) >= MAX_METRIC_EVENTS:
+                del entries[told[0]]
+        if len(entries) < MAX_SPOOLED:
+            entries.append(entry)
+        else:
+            self._num_dropped += 1
+            _log.warning("report_dropped", num_dropped=self._num_dropped)
+
+    def _settle_progress(self, is_last: bool) -> None:
+        now = time.monotonic()
+        if self._progress and (is_last or now - self._progress_at >= PROGRESS_SECONDS):
+            self._add(_entry(self._progress))
+            self._progress = None
+            self._progress_at = now
+
+    def _write(self, session: Session, batch: Batch) -> None:
+        columns = dict(batch.columns)
+        if batch.metrics:
+            columns["metrics"] = Job.metrics.op("||", return_type=JSONB())(batch.latest())
+        lifecycle.record(session, self._lease, *batch.entries, **columns)
+        _upsert_metrics(session, self._lease, batch.metrics)
+        for checkpoint in batch.checkpoints:
+            _upsert_checkpoint(session, self._lease, checkpoint)
+        if batch.checkpoints:
+            _mark_kept(session, self._lease, self._run_dir / "checkpoints")
+
+
+def _entry(report: Report) -> Entry:
+    data = dict(report.data)
+    # A path of this machine is nobody's business.
+    data.pop("path", None)
+    return Entry(report.type, report.message, report.level, data)
+
+
+def _upsert_metrics(
+    session: Session, lease: Lease, metrics: Mapping[int, Mapping[str, float | None]]
+) -> None:
+    if not metrics:
+        return
+    rows = [
+        {"job_id": lease.job_id, "step": step, "values": dict(values)}
+        for step, values in metrics.items()
+    ]
+    insertion = insert(Metric)
+    both = Metric.values.op("||", return_type=JSONB())(insertion.excluded["values"])
+    session.execute(
+        insertion.on_conflict_do_update(index_elements=["job_id", "step"], set_={"values": both}),
+        rows,
+    )
+
+
+def _upsert_checkpoint(session: Session, lease: Lease, checkpoint: CheckpointData) -> None:
+    values = {
+        "run_epoch": lease.epoch,
+        "train_epoch": checkpoint.epoch,
+        "num_bytes": checkpoint.bytes,
+        "metrics": checkpoint.metrics,
+        "best": checkpoint.best,
+        "kept": True,
+    }
+    insertion = insert(Checkpoint).values(job_id=lease.job_id, step=checkpoint.step, **values)
+    session.execute(insertion.on_conflict_do_update(index_elements=["job_id", "step"], set_=values))
+
+
+def _mark_kept(session: Session, lease: Lease, folder: Path) -> None:
+    """Older checkpoints of this run that the trainer has deleted to keep its limit."""
+    steps = [int(path.name.rpartition("-")[2]) for path in folder.glob("checkpoint-*[0-9]")]
+    own = (Checkpoint.job_id == lease.job_id, Checkpoint.run_epoch == lease.epoch)
+    gone = update(Checkpoint).where(*own, Checkpoint.kept, Checkpoint.step.not_in(steps))
+    session.execute(gone.values(kept=False))

@@ -1,0 +1,57 @@
+"""A worker's one slot: whoever runs a job on its device holds a lock on a file, and a note beside
+it says when to leave.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Slot:
+    data_dir: Path
+    worker_id: str
+
+    @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Whether the slot was free; it is ours until the block ends, or this process does."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            yield _lock(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @property
+    def is_draining(self) -> bool:
+        return self._path("drain").exists()
+
+    def drain(self) -> None:
+        """Finish what runs at its next checkpoint, and take nothing new."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._path("drain").touch()
+
+    def forget(self) -> None:
+        """The worker is gone."""
+        self._path("drain").unlink(missing_ok=True)
+        self._path("lock").unlink(missing_ok=True)
+
+    @property
+    def _folder(self) -> Path:
+        return self.data_dir.absolute() / "workers"
+
+    def _path(self, suffix: str) -> Path:
+        name = hashlib.sha256(self.worker_id.encode()).hexdigest()[:32]
+        return self._folder / f"{name}.{suffix}"
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
