@@ -37,7 +37,7 @@ class World:
         is_judged = status != "validating"
         if is_judged:
             self.storage.write(f"datasets/{dataset_id}/rows.jsonl", [content + b"\n"])
-            report = json.dumps(self._report(dataset_id, status)).encode()
+            report = json.dumps(self._report(status)).encode()
             self.storage.write(f"datasets/{dataset_id}/report.json", [report])
         row: dict[str, Any] = {
             "name": "rows.jsonl",
@@ -108,11 +108,11 @@ class World:
         return counts[0], counts[1], counts[2]
 
     @staticmethod
-    def _report(dataset_id: str, status: str) -> dict[str, Any]:
+    def _report(status: str) -> dict[str, Any]:
         problem = {
             "row": 3,
             "line": 4,
-            "pointer": "/output",
+            "pointer": "/3/output",
             "code": "missing_output",
             "severity": "error",
             "message": "no output",
@@ -121,7 +121,6 @@ class World:
         }
         problems = [problem] if status == "invalid" else []
         return {
-            "dataset": dataset_id,
             "status": status,
             "format": "jsonl",
             "detected": "alpaca",
@@ -130,9 +129,11 @@ class World:
             "problems": problems,
             "problem_counts": {"missing_output": 1} if problems else {},
             "problems_truncated": False,
-            "duplicates": {},
+            "duplicates": {"exact": 0, "examples": []},
             "lengths": {},
             "features": {},
+            "templates": ["alpaca", "chat"],
+            "first_rows": [],
         }
 
 
