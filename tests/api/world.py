@@ -18,6 +18,7 @@ from app.core.jobs.lifecycle import Lease
 from app.core.jobs.status import JobStatus
 from app.core.settings import DEFAULT_PROJECT, Settings
 from app.core.storage import open_storage
+from tests.core.models import standins
 
 ROWS = [{"instruction": f"Say {n}", "output": str(n)} for n in range(25)]
 
@@ -136,14 +137,6 @@ class World:
 
 
 def write_model(folder: Path, name: str, max_length: int) -> None:
-    config = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "max_position_embeddings": max_length,
-        "vocab_size": 512,
-        "hidden_size": 8,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 1,
-    }
-    (folder / name).mkdir(parents=True)
-    (folder / name / "config.json").write_text(json.dumps(config))
+    config = {**standins.CONFIG, "max_position_embeddings": max_length}
+    files = {**standins.model_files(), "config.json": json.dumps(config).encode()}
+    standins.write_model(folder / name, files)
