@@ -1,0 +1,81 @@
+from typing import Any
+
+from tests.training.bench import Bench, sum_rows
+
+
+def test_a_validation_dataset_of_its_own_is_evaluated_and_never_trained(bench: Bench):
+    plan = bench.plan(sum_rows(8), validation={"dataset": "other"})
+
+    outcome = bench.run(plan)
+
+    assert outcome.status == 0
+    assert len(outcome.of("eval")) == 2
+    only_training = bench.run(bench.plan(sum_rows(8)))
+    # Dropout draws are as if nobody had evaluated: evaluation leaves the random state alone.
+    assert outcome.adapter == only_training.adapter
+
+
+def test_eval_steps_and_the_last_step_are_evaluated(bench: Bench):
+    training = {"eval_steps": 4, "max_steps": 10}
+    outcome = bench.run(bench.plan(validation={"fraction": 0.2}, training=training))
+
+    assert [each["step"] for each in outcome.of("eval")] == [4, 8, 10]
+
+
+def test_training_stops_early_when_validation_no_longer_improves(bench: Bench):
+    training = {
+        "learning_rate": 0.05,  # far too high: validation soon gets worse
+        "num_train_epochs": 50,
+        "early_stopping_patience": 2,
+        "save_strategy": "epoch",
+    }
+    outcome = bench.run(bench.plan(validation={"fraction": 0.3}, training=training))
+
+    assert outcome.status == 0
+    losses = [each["values"]["valid_loss"] for each in outcome.of("eval")]
+    assert len(losses) < 50
+    assert len(losses) - 1 - losses.index(min(losses)) == 2
+    steps = [each["step"] for each in outcome.of("eval")]
+    assert [each["step"] for each in outcome.of("checkpoint")] == steps
+    best = [each["step"] for each in outcome.of("checkpoint") if each["best"]]
+    assert best[-1] == steps[losses.index(min(losses))]
+
+
+def test_logging_steps_thin_the_metrics_and_the_last_step_is_always_there(bench: Bench):
+    outcome = bench.run(bench.plan(training={"logging_steps": 4, "max_steps": 10}))
+
+    assert [each["step"] for each in outcome.of("metrics")] == [1, 4, 8, 10]
+
+
+def test_without_saving_there_is_an_artifact_and_no_checkpoint(bench: Bench):
+    outcome = bench.run(bench.plan(training={"save_strategy": "no"}))
+
+    assert outcome.status == 0
+    assert outcome.of("checkpoint") == []
+    assert outcome.adapter
+
+
+def test_rows_that_lost_something_are_warned_of_with_their_numbers(bench: Bench):
+    long = [{"instruction": "Say much", "output": "many words " * 30}]
+    plan = bench.plan(sum_rows(3) + long, training={"packing": False})
+
+    outcome = bench.run(plan)
+
+    assert outcome.status == 0
+    assert outcome.warnings == ["rows_truncated", "eos_lost", "tokens_lost"]
+    messages = {
+        each["data"]["code"]: each["message"]
+        for each in outcome.reports
+        if each["type"] == "warning"
+    }
+    assert messages["eos_lost"].startswith("1 of 4 rows lost the end-of-sequence token")
+    assert "(rows 4)" in messages["eos_lost"]
+
+
+def test_trained_tokens_are_those_with_a_label_times_the_epochs(bench: Bench, tokenizer: Any):
+    rows = sum_rows(6)
+    outcome = bench.run(bench.plan(rows, training={"num_train_epochs": 3}))
+
+    answers = tokenizer([row["output"] for row in rows], add_special_tokens=False)["input_ids"]
+    each_epoch = sum(len(ids) + 1 for ids in answers)  # with its EOS
+    assert outcome.of("artifact")[0]["trained_tokens"] == 3 * each_epoch
