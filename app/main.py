@@ -35,6 +35,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """Connects to nothing yet: an API whose database is down starts, and says so."""
     settings = settings or Settings()
     logs.configure(settings.log_format)
+    logs.adopt("uvicorn", "uvicorn.error", "uvicorn.access")
     logs.silence("uvicorn.access")
     if not settings.database_url or not settings.redis_url:
         raise SystemExit(

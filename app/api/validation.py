@@ -44,8 +44,8 @@ def problems_of(
         elif found.message not in earlier.message:
             message = f"{earlier.message}, or: {found.message}"
             by_place[place] = Problem(found.pointer, earlier.code, message, earlier.hint)
-    found = by_place.values()
-    return tuple(one for one in found if not _is_told_deeper(one, found))
+    told = by_place.values()
+    return tuple(one for one in told if not _is_told_deeper(one, told))
 
 
 def _is_told_deeper(problem: Problem, found: Iterable[Problem]) -> bool:

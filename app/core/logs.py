@@ -42,8 +42,14 @@ def configure(
     )
 
 
+def adopt(*names: str) -> None:
+    """Send what these loggers say through our handler instead of their own."""
+    for name in names:
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], True
+
+
 def silence(*names: str) -> None:
     """Drop the records of these loggers: somebody else tells the same, better."""
     for name in names:
-        logging.getLogger(name).handlers = []
         logging.getLogger(name).disabled = True

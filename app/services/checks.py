@@ -41,6 +41,10 @@ class DatasetInvalid(Invalid):
     code = "dataset_invalid"
 
 
+class TemplateUnfit(Invalid):
+    code = "template_unfit"
+
+
 class TooLongForModel(Invalid):
     code = "max_length_too_long"
 
@@ -56,8 +60,8 @@ def check(
         fitted = _collect(failures, lambda: _fit_length(spec, resolved, model))
         resolved = fitted or resolved
     used = [
-        _collect(failures, partial(_usable, session, caller, spec, storage, at, name))
-        for at, name in _datasets_of(spec)
+        _collect(failures, partial(_usable, session, caller, resolved, storage, at, name))
+        for at, name in _datasets_of(resolved)
     ]
     if failures:
         raise _joined(failures)
@@ -111,7 +115,18 @@ def _usable(
     skips = spec.on_invalid_row == "skip" and (dataset.num_valid_rows or 0) > 0
     if dataset.status == datasets.INVALID and not skips:
         raise _invalid(dataset, storage, at)
+    _check_template(spec, dataset)
     return dataset
+
+
+def _check_template(spec: JobSpec, dataset: Dataset) -> None:
+    """A template needs its column; what the rows have is known once they were judged."""
+    needed = "text" if spec.template == "text" else "instruction"
+    if dataset.features and needed not in dataset.features:
+        message = f"Template {spec.template!r} needs a column {needed!r}; {dataset.id!r} has none."
+        other = '"alpaca" or "chat"' if needed == "text" else '"text"'
+        problem = Problem("/template", TemplateUnfit.code, message, f"Its rows fit {other}.")
+        raise TemplateUnfit(message, errors=[problem])
 
 
 def _invalid(dataset: Dataset, storage: Storage, at: str) -> DatasetInvalid:

@@ -42,6 +42,10 @@ class StillValidating(Conflict):
         )
 
 
+class ReportMissing(NotFound):
+    code = "report_missing"
+
+
 class DatasetInUse(Conflict):
     code = "dataset_in_use"
 
@@ -151,7 +155,7 @@ def report(storage: Storage, dataset: Dataset) -> Iterator[bytes]:
     """The stored report as it was written."""
     key = report_key(dataset.id)
     if not storage.exists(key):
-        raise StillValidating(dataset.id)
+        raise ReportMissing(f"Validating dataset {dataset.id!r} broke off; upload it again.")
     return storage.read(key)
 
 

@@ -17,16 +17,15 @@ from app.core.db.session import Sessions, make_engine, make_sessions
 from app.core.settings import DEFAULT_PROJECT, Settings
 from app.main import create_app
 from tests.api.world import World, write_model
-from tests.conftest import _create, _drop, _url_of
+from tests.databases import Databases
 
 TABLES = ("idempotency_keys", "jobs", "datasets", "workers")
 
 
 @pytest.fixture(scope="package")
-def api_database(server_urls: tuple[str, str], template_database: str) -> Iterator[str]:
-    name = _create(server_urls[0], template_database)
-    yield _url_of(server_urls[0], name)
-    _drop(server_urls[0], name)
+def api_database(databases: Databases) -> Iterator[str]:
+    with databases.fresh() as url:
+        yield url
 
 
 @pytest.fixture(scope="package")

@@ -233,3 +233,13 @@ def test_a_dataset_lives_as_long_as_a_job_needs_it(client, world, use):
     assert dataset_id in json.dumps(job)
     again = client.post("/jobs", json=spec)
     assert again.json()["code"] == "dataset_unknown"
+
+
+def test_a_dataset_whose_validation_broke_off_has_no_report(client, world):
+    dataset_id = world.dataset("invalid", num_rows=0, num_valid_rows=0)
+    world.storage.delete_all(f"datasets/{dataset_id}/")
+
+    answer = client.get(f"/datasets/{dataset_id}/report")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "report_missing")
+    assert client.get(f"/datasets/{dataset_id}/rows").json()["data"] == []

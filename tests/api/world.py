@@ -18,6 +18,7 @@ from app.core.jobs.lifecycle import Lease
 from app.core.jobs.status import JobStatus
 from app.core.settings import DEFAULT_PROJECT, Settings
 from app.core.storage import open_storage
+from tests.core.models import standins
 
 ROWS = [{"instruction": f"Say {n}", "output": str(n)} for n in range(25)]
 
@@ -36,7 +37,7 @@ class World:
         is_judged = status != "validating"
         if is_judged:
             self.storage.write(f"datasets/{dataset_id}/rows.jsonl", [content + b"\n"])
-            report = json.dumps(self._report(dataset_id, status)).encode()
+            report = json.dumps(self._report(status)).encode()
             self.storage.write(f"datasets/{dataset_id}/report.json", [report])
         row: dict[str, Any] = {
             "name": "rows.jsonl",
@@ -107,11 +108,11 @@ class World:
         return counts[0], counts[1], counts[2]
 
     @staticmethod
-    def _report(dataset_id: str, status: str) -> dict[str, Any]:
+    def _report(status: str) -> dict[str, Any]:
         problem = {
             "row": 3,
             "line": 4,
-            "pointer": "/output",
+            "pointer": "/3/output",
             "code": "missing_output",
             "severity": "error",
             "message": "no output",
@@ -120,7 +121,6 @@ class World:
         }
         problems = [problem] if status == "invalid" else []
         return {
-            "dataset": dataset_id,
             "status": status,
             "format": "jsonl",
             "detected": "alpaca",
@@ -129,21 +129,15 @@ class World:
             "problems": problems,
             "problem_counts": {"missing_output": 1} if problems else {},
             "problems_truncated": False,
-            "duplicates": {},
+            "duplicates": {"exact": 0, "examples": []},
             "lengths": {},
             "features": {},
+            "templates": ["alpaca", "chat"],
+            "first_rows": [],
         }
 
 
 def write_model(folder: Path, name: str, max_length: int) -> None:
-    config = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "max_position_embeddings": max_length,
-        "vocab_size": 512,
-        "hidden_size": 8,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 1,
-    }
-    (folder / name).mkdir(parents=True)
-    (folder / name / "config.json").write_text(json.dumps(config))
+    config = {**standins.CONFIG, "max_position_embeddings": max_length}
+    files = {**standins.model_files(), "config.json": json.dumps(config).encode()}
+    standins.write_model(folder / name, files)

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 
 from app.api.deps import AdaptersDep, CallerDep, SessionDep
 from app.api.follow import Follower
@@ -38,7 +38,7 @@ def list_job_events(
     return ListOf[EventOut].model_validate(found)
 
 
-@router.get("/stream", response_class=EventStream, responses=STREAM)
+@router.get("/stream", response_class=StreamingResponse, responses=STREAM)
 def stream_job_events(
     job_id: str,
     request: Request,

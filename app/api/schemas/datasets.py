@@ -1,6 +1,6 @@
 """A dataset as callers see it."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from app.api.schemas.base import Answer, Anything, Moment
 
@@ -29,28 +29,41 @@ class RowsOut(Answer):
 
 
 class ReportProblem(Answer):
-    row: int | None = None
-    line: int | None = None
-    pointer: str = ""
+    row: int | None
+    """From 0; null where it is not about one row."""
+    line: int | None
+    """From 1, where the row starts."""
+    pointer: str
+    """`/<row>/<field>` as if the file were one JSON array; "" is the file."""
     code: str
-    severity: str
+    severity: Literal["error", "warning", "info"]
     message: str
-    hint: str = ""
-    snippet: str = ""
+    hint: str
+    snippet: str
+
+
+class Duplicates(Answer):
+    exact: int
+    examples: list[tuple[int, int]]
+    """Row and its copy."""
 
 
 class ReportOut(Answer):
-    """Everything the validator found."""
+    """Everything the validator found; counts are complete, the list is capped."""
 
-    dataset: str
-    status: str
+    status: Literal["ready", "invalid"]
     format: str
     detected: str
+    """How the format was told."""
     num_rows: int
     num_valid_rows: int
     problems: list[ReportProblem]
     problem_counts: dict[str, int]
     problems_truncated: bool
-    duplicates: dict[str, Any]
-    lengths: dict[str, Any]
-    features: dict[str, Any]
+    duplicates: Duplicates
+    lengths: dict[str, dict[str, float]]
+    """By column, in characters: min, max, mean, p50, p90, p99."""
+    features: dict[str, str]
+    templates: list[str]
+    """Those that every good row can be rendered with."""
+    first_rows: list[Anything]
