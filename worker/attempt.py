@@ -222,7 +222,7 @@ class Attempt:
         """
         step = max(each.step for each in found)
         row = (AttemptRow.job_id == self._job.id, AttemptRow.epoch == self._job.epoch)
-        entry = Entry("status", f"going on from step {step}", data={"resume_step": step})
+        entry = Entry("log", f"going on from step {step}", data={"step": step})
         with transaction(self._at.sessions) as session:
             lifecycle.record(session, self._lease)
             untold = [each for each in found if add_found_checkpoint(session, self._lease, each)]

@@ -78,7 +78,7 @@ def _arrive(sender: Any, **_: Any) -> None:
     """Clean up after the dead, then let a process beside us show that we live."""
     global _presence
     settings = Settings()
-    Slot(settings.data_dir, sender.hostname).forget()
+    Slot(settings.data_dir, sender.hostname).reopen()
     janitor.sweep(settings.runs_dir)
     _presence = subprocess.Popen([sys.executable, "-m", "worker.presence", sender.hostname])
 

@@ -35,9 +35,13 @@ class Slot:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._path("drain").touch()
 
+    def reopen(self) -> None:
+        """Forget a drain that a worker of the same name was asked for."""
+        self._path("drain").unlink(missing_ok=True)
+
     def forget(self) -> None:
         """The worker is gone."""
-        self._path("drain").unlink(missing_ok=True)
+        self.reopen()
         self._path("lock").unlink(missing_ok=True)
 
     @property
