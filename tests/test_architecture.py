@@ -1,5 +1,6 @@
 """The rules of docs and pyproject that a machine can check."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,18 @@ HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "bits
 
 def modules_after(statement: str) -> set[str]:
     code = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    servers = {
+        "TUNESMITH_DATABASE_URL": "postgresql+psycopg://-",
+        "TUNESMITH_REDIS_URL": "redis://-",
+    }
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **servers},
+        capture_output=True,
+        text=True,
     )
+    assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import structlog
 from obstore.exceptions import BaseError as StoreError
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from app.core.db.models import Attempt as AttemptRow
 from app.core.db.models import Job
@@ -28,21 +28,19 @@ from app.core.jobs.status import Desired, JobStatus
 from app.core.settings import Settings
 from app.core.storage import Storage
 from worker import publish, resume
+from worker.conclusion import conclude
 from worker.keeper import Keeper
 from worker.outcome import (
-    Cancelled,
     Died,
-    Drained,
     Failed,
     Outcome,
     Stop,
     Succeeded,
-    deadline_exceeded,
     describe,
     judge,
 )
 from worker.patience import patiently
-from worker.relay import Relay
+from worker.relay import Relay, add_found_checkpoint
 from worker.run_directory import DatasetGone, RunDirectories
 from worker.threads import in_background
 from worker.trainer_process import TrainerProcess
@@ -141,7 +139,7 @@ class Attempt:
             trainer.close()
         _log.info("trainer_ended", status=status, stop=stop, num_garbage=trainer.num_garbage)
         self._note_end(status, stop, trainer.num_garbage)
-        self._patiently(lambda: self._relay.flush(is_last=True))
+        self._patiently(self._relay.flush_last)
         return judge(status, stop=stop, failure=self._relay.failure, artifact=self._relay.artifact)
 
     def _why_stop(self) -> Stop | None:
@@ -172,53 +170,18 @@ class Attempt:
             return self._conclude(Died(retries.failure("artifact_invalid", str(error))))
         except (StoreError, OSError) as error:
             return self._conclude(Died(_storage_failure(error)))
-        status = self._patiently(lambda: self._finish(outcome, artifact))
+        status = self._conclude(outcome, artifact)
         shutil.rmtree(folder, ignore_errors=True)
-        self._at.bell.ring(self._job.id)
         return status
 
-    def _finish(self, outcome: Succeeded, artifact: dict[str, object]) -> JobStatus:
-        """Make the artifact visible, unless a cancel came first: the row's lock decides."""
-        with transaction(self._at.sessions) as session:
-            desired = lifecycle.renew(session, self._lease, self._settings.lease_seconds)
-            if desired is Desired.CANCEL:
-                lifecycle.finish(session, self._lease, JobStatus.CANCELLED)
-                return JobStatus.CANCELLED
-            told = {"files": artifact["files"], "zip": artifact["zip"]}
-            lifecycle.record(session, self._lease, Entry("artifact", "adapter ready", data=told))
-            lifecycle.finish(
-                session,
-                self._lease,
-                JobStatus.SUCCEEDED,
-                artifact=artifact,
-                trained_tokens=outcome.artifact.trained_tokens,
-                environment=outcome.artifact.environment,
-            )
-            return JobStatus.SUCCEEDED
+    def _conclude(self, outcome: Outcome, artifact: dict[str, object] | None = None) -> JobStatus:
+        def write() -> JobStatus:
+            with transaction(self._at.sessions) as session:
+                return conclude(session, self._lease, outcome, self._settings, artifact=artifact)
 
-    def _conclude(self, outcome: Outcome) -> JobStatus:
-        status = self._patiently(lambda: self._write(outcome))
+        status = self._patiently(write)
         self._at.bell.ring(self._job.id)
         return status
-
-    def _write(self, outcome: Outcome) -> JobStatus:
-        base = self._settings.retry_base_seconds
-        with transaction(self._at.sessions) as session:
-            desired = lifecycle.renew(session, self._lease, self._settings.lease_seconds)
-            if isinstance(outcome, Cancelled) or desired is Desired.CANCEL:
-                lifecycle.finish(session, self._lease, JobStatus.CANCELLED)
-                return JobStatus.CANCELLED
-            if isinstance(outcome, Failed):
-                failure = outcome.failure.model_dump(mode="json", by_alias=True)
-                lifecycle.finish(session, self._lease, JobStatus.FAILED, failure=failure)
-                return JobStatus.FAILED
-            if isinstance(outcome, Drained):
-                lifecycle.requeue(
-                    session, self._lease, retries.DRAINED, delay_seconds=0, is_counted=False
-                )
-                return JobStatus.QUEUED
-            assert isinstance(outcome, Died)
-            return retries.retry_or_fail(session, self._lease, outcome.failure, base_seconds=base)
 
     def _while_held(self, name: str, work: Callable[[], T]) -> T:
         """The result of work that may block for long. Raises Interrupted or LeaseLost meanwhile."""
@@ -249,18 +212,25 @@ class Attempt:
 
     def _note_resume(self, run_dir: Path) -> None:
         folders = resume.folders(run_dir.parent, self._job.epoch)
-        step = resume.newest_step(folders)
-        if step is None:
-            return
+        found = [each for folder in folders for each in resume.committed(folder)]
+        if found:
+            self._patiently(lambda: self._write_resume(found))
+
+    def _write_resume(self, found: list[resume.Found]) -> None:
+        """Also tells of checkpoints whose report died with the worker that should have relayed
+        it.
+        """
+        step = max(each.step for each in found)
         row = (AttemptRow.job_id == self._job.id, AttemptRow.epoch == self._job.epoch)
-
-        def write() -> None:
-            with transaction(self._at.sessions) as session:
-                entry = Entry("status", f"going on from step {step}", data={"resume_step": step})
-                lifecycle.record(session, self._lease, entry)
-                session.query(AttemptRow).where(*row).update({"resumed_from_step": step})
-
-        self._patiently(write)
+        entry = Entry("status", f"going on from step {step}", data={"resume_step": step})
+        with transaction(self._at.sessions) as session:
+            lifecycle.record(session, self._lease)
+            untold = [each for each in found if add_found_checkpoint(session, self._lease, each)]
+            told = [
+                Entry("checkpoint", "found on disk", data={"step": each.step}) for each in untold
+            ]
+            lifecycle.record(session, self._lease, *told, entry)
+            session.execute(update(AttemptRow).where(*row).values(resumed_from_step=step))
 
     def _note_end(self, status: int, stop: Stop | None, num_garbage: int) -> None:
         if num_garbage:
@@ -294,6 +264,3 @@ def _storage_failure(error: Exception) -> FailureReport:
 def _user_failure(code: str, message: str, hint: str = "") -> FailureReport:
     made = {"class": "user", "code": code, "message": message, "hint": hint}
     return FailureReport.model_validate(made)
-
-
-__all__ = ["Attempt", "Interrupted", "Workplace", "deadline_exceeded"]

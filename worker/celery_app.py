@@ -13,7 +13,7 @@ from typing import Any
 from celery import Celery, signals
 
 from app.core import logs
-from app.core.queue import celery_queue
+from app.core.queue import KEY_PREFIX, celery_queue
 from app.core.settings import Settings
 from worker import janitor
 from worker.slot import Slot
@@ -50,7 +50,7 @@ def make_app(settings: Settings) -> Celery:
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
             "health_check_interval": 10,
-            "global_keyprefix": "ft:",
+            "global_keyprefix": KEY_PREFIX,
         },
         # A fresh child per wake-up; SIGTERM is warm, drain is ours.
         worker_pool="prefork",

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from app.core import logs
@@ -68,7 +68,7 @@ class Presence:
         waiting = select(Job.id).where(
             Job.status == JobStatus.QUEUED,
             Job.queue == self._settings.queue,
-            Job.queued_at < since,
+            func.coalesce(Job.queued_at, Job.created_at) < since,
             (Job.not_before.is_(None)) | (Job.not_before < since),
         )
         with transaction(self._sessions) as session:

@@ -25,6 +25,7 @@ from app.core.jobs.lifecycle import Lease
 from app.core.jobs.run import FailureReport, Report
 from worker.patience import OUTAGE
 from worker.reports import ArtifactData, CheckpointData
+from worker.resume import Found
 
 _log = structlog.get_logger(__name__)
 
@@ -96,24 +97,32 @@ class Relay:
         with self._lock:
             self._batch.entries.append(entry)
 
-    def flush(self, *, is_last: bool = False) -> bool:
-        """Write what has gathered. False in an outage: it is kept. Raises LeaseLost."""
+    def flush(self) -> None:
+        """Write what has gathered; in an outage it is kept. Raises LeaseLost."""
+        try:
+            self._flush(is_last=False)
+        except OUTAGE as error:
+            _log.warning("reports_spooled", error=type(error).__name__)
+
+    def flush_last(self) -> None:
+        """Write all that is left. Raises LeaseLost, and in an outage what the database raises."""
+        self._flush(is_last=True)
+
+    def _flush(self, *, is_last: bool) -> None:
         with self._lock:
             self._settle_progress(is_last)
             batch, self._batch = self._batch, Batch()
         if batch.is_empty:
-            return True
+            return
         try:
             with transaction(self._sessions) as session:
                 self._write(session, batch)
-        except OUTAGE as error:
-            _log.warning("reports_spooled", events=len(batch.entries), error=type(error).__name__)
+        except OUTAGE:
             with self._lock:
                 batch.follow(self._batch)
                 self._batch = batch
-            return False
+            raise
         self._bell.ring(self._lease.job_id)
-        return True
 
     def _take(self, report: Report) -> None:
         data = report.data
@@ -202,6 +211,21 @@ def _upsert_checkpoint(session: Session, lease: Lease, checkpoint: CheckpointDat
     }
     insertion = insert(Checkpoint).values(job_id=lease.job_id, step=checkpoint.step, **values)
     session.execute(insertion.on_conflict_do_update(index_elements=["job_id", "step"], set_=values))
+
+
+def add_found_checkpoint(session: Session, lease: Lease, found: Found) -> bool:
+    """Whether it was not known yet."""
+    values = {
+        "run_epoch": found.run_epoch,
+        "train_epoch": found.train_epoch,
+        "num_bytes": found.num_bytes,
+        "metrics": {},
+        "best": False,
+        "kept": True,
+    }
+    insertion = insert(Checkpoint).values(job_id=lease.job_id, step=found.step, **values)
+    added = insertion.on_conflict_do_nothing().returning(Checkpoint.step)
+    return session.scalar(added) is not None
 
 
 def _mark_kept(session: Session, lease: Lease, folder: Path) -> None:

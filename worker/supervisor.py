@@ -30,13 +30,20 @@ class Supervisor:
         num_attempts = 0
         while not self.workplace.should_drain():
             janitor.sweep(self.workplace.settings.runs_dir)
-            job = self._claim()
+            job = self._next()
             if job is None:
                 break
             num_attempts += 1
             with structlog.contextvars.bound_contextvars(job_id=job.id, epoch=job.epoch):
                 self._attend(job)
         return num_attempts
+
+    def _next(self) -> Job | None:
+        try:
+            return self._claim()
+        except OUTAGE as error:
+            _log.warning("no_claim", error=type(error).__name__)
+            return None
 
     def _claim(self) -> Job | None:
         settings = self.workplace.settings

@@ -3,8 +3,8 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -21,38 +21,51 @@ class ComparisonFailed(Failure):
     code = "comparison_failed"
 
 
-def compare(base: Path, adapter: Path, held_out: Path) -> dict[str, Any]:
-    """`{exact_match: {base, adapter}, rows: [{instruction, input, output, base, adapter}]}`."""
+@dataclass(frozen=True)
+class Comparison:
+    before: float
+    """Share of held-out rows the base answers exactly."""
+    after: float
+    answers: list[dict[str, str]]
+    """For each row: `input`, `expected`, `base`, `adapter`."""
+
+
+def compare(base: Path, adapter: Path, held_out: Path) -> Comparison:
     out = adapter.with_suffix(".comparison.json").absolute()
     folders = [str(path.absolute()) for path in (base, adapter, held_out)]
     command = [sys.executable, "-m", "worker.training.compare", *folders, "--json", str(out)]
     done = subprocess.run(command, cwd=_CODE, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ComparisonFailed(f"The comparison failed: {done.stderr.strip()[-1000:]}")
-    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    return found
+    found = json.loads(out.read_text(encoding="utf-8"))
+    rows = json.loads(held_out.read_text(encoding="utf-8"))
+    answers = [
+        {**answer, "input": row.get("input") or row["instruction"]}
+        for row, answer in zip(rows, found["examples"], strict=True)
+    ]
+    return Comparison(found["exact_match_base"], found["exact_match_adapter"], answers)
 
 
-def side_by_side(result: dict[str, Any]) -> Table:
-    table = Table("prompt", "expected", "base", "adapter", show_lines=True, expand=True)
-    for row in result["rows"][:NUM_SHOWN]:
-        texts = (row.get("input") or row["instruction"], row["output"], row["base"])
-        style = "green" if row["adapter"] == row["output"] else "red"
-        cells = [_plain(text) for text in texts]
-        table.add_row(*cells, f"[{style}]{_plain(row['adapter'])}[/]")
+def side_by_side(result: Comparison) -> Table:
+    table = Table("held-out prompt", "expected", "base", "adapter", show_lines=True, expand=True)
+    for answer in result.answers[:NUM_SHOWN]:
+        style = "green" if answer["adapter"] == answer["expected"] else "red"
+        plain = [_plain(answer[name]) for name in ("input", "expected", "base")]
+        table.add_row(*plain, f"[{style}]{_plain(answer['adapter'])}[/]")
     return table
 
 
-def judge(result: dict[str, Any], console: Console) -> None:
+def judge(result: Comparison, console: Console) -> None:
     """Say the exact match before and after; raises when the sample job's promise was not kept."""
-    before, after = result["exact_match"]["base"], result["exact_match"]["adapter"]
-    num_rows = len(result["rows"])
-    said = f"Exact match on {num_rows} held-out rows: {before:.1%} before, {after:.1%} after"
+    said = (
+        f"Exact match on {len(result.answers)} held-out rows: "
+        f"{result.before:.1%} before, {result.after:.1%} after"
+    )
     console.print(said, style="bold")
-    if not (before < MOST_BEFORE and after >= LEAST_AFTER):
+    if not (result.before < MOST_BEFORE and result.after >= LEAST_AFTER):
         raise ComparisonFailed(
             f"{said}; the sample job promises under {MOST_BEFORE:.0%} and at least "
-            f"{LEAST_AFTER:.0%}. Its log: `tunesmith logs JOB`."
+            f"{LEAST_AFTER:.0%}."
         )
 
 

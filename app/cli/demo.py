@@ -14,6 +14,7 @@ from rich.table import Table
 
 from app.cli import adapter, background, client, comparison, configuration, submit
 from app.cli.download import download_adapter
+from app.cli.output import terminal_or_lines
 from app.embedded import files
 from app.embedded.stack import check_models, check_worker
 
@@ -46,7 +47,7 @@ def demo(data_dir: Path, examples: Path, port: int) -> None:
     check_worker()
     # `kill` is to clean up as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    console = Console()
+    console = terminal_or_lines()
     stages = Stages(console)
     with background.stack(settings) as up:
         with stages("Start Postgres, Valkey, API and worker"):

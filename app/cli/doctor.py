@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
 from app.cli import client
+from app.cli.output import terminal_or_lines
 from app.core.errors import Failure
 from app.core.models import list_models
 from app.core.settings import Settings
@@ -34,7 +33,7 @@ class Finding:
 
 def examine(settings: Settings, url: str | None) -> bool:
     """Print every finding; true when none is bad."""
-    console, healthy = Console(), True
+    console, healthy = terminal_or_lines(), True
     for finding in findings(settings, url):
         style = _STYLES[finding.verdict]
         console.print(f"[{style}]{finding.verdict:<4}[/]  {finding.subject:<14}", end="")

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from app.cli import progress, stream
 from app.cli.client import Server
-from app.cli.output import say
+from app.cli.output import say, terminal_or_lines
 
 
 def show_all(server: Server) -> None:
@@ -23,7 +22,7 @@ def show_all(server: Server) -> None:
             _steps(job),
             job["created_at"][:19].replace("T", " "),
         )
-    Console().print(table if page["data"] else "No jobs yet: tunesmith submit SPEC.json")
+    terminal_or_lines().print(table if page["data"] else "No jobs yet: tunesmith submit SPEC.json")
     if page["has_more"]:
         say("... and older ones.")
 
@@ -46,7 +45,7 @@ def show_one(server: Server, job_id: str) -> None:
             table.add_row(f"failure.{name}", str(value))
     for name, value in (job.get("artifacts") or {}).items():
         table.add_row(name, str(value))
-    Console().print(table, soft_wrap=True)
+    terminal_or_lines().print(table, soft_wrap=True)
 
 
 def show_log(server: Server, job_id: str) -> None:

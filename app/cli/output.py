@@ -1,8 +1,12 @@
 """What people read: errors with their hints, on standard error."""
 
 import sys
+from typing import TYPE_CHECKING
 
 from app.core.errors import Failure
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def complain(failure: Failure) -> None:
@@ -15,6 +19,14 @@ def complain(failure: Failure) -> None:
         write(f"  {problem.pointer or '(whole document)'}: {problem.message}\n")
         if problem.hint:
             write(f"    hint: {problem.hint}\n")
+
+
+def terminal_or_lines() -> "Console":
+    """Where there is no terminal, lines are long enough that an id or a hash is not broken."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
 
 
 def say(line: str) -> None:

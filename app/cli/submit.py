@@ -9,7 +9,7 @@ from rich.console import Console
 
 from app.cli import progress, stream
 from app.cli.client import Server
-from app.cli.output import say
+from app.cli.output import say, terminal_or_lines
 from app.core.errors import Failure, Invalid, Problem
 
 VALIDATION_SECONDS = 600.0
@@ -38,7 +38,7 @@ def submit(
     job = server.post("/jobs", spec)
     say(job["id"])
     if watch:
-        finished(follow(server, job["id"], Console()))
+        finished(follow(server, job["id"], terminal_or_lines()))
 
 
 def read_spec(file: Path, changes: list[str]) -> dict[str, Any]:

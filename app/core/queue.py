@@ -9,9 +9,11 @@ from typing import Protocol
 import redis
 import structlog
 from celery import Celery
-from kombu.exceptions import ChannelError, OperationalError
+from kombu.exceptions import OperationalError
 
 WAKE_TASK = "tunesmith.wake"
+KEY_PREFIX = "ft:"
+"""Of every key in the broker, so that others may use the same server."""
 _log = structlog.get_logger(__name__)
 
 
@@ -33,12 +35,13 @@ class Doorbell:
             task_serializer="json",
             task_ignore_result=True,
             broker_transport_options={
-                "global_keyprefix": "ft:",
+                "global_keyprefix": KEY_PREFIX,
                 "socket_timeout": 5,
                 "socket_connect_timeout": 2,
                 "max_retries": 0,
             },
         )
+        self._redis = redis.Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=2)
         self._waiting: queues.Queue[str] = queues.Queue(maxsize=100)
         threading.Thread(target=self._run, name="doorbell", daemon=True).start()
 
@@ -62,14 +65,10 @@ class Doorbell:
 
     def num_unheard(self, queue: str) -> int | None:
         """Rings no worker has taken yet. None when the broker does not say."""
-        name = celery_queue(queue)
         try:
-            with self._celery.connection_for_write() as connection:
-                declared = connection.default_channel.queue_declare(name, passive=True)
-                return int(declared.message_count)
-        except ChannelError:
-            return 0
-        except (OperationalError, OSError, redis.RedisError) as error:
+            # Where kombu keeps the messages of a queue, at the default priority.
+            return int(self._redis.llen(KEY_PREFIX + celery_queue(queue)))
+        except redis.RedisError as error:
             _log.warning("doorbell_unanswered", queue=queue, error=type(error).__name__)
             return None
 

@@ -84,12 +84,12 @@ def test_a_job_goes_through_housekeeper_broker_and_worker(
 def test_a_job_survives_the_kill_of_trainer_worker_housekeeper_and_a_broker_that_forgets(
     bench: Bench, housekeeper: Process, worker: Process
 ) -> None:
-    job_id = bench.submit("steps=200 pause=0.05", limits={"max_retries": 5})
-    wait_for_step(bench, job_id, random.randint(2, 20))
+    job_id = bench.submit("steps=120 pause=0.03", limits={"max_retries": 5})
+    wait_for_step(bench, job_id, random.randint(2, 15))
 
     os.kill(trainer_pid(bench, job_id), signal.SIGKILL)
     wait_until(lambda: bench.job(job_id).attempt == 2, timeout=20)
-    wait_for_step(bench, job_id, 40)
+    wait_for_step(bench, job_id, 30)
     pid = trainer_pid(bench, job_id)
     worker.kill()
     housekeeper.kill()
@@ -109,14 +109,14 @@ def test_a_job_survives_the_kill_of_trainer_worker_housekeeper_and_a_broker_that
         resumed = [row.resumed_from_step or 0 for row in rows]
         assert 0 == resumed[0] < resumed[1] < resumed[2]
     steps = {event.data["step"] for event in bench.events(job_id, "checkpoint")}
-    assert steps == set(range(1, 201))
+    assert steps == set(range(1, 121))
     invariants.check(bench.settings, bench.sessions, [job_id])
 
 
 def test_a_worker_frozen_past_its_lease_wakes_up_to_nothing(
     bench: Bench, housekeeper: Process, worker: Process
 ) -> None:
-    job_id = bench.submit("steps=400 pause=0.03", limits={"max_retries": 5})
+    job_id = bench.submit("steps=150 pause=0.03", limits={"max_retries": 5})
     wait_for_step(bench, job_id, 3)
     zombie = trainer_pid(bench, job_id)
     tree = [worker.pid, *(each.pid for each in psutil.Process(worker.pid).children(True))]
@@ -182,7 +182,7 @@ def test_doubled_and_forged_messages_change_nothing(
 def test_sigterm_drains_the_worker_and_the_next_one_goes_on(
     bench: Bench, housekeeper: Process, worker: Process
 ) -> None:
-    job_id = bench.submit("steps=100 pause=0.05 save=0")
+    job_id = bench.submit("steps=40 pause=0.05 save=0")
     wait_for_step(bench, job_id, 3)
 
     assert worker.end() == 0, worker.output

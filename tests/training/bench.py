@@ -131,7 +131,7 @@ class Outcome:
 
 
 def start_trainer(run_dir: Path, **options: Any) -> "subprocess.Popen[bytes]":
-    inherited = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
+    inherited = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     environment = inherited | options.pop("env", {})
     with (run_dir / "trainer.log").open("wb") as log:
         return subprocess.Popen(

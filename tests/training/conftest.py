@@ -18,6 +18,8 @@ LIBRARY_WARNINGS = [
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(ENVIRONMENT)
+    # On matrices this small a second thread is only waited for, worst on a busy machine.
+    os.environ["OMP_NUM_THREADS"] = "1"
     for each in LIBRARY_WARNINGS:
         config.addinivalue_line("filterwarnings", each)
 

@@ -34,6 +34,8 @@ class Bench:
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
         self.settings = settings
         self.sessions = sessions
+        self.workers_sessions = sessions
+        """Of the supervisors, where these are to take another way to the database."""
         self.storage = open_storage(settings)
         self.bell = Bell(str(settings.redis_url))
         self.draining = threading.Event()
@@ -55,7 +57,7 @@ class Bench:
     def supervisor(self, worker_id: str = "worker-1", **changes: Any) -> Supervisor:
         workplace = Workplace(
             settings=self.settings.model_copy(update=changes),
-            sessions=self.sessions,
+            sessions=self.workers_sessions,
             storage=self.storage,
             bell=self.bell,
             command=FAKE_TRAINER,

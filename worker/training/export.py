@@ -50,7 +50,7 @@ def stage(
     """Every file but the manifest. Nothing is copied from a folder a library wrote at will."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    _write_adapter(folder, plan, model)
+    write_adapter(folder, plan, model)
     _write_tokenizer(folder, tokenizer)
     _write_json(folder / "prompt_template.json", prompt_template(plan))
     _write_json(folder / "training_args.json", training_args(plan, device))
@@ -124,7 +124,7 @@ def training_args(plan: Plan, device: str) -> dict[str, Any]:
     return {**training_values(plan.spec, device), **length, "train_on": plan.spec.train_on, **spec}
 
 
-def _write_adapter(folder: Path, plan: Plan, model: Any) -> None:
+def write_adapter(folder: Path, plan: Plan, model: Any) -> None:
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 

@@ -78,7 +78,19 @@ def load_base(plan: Plan, device: str) -> Any:
         raise BadModel("The base model cannot be loaded.", evidence=str(error)[:2000]) from error
     if quantization is None:
         return model.requires_grad_(False)
+    keep_weights_as_loaded(model)
     return _prepared(model, gradient_checkpointing=plan.spec.training.gradient_checkpointing)
+
+
+def keep_weights_as_loaded(model: Any) -> None:
+    """Keep bitsandbytes from repacking NF4 weights at the first forward in evaluation mode.
+
+    On a CPU with AVX512-BF16 it does so in place and rounds the scales to bf16: every evaluation
+    would change the base, and widths that are no multiple of 64 fail.
+    """
+    for layer in model.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
 
 
 def _prepared(model: Any, *, gradient_checkpointing: bool) -> Any:

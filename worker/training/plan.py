@@ -130,17 +130,21 @@ def lora_config(plan: Plan) -> Any:
 
 
 def quantization_config(plan: Plan, device: str) -> Any:
+    bf16 = precision(plan.spec, device) == "bf16"
+    return bits_and_bytes(plan.spec.quantization, bf16=bf16)
+
+
+def bits_and_bytes(quantization: str, *, bf16: bool) -> Any:
     """None for an unquantized base."""
-    if plan.spec.quantization == "none":
+    if quantization == "none":
         return None
     import torch
     import transformers
 
-    quantization: Any = transformers.BitsAndBytesConfig
-    if plan.spec.quantization == "int8":
-        return quantization(load_in_8bit=True)
-    bf16 = precision(plan.spec, device) == "bf16"
-    return quantization(
+    config: Any = transformers.BitsAndBytesConfig
+    if quantization == "int8":
+        return config(load_in_8bit=True)
+    return config(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         # QLoRA (Dettmers et al. 2023): quantizes the scales too, 0.4 bit less per weight.

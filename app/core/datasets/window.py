@@ -64,6 +64,9 @@ class Window:
                 return ""
 
     def ahead(self) -> str:
+        """The next characters, enough to tell what they are and to show them."""
+        while self.size < 200 and self.more():
+            pass
         return self.text[self.at : self.at + 200]
 
     def find_bad_byte(self, text: str) -> Fault | None:

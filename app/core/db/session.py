@@ -30,6 +30,11 @@ def make_engine(url: str, *, pool_size: int = 10, statement_seconds: float = 5) 
             "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
             f" -c idle_in_transaction_session_timeout={4 * milliseconds}",
             "application_name": "tunesmith",
+            # A server that vanished without a word is noticed within seconds, too.
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
         },
     )
 

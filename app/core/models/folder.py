@@ -20,7 +20,13 @@ _PICKLE = frozenset(
 )
 _PICKLE_MAGIC = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 _KNOWN_PRIVATE = frozenset(
-    {"_name_or_path", "_commit_hash", "_from_model_config", "_attn_implementation_autoset"}
+    {
+        "_name_or_path",
+        "_commit_hash",
+        "_from_model_config",
+        "_attn_implementation_autoset",
+        "_sliding_window_pattern",
+    }
 )
 """Keys transformers itself writes; harmless as long as they hold a plain value."""
 _INDEX = "model.safetensors.index.json"
@@ -216,7 +222,7 @@ def _dangers(value: Any) -> Iterator[str]:
     if not isinstance(value, dict):
         return
     for key, item in value.items():
-        is_plain = item is None or isinstance(item, str | bool)
+        is_plain = item is None or isinstance(item, str | bool | int)
         if key == "auto_map":
             yield "has `auto_map`, which loads code"
         elif key.startswith("_") and not (key in _KNOWN_PRIVATE and is_plain):

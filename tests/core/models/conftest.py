@@ -1,13 +1,7 @@
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from standins import Hub, serve
-
 from app.core.settings import Settings
+from tests.core.models.standins import Hub, serve
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from standins import COMMIT, CONFIG, model_files
 
 from app.core.models import (
     ModelNotServed,
@@ -16,6 +15,7 @@ from app.core.models import (
     find_model,
     list_models,
 )
+from tests.core.models.standins import COMMIT, CONFIG, model_files
 
 
 def test_an_allowed_model_is_fetched_once_and_checked(hub, hub_settings):

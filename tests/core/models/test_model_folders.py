@@ -4,9 +4,9 @@ import json
 import os
 
 import pytest
-from standins import CONFIG, frame, model_files, safetensors, write_model
 
 from app.core.models import ModelRefused, find_model, list_models
+from tests.core.models.standins import CONFIG, frame, model_files, safetensors, write_model
 
 
 def config(**changes):

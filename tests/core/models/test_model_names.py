@@ -1,10 +1,10 @@
 """Which model a name means, and what a name nobody knows is told."""
 
 import pytest
-from standins import COMMIT, write_model
 
 from app.core.errors import Invalid
 from app.core.models import UnknownModel, fetch_model, find_model, list_models
+from tests.core.models.standins import COMMIT, write_model
 
 OTHER = "b" * 40
 

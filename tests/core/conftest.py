@@ -1,0 +1,5 @@
+"""The bench of tests/worker, for stores other than a folder."""
+
+from tests.worker.conftest import bench
+
+__all__ = ["bench"]

@@ -1,0 +1,206 @@
+"""From an upload to a verdict, and what that means for jobs that wait for it."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from app.core.datasets.validate import Verdict
+from app.core.db.models import NOW, Dataset, Job
+from app.core.db.session import Sessions, transaction
+from app.core.events.bell import Bell
+from app.core.ids import new_id
+from app.core.intake import MAX_FAILURES, Intake
+from app.core.jobs.status import JobStatus
+from app.core.settings import Settings
+from app.core.storage import Storage, open_storage
+from tests.rows import ROWS, make_dataset, make_job
+
+
+class Heard:
+    """A queue that remembers what was rung."""
+
+    def __init__(self) -> None:
+        self.queues: list[str] = []
+
+    def wake(self, queue: str) -> None:
+        self.queues.append(queue)
+
+
+@pytest.fixture
+def storage(settings: Settings) -> Storage:
+    return open_storage(settings)
+
+
+@pytest.fixture
+def intake(settings: Settings, sessions: Sessions, storage: Storage) -> Intake:
+    return Intake(settings, sessions, storage, Heard(), Bell(str(settings.redis_url)))
+
+
+def upload(sessions: Sessions, storage: Storage, content: bytes = ROWS) -> str:
+    with transaction(sessions) as session:
+        dataset = make_dataset(session, status="validating")
+        dataset.format = "auto"
+        storage.write(f"datasets/{dataset.id}/upload", [content])
+        return dataset.id
+
+
+def job_on(sessions: Sessions, dataset_id: str, **spec: Any) -> str:
+    with transaction(sessions) as session:
+        dataset = session.get_one(Dataset, dataset_id)
+        return make_job(session, dataset=dataset, status=JobStatus.VALIDATING, spec=spec).id
+
+
+def test_a_good_upload_becomes_ready_and_its_jobs_are_queued(
+    intake: Intake, sessions: Sessions, storage: Storage
+) -> None:
+    dataset_id = upload(sessions, storage)
+    job_id = job_on(sessions, dataset_id)
+
+    assert intake.take_one()
+    assert not intake.take_one()
+
+    with transaction(sessions) as session:
+        dataset = session.get_one(Dataset, dataset_id)
+        assert (dataset.status, dataset.num_rows, dataset.num_valid_rows) == ("ready", 4, 4)
+        assert dataset.validated_at is not None
+        assert session.get_one(Job, job_id).status == JobStatus.QUEUED
+    assert storage.exists(f"datasets/{dataset_id}/rows.jsonl")
+    assert storage.exists(f"datasets/{dataset_id}/report.json")
+    assert isinstance(intake.queue, Heard)
+    assert intake.queue.queues == ["default"]
+
+
+BAD = ROWS + b'{"instruction": 7, "output": null}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "on_invalid_row", "status"),
+    [
+        (BAD, "error", JobStatus.FAILED),
+        (BAD, "skip", JobStatus.QUEUED),
+        (b"\x00\xff nothing of the kind", "skip", JobStatus.FAILED),
+    ],
+)
+def test_a_bad_upload_fails_its_jobs_unless_they_skip_bad_rows(
+    intake: Intake,
+    sessions: Sessions,
+    storage: Storage,
+    content: bytes,
+    on_invalid_row: str,
+    status: JobStatus,
+) -> None:
+    dataset_id = upload(sessions, storage, content)
+    job_id = job_on(sessions, dataset_id, on_invalid_row=on_invalid_row)
+
+    intake.take_one()
+
+    with transaction(sessions) as session:
+        assert session.get_one(Dataset, dataset_id).status == "invalid"
+        job = session.get_one(Job, job_id)
+        assert job.status == status
+        if status is JobStatus.FAILED:
+            assert job.failure is not None
+            assert job.failure["code"] == "dataset_invalid"
+            assert job.failure["hint"]
+
+
+def test_a_job_waits_for_both_of_its_datasets(
+    intake: Intake, sessions: Sessions, storage: Storage
+) -> None:
+    first = upload(sessions, storage)
+    held_out = upload(sessions, storage)
+    job_id = job_on(sessions, first, validation={"dataset": held_out})
+
+    intake.take_one()
+    with transaction(sessions) as session:
+        assert session.get_one(Job, job_id).status == JobStatus.VALIDATING
+    intake.take_one()
+
+    with transaction(sessions) as session:
+        assert session.get_one(Job, job_id).status == JobStatus.QUEUED
+
+
+def test_a_job_that_came_just_after_the_verdict_is_not_forgotten(
+    intake: Intake, sessions: Sessions, storage: Storage
+) -> None:
+    dataset_id = upload(sessions, storage)
+    intake.take_one()
+    job_id = job_on(sessions, dataset_id)
+
+    assert intake.take_one()
+
+    with transaction(sessions) as session:
+        assert session.get_one(Job, job_id).status == JobStatus.QUEUED
+
+
+def test_an_upload_is_taken_by_one_until_its_claim_runs_out(
+    intake: Intake, sessions: Sessions, storage: Storage
+) -> None:
+    dataset_id = upload(sessions, storage)
+    begun, go = threading.Event(), threading.Event()
+    verdict = Verdict(True, "alpaca", 1, 1)
+
+    def slow(_upload: Path, out: Path, _settings: Settings, **_: object) -> Verdict:
+        (out / "rows.jsonl").write_bytes(b"{}\n")
+        begun.set()
+        assert go.wait(10)
+        return verdict
+
+    intake.validate = slow
+    thread = threading.Thread(target=intake.take_one)
+    thread.start()
+    assert begun.wait(10)
+    assert not intake.take_one()
+    go.set()
+    thread.join()
+    with transaction(sessions) as session:
+        assert session.get_one(Dataset, dataset_id).status == "ready"
+
+
+def test_the_upload_of_a_killed_housekeeper_is_taken_again(
+    intake: Intake, sessions: Sessions, storage: Storage
+) -> None:
+    dataset_id = upload(sessions, storage)
+    with transaction(sessions) as session:
+        session.execute(update(Dataset).values(lease_until=NOW - timedelta(seconds=1)))
+
+    assert intake.take_one()
+
+    with transaction(sessions) as session:
+        assert session.scalars(select(Dataset.status)).all() == ["ready"]
+        assert session.get_one(Dataset, dataset_id).lease_until is None
+
+
+def _gone(intake: Intake, sessions: Sessions, storage: Storage) -> int:
+    storage.delete_all(f"datasets/{upload(sessions, storage)}/")
+    return 1
+
+
+def _crashing(intake: Intake, sessions: Sessions, storage: Storage) -> int:
+    def crash(*_: object, **__: object) -> Verdict:
+        raise RuntimeError(new_id("req"))
+
+    intake.validate = crash
+    upload(sessions, storage)
+    return MAX_FAILURES
+
+
+@pytest.mark.parametrize("fault", [_gone, _crashing])
+def test_an_upload_that_cannot_be_judged_is_invalid_in_the_end(
+    intake: Intake,
+    sessions: Sessions,
+    storage: Storage,
+    fault: Callable[[Intake, Sessions, Storage], int],
+) -> None:
+    for _ in range(fault(intake, sessions, storage)):
+        intake.take_one()
+        with transaction(sessions) as session:
+            session.execute(update(Dataset).values(lease_until=None))
+
+    with transaction(sessions) as session:
+        assert session.scalars(select(Dataset.status)).all() == ["invalid"]

@@ -1,0 +1,227 @@
+import errno
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from app.core.jobs.run import ExitCode
+from app.core.jobs.spec import JobSpec
+from tests.training.bench import sum_rows
+from worker.training.data import prompt_texts
+from worker.training.failures import CRASH, AdapterMismatch, Diverged, easier, explain
+from worker.training.losses import FLAT_LOGS, NONFINITE_LOGS, LossWatch
+
+
+def spec(**training):
+    return JobSpec.model_validate_json(
+        json.dumps({"model": "m", "dataset": "d", "training": training})
+    )
+
+
+def test_a_gpu_out_of_memory_is_told_with_a_change_that_helps():
+    report, status = explain(torch.OutOfMemoryError("CUDA out of memory. Tried"), spec())
+
+    assert status == ExitCode.OOM_GPU
+    assert (report.class_, report.code, report.retryable) == ("capacity", "oom_gpu", False)
+    assert report.suggested_patch == {
+        "training": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+    }
+
+
+def test_a_host_out_of_memory_is_told_as_such():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60)
+
+    for error in (caught.value, MemoryError()):
+        report, status = explain(error, spec())
+        assert (status, report.code) == (ExitCode.OOM_HOST, "oom_host")
+        assert report.evidence
+
+
+def test_the_change_that_helps_goes_from_harmless_to_harmful_and_is_always_a_valid_spec():
+    asked = spec(per_device_train_batch_size=4, gradient_checkpointing=False)
+    patches = []
+    for _ in range(6):
+        patch = easier(asked)
+        patches.append(patch)
+        body = asked.model_dump()
+        body |= {key: value for key, value in patch.items() if key != "training"}
+        body["training"] |= patch.get("training", {})
+        asked = JobSpec.model_validate(body)
+
+    assert [list(each.get("training", each)) for each in patches] == [
+        ["per_device_train_batch_size", "gradient_accumulation_steps"],
+        ["per_device_train_batch_size", "gradient_accumulation_steps"],
+        ["gradient_checkpointing"],
+        ["quantization"],
+        ["max_length"],
+        ["max_length"],
+    ]
+
+
+def test_a_full_disk_may_be_tried_again_elsewhere():
+    report, status = explain(OSError(errno.ENOSPC, "No space left on device"), spec())
+
+    assert status == ExitCode.INFRA
+    assert (report.class_, report.code, report.retryable) == ("system", "disk_full", True)
+
+
+def test_what_nobody_foresaw_is_a_crash_with_its_traceback():
+    report, status = explain(ZeroDivisionError("why"), None)
+
+    assert status == CRASH
+    assert report.code == "internal_error"
+    assert "ZeroDivisionError: why" in report.evidence
+
+
+def test_a_mismatch_is_ours_not_the_users():
+    report, status = explain(AdapterMismatch("differs"), spec())
+
+    assert status == ExitCode.INFRA
+    assert (report.class_, report.code) == ("system", "adapter_mismatch")
+
+
+class Told:
+    def __init__(self):
+        self.codes = []
+
+    def warn(self, code, message, **more):
+        self.codes.append(code)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_stays_no_number_ends_the_run(bad):
+    told = Told()
+    watch = LossWatch(0.01, told)
+    watch.see(1.0)
+    for _ in range(NONFINITE_LOGS - 1):
+        watch.see(bad)
+    watch.see(1.0)
+    for _ in range(NONFINITE_LOGS - 1):
+        watch.see(bad)
+    with pytest.raises(Diverged) as caught:
+        watch.see(bad)
+
+    assert told.codes == ["loss_not_finite", "loss_not_finite"]
+    assert caught.value.report.suggested_patch == {"training": {"learning_rate": 0.001}}
+
+
+def test_a_flat_loss_is_warned_of_once():
+    told = Told()
+    watch = LossWatch(0.01, told)
+    for number in range(3 * FLAT_LOGS):
+        watch.see(9.2103 + 1e-6 * number)
+
+    assert told.codes == ["loss_flat"]
+
+
+@pytest.mark.parametrize("losses", [[2.0 - 0.01 * n for n in range(30)], [1e-4] * 30])
+def test_a_loss_that_falls_or_has_fallen_is_not_flat(losses):
+    told = Told()
+    watch = LossWatch(0.01, told)
+    for loss in losses:
+        watch.see(loss)
+
+    assert told.codes == []
+
+
+def test_a_run_that_diverges_fails_with_a_hint(bench, tiny_base, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_base, broken)
+    tensors = load_file(broken / "model.safetensors")
+    tensors["model.norm.weight"].fill_(float("nan"))
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
+    bench.base = broken
+
+    outcome = bench.run(bench.plan(training={"num_train_epochs": 100, "learning_rate": 1.0}))
+
+    assert outcome.status == ExitCode.USER
+    assert outcome.failure["code"] == "diverged"
+    assert outcome.failure["suggested_patch"] == {"training": {"learning_rate": 0.1}}
+    assert outcome.warnings == ["learning_rate_unusual", "loss_not_finite"]
+    assert len(outcome.of("metrics")) == 3
+    values = [value for each in outcome.of("metrics") for value in each["values"].values()]
+    assert all(isinstance(value, int | float) for value in values)
+
+
+def test_a_run_that_learns_nothing_is_warned_of(bench):
+    training = {"learning_rate": 1e-9, "num_train_epochs": 30, "max_length": 512}
+    outcome = bench.run(bench.plan(sum_rows(4), lora={"lora_dropout": 0.0}, training=training))
+
+    assert outcome.status == 0
+    assert outcome.warnings == ["learning_rate_unusual", "loss_flat"]
+
+
+def test_a_job_without_a_trained_token_fails_before_the_model_loads(bench, tiny_base, tmp_path):
+    weightless = tmp_path / "weightless"
+    shutil.copytree(tiny_base, weightless, ignore=shutil.ignore_patterns("*.safetensors"))
+    bench.base = weightless
+    from transformers import AutoTokenizer
+
+    row = {"instruction": "Say hi", "output": "hi"}
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    (prompt,) = prompt_texts([row], "alpaca", tokenizer)
+    length = len(tokenizer(prompt)["input_ids"])
+
+    outcome = bench.run(bench.plan([row], training={"max_length": length}))
+    assert outcome.status == ExitCode.DATA
+    assert outcome.failure["code"] == "no_trained_tokens"
+
+    outcome = bench.run(bench.plan([row], training={"max_length": length + 5}))
+    assert outcome.status == ExitCode.USER
+    assert outcome.failure["code"] == "model_invalid"
+
+
+def test_a_pickled_base_is_not_loaded(bench, tiny_base, tmp_path):
+    pickled = tmp_path / "pickled"
+    shutil.copytree(tiny_base, pickled, ignore=shutil.ignore_patterns("*.safetensors"))
+    torch.save({}, pickled / "pytorch_model.bin")
+    bench.base = pickled
+
+    outcome = bench.run(bench.plan())
+
+    assert outcome.failure["code"] == "model_invalid"
+
+
+def test_a_token_the_model_has_no_row_for_is_named(bench, tiny_base, tmp_path):
+    small = tmp_path / "small"
+    shutil.copytree(tiny_base, small)
+    config = json.loads((small / "config.json").read_text())
+    (small / "config.json").write_text(json.dumps(config | {"vocab_size": 50}))
+    bench.base = small
+
+    outcome = bench.run(bench.plan())
+
+    assert outcome.status == ExitCode.DATA
+    assert outcome.failure["code"] == "token_outside_vocabulary"
+    assert outcome.failure["message"].startswith("Row 1")
+
+
+@pytest.mark.parametrize("name", ["lm_head", "no_such_layer", "embed_tokens"])
+def test_a_target_that_carries_no_adapter_is_refused(bench, name):
+    outcome = bench.run(bench.plan(lora={"target_modules": ["q_proj", name]}))
+
+    assert outcome.failure["code"] == "target_modules_invalid"
+    assert "q_proj" in outcome.failure["hint"]
+
+
+def test_a_device_that_is_not_there_is_refused(bench):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+
+    assert bench.run(bench.plan(device="cuda:0")).failure["code"] == "model_invalid"
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", '{"version": 2}'])
+def test_a_plan_that_is_none_is_refused(bench, tmp_path, content):
+    run_dir = tmp_path / "bad"
+    run_dir.mkdir()
+    if content is not None:
+        (run_dir / "plan.json").write_text(content)
+
+    outcome = bench.run(None, run_dir)
+
+    assert outcome.status == ExitCode.USER
+    assert outcome.failure["code"] == "plan_invalid"

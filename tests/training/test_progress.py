@@ -1,0 +1,122 @@
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from app.core.jobs.run import MAX_REPORT_BYTES, ExitCode, Report
+from tests.training.bench import REPOSITORY
+from worker.training.progress import Reports, fitted, plain
+
+
+def lines_of(stream: io.BytesIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"message": "x" * 100_000},
+        {"message": "\u00e9" * 100_000, "hint": "y" * 100_000},
+        {"values": {f"name-{n}": n for n in range(5000)}},
+        {"list": ["z" * 500] * 500},
+        {"odd": "\ud800 \x00 \n"},
+    ],
+)
+def test_no_line_is_longer_than_a_supervisor_reads(data):
+    line = fitted({"type": "sample", "message": "m" * 9000, "level": "info", "data": data})
+
+    assert len(line) <= MAX_REPORT_BYTES
+    assert line.count(b"\n") == 1
+    Report.model_validate_json(line)
+
+
+def test_what_fits_is_left_as_it_is():
+    report = {"type": "sample", "message": "", "level": "info", "data": {"a": "x" * 5000}}
+
+    assert json.loads(fitted(report)) == report
+
+
+def test_numbers_that_json_has_no_words_for_become_none():
+    found = plain({"a": float("nan"), "b": [float("inf"), 1.5, (2, "x")], "c": {"d": True}})
+
+    assert found == {"a": None, "b": [None, 1.5, [2, "x"]], "c": {"d": True}}
+
+
+def test_progress_is_told_once_a_second_and_at_the_end():
+    stream = io.BytesIO()
+    reports = Reports(stream)
+    for step in range(1000):
+        reports.progress(step=step)
+    reports.progress(last=True, step=1000)
+
+    assert [each["data"]["step"] for each in lines_of(stream)] == [0, 1000]
+
+
+def test_the_heart_beats_while_the_trainer_is_busy():
+    program = (
+        "import sys, time, worker.training.progress as p; p.HEARTBEAT_SECONDS = 0.05\n"
+        "p.start_heartbeat(p.Reports(sys.stdout.buffer)); time.sleep(0.5)"
+    )
+    output = run_python(program, stdout=subprocess.PIPE).stdout
+
+    beats = [json.loads(line)["type"] for line in output.splitlines()]
+    assert len(beats) >= 3
+    assert set(beats) == {"heartbeat"}
+
+
+def test_a_trainer_nobody_listens_to_ends():
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = (
+        "import worker.training.progress as p; from pathlib import Path\n"
+        "p.open_reports(Path('.')).phase('preparing'); print('still here')"
+    )
+    result = run_python(
+        program,
+        stdout=subprocess.PIPE,
+        pass_fds=[writing],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TUNESMITH_REPORT_FD": str(writing)},
+    )
+    os.close(writing)
+
+    assert result.returncode == ExitCode.INFRA
+    assert result.stdout == b""
+
+
+def test_a_trainer_dies_with_its_supervisor():
+    child = (
+        "from worker.training.__main__ import die_with_parent; import os, time\n"
+        "die_with_parent(); print(os.getpid(), flush=True); time.sleep(60)"
+    )
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], cwd=REPOSITORY, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        trainer = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+
+    deadline = time.monotonic() + 10
+    while is_alive(trainer):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def run_python(program: str, **options: Any) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, check=False, timeout=60, **options
+    )

@@ -1,0 +1,113 @@
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from app.core.jobs.run import ExitCode
+from tests.training.bench import Bench, Outcome, start_trainer
+
+LONG = {"num_train_epochs": 100, "save_strategy": "no", "logging_steps": 1}
+
+
+def run_and_stop(bench: Bench, plan: object, reason: str) -> Outcome:
+    """Ask for a stop once the first step is logged."""
+    run_dir = bench.run_dir(plan)  # type: ignore[arg-type]
+
+    def ask() -> None:
+        wait_for(run_dir / "metrics.jsonl")
+        (run_dir / "stop").write_text(reason)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    outcome = bench.run(plan, run_dir)  # type: ignore[arg-type]
+    asking.join()
+    return outcome
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def committed(outcome: Outcome) -> list[Path]:
+    return list(outcome.run_dir.glob("checkpoints/*/COMMIT.json"))
+
+
+def test_a_cancelled_run_stops_at_once_and_saves_nothing(bench):
+    outcome = run_and_stop(bench, bench.plan(training=LONG), "cancel")
+
+    assert outcome.status == ExitCode.CANCELLED
+    assert not (outcome.run_dir / "checkpoints").exists() or committed(outcome) == []
+    assert not (outcome.run_dir / "artifact").exists()
+    assert outcome.of("error") == []
+
+
+def test_a_drained_run_commits_a_checkpoint_and_ends_later_as_if_never_stopped(bench):
+    training = {"num_train_epochs": 20, "save_strategy": "no"}
+    plan = bench.plan(training=training)
+    whole = bench.run(plan)
+
+    drained = run_and_stop(bench, plan, "drain")
+    assert drained.status == ExitCode.DRAINED
+    assert len(committed(drained)) == 1
+    (told,) = drained.of("checkpoint")
+    assert Path(told["path"]) == committed(drained)[0].parent
+
+    folder = str(drained.run_dir / "checkpoints")
+    resumed = bench.run(plan.model_copy(update={"resume_from": [folder]}))
+    assert resumed.adapter == whole.adapter
+
+
+@pytest.mark.parametrize("by", ["supervisor", "limit"])
+def test_past_the_deadline_a_checkpoint_is_committed_and_the_job_fails(bench, by):
+    if by == "limit":
+        training = LONG | {"num_train_epochs": 100, "gradient_accumulation_steps": 1}
+        outcome = bench.run(bench.plan(limits={"max_seconds": 1}, training=training))
+    else:
+        outcome = run_and_stop(bench, bench.plan(training=LONG), "deadline")
+
+    assert outcome.status == ExitCode.USER
+    assert outcome.failure["code"] == "deadline_exceeded"
+    assert outcome.failure["class"] == "user"
+    assert len(committed(outcome)) == 1
+
+
+def test_the_time_of_earlier_attempts_counts(bench):
+    plan = bench.plan(limits={"max_seconds": 1}, training=LONG)
+    first = bench.run(plan)
+
+    folder = str(first.run_dir / "checkpoints")
+    second = bench.run(plan.model_copy(update={"resume_from": [folder]}))
+
+    assert second.failure["code"] == "deadline_exceeded"
+    assert len(second.of("metrics")) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"),
+    [("cancel", ExitCode.CANCELLED), ("drain", ExitCode.DRAINED), ("deadline", ExitCode.USER)],
+)
+def test_a_stop_before_training_ends_the_run_before_a_model_is_loaded(bench, reason, status):
+    plan = bench.plan()
+    run_dir = bench.run_dir(plan)
+    (run_dir / "stop").write_text(reason)
+
+    outcome = bench.run(plan, run_dir)
+
+    assert outcome.status == status
+    assert outcome.of("metrics") == []
+
+
+def test_sigterm_drains(bench):
+    run_dir = bench.run_dir(bench.plan(training=LONG | {"num_train_epochs": 100}))
+    process = start_trainer(run_dir)
+    wait_for(run_dir / "metrics.jsonl")
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(timeout=30) == ExitCode.DRAINED
+    assert len(committed(Outcome(run_dir, 0))) == 1

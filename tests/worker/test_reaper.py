@@ -1,0 +1,229 @@
+"""What is done for jobs nobody works on: bells, leases, cancels, files."""
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import Engine, select, update
+
+from app.core.db.models import NOW, Checkpoint, Job, Worker
+from app.core.db.session import transaction
+from app.core.jobs import dispatch, lifecycle
+from app.core.jobs.lifecycle import Lease, LeaseLost
+from app.core.jobs.status import JobStatus
+from app.core.queue import Doorbell
+from tests.faults import invariants
+from tests.rows import make_job
+from tests.waiting import wait_until
+from tests.worker.bench import Bench
+from worker.garbage import Garbage
+from worker.leader import Leadership
+from worker.reaper import Housekeeper
+
+
+@pytest.fixture
+def doorbell(bench: Bench) -> Doorbell:
+    return Doorbell(str(bench.settings.redis_url))
+
+
+@pytest.fixture
+def housekeeper(bench: Bench, doorbell: Doorbell) -> Housekeeper:
+    garbage = Garbage(bench.settings, bench.sessions, bench.storage, keep_seconds=0)
+    made = Housekeeper(bench.settings, bench.sessions, doorbell, bench.bell, garbage)
+    made.leads_since = time.monotonic() - 3600
+    return made
+
+
+def claim(bench: Bench, seconds: float) -> Lease:
+    with transaction(bench.sessions) as session:
+        job = lifecycle.claim(session, queue="default", worker_id="dead", seconds=seconds)
+        assert job is not None
+        return Lease(job.id, job.epoch)
+
+
+def test_a_lease_that_ran_out_is_taken_and_its_holder_can_do_nothing_more(
+    bench: Bench, housekeeper: Housekeeper
+) -> None:
+    job_id = bench.submit()
+    lease = claim(bench, -1)
+
+    assert housekeeper.reap() == 1
+
+    job = bench.job(job_id)
+    assert (job.status, job.status_reason, job.infra_attempts) == ("queued", "worker_lost", 1)
+    assert job.epoch == lease.epoch + 1
+    with pytest.raises(LeaseLost), transaction(bench.sessions) as session:
+        lifecycle.renew(session, lease, 60)
+    invariants.check(bench.settings, bench.sessions, [job_id])
+
+
+def test_a_lease_that_holds_or_was_renewed_in_time_is_left_alone(
+    bench: Bench, housekeeper: Housekeeper
+) -> None:
+    bench.submit()
+    lease = claim(bench, -1)
+    with transaction(bench.sessions) as session:
+        assert dispatch.expired(session, bench.settings.lease_seconds) == [lease]
+        lifecycle.renew(session, lease, 60)
+        assert dispatch.take_from_the_dead(session, lease, base_seconds=0) is None
+
+    assert housekeeper.reap() == 0
+
+
+def test_nobody_is_taken_for_dead_right_after_an_outage(
+    bench: Bench, housekeeper: Housekeeper
+) -> None:
+    bench.submit()
+    lease = claim(bench, -1)
+
+    housekeeper.leads_since = time.monotonic()
+    assert housekeeper.reap() == 0
+    with transaction(bench.sessions) as session:
+        # The server has been up for less than a day.
+        assert dispatch.expired(session, lease_seconds=86400) == []
+        assert dispatch.expired(session, lease_seconds=0) == [lease]
+
+
+def test_a_dead_workers_job_that_was_to_be_cancelled_is_cancelled(
+    bench: Bench, housekeeper: Housekeeper
+) -> None:
+    job_id = bench.submit()
+    claim(bench, -1)
+    with transaction(bench.sessions) as session:
+        lifecycle.cancel(session, job_id)
+
+    housekeeper.reap()
+
+    assert bench.job(job_id).status == JobStatus.CANCELLED
+    invariants.check(bench.settings, bench.sessions, [job_id])
+
+
+def test_a_waiting_job_that_was_to_be_cancelled_is_cancelled(
+    bench: Bench, housekeeper: Housekeeper
+) -> None:
+    job_id = bench.submit()
+    with transaction(bench.sessions) as session:
+        session.execute(update(Job).values(desired="cancel"))
+
+    assert housekeeper.reap() == 1
+
+    assert bench.job(job_id).status == JobStatus.CANCELLED
+
+
+def test_a_job_that_takes_two_workers_along_without_a_checkpoint_is_poison(
+    bench: Bench, housekeeper: Housekeeper
+) -> None:
+    job_id = bench.submit(limits={"max_retries": 10})
+    for _ in range(2):
+        with transaction(bench.sessions) as session:
+            session.execute(update(Job).values(not_before=None))
+        claim(bench, -1)
+        housekeeper.reap()
+
+    job = bench.job(job_id)
+    assert (job.status, job.attempt) == (JobStatus.FAILED, 2)
+    assert job.failure is not None
+    assert (job.failure["code"], job.failure["class"]) == ("poison", "system")
+
+
+def test_each_waiting_job_is_rung_for_once_per_interval_and_again_when_the_bell_was_lost(
+    bench: Bench, housekeeper: Housekeeper, doorbell: Doorbell
+) -> None:
+    for _ in range(3):
+        bench.submit()
+    with transaction(bench.sessions) as session:
+        for number in range(2):
+            session.add(
+                Worker(
+                    id=str(number), hostname="h", pid=1, device="cpu", queue="default", version="0"
+                )
+            )
+
+    assert housekeeper.dispatch() == 2, "one bell per worker is enough"
+    assert housekeeper.dispatch() == 0, "rung within the interval"
+    assert doorbell.num_unheard("default") == 2
+
+    with redis.Redis.from_url(str(bench.settings.redis_url)) as client:
+        client.flushall()
+    with transaction(bench.sessions) as session:
+        session.execute(update(Job).values(rung_at=NOW - timedelta(hours=1)))
+    assert housekeeper.dispatch() == 2
+    with transaction(bench.sessions) as session:
+        session.execute(update(Job).values(rung_at=NOW - timedelta(hours=1)))
+    assert housekeeper.dispatch() == 0, "two bells hang there unheard"
+
+
+def test_no_bell_rings_for_a_job_that_may_not_run_yet(
+    bench: Bench, housekeeper: Housekeeper
+) -> None:
+    bench.submit()
+    with transaction(bench.sessions) as session:
+        session.execute(update(Job).values(not_before=NOW + timedelta(hours=1)))
+
+    assert housekeeper.dispatch() == 0
+
+
+def test_one_of_two_housekeepers_leads_until_it_is_gone(engine: Engine) -> None:
+    first, second = Leadership(engine), Leadership(engine)
+
+    assert first.hold()
+    assert first.hold()
+    assert not second.hold()
+    first.release()
+    wait_until(second.hold)
+    second.release()
+
+
+def make_run(bench: Bench, job_id: str, epoch: int, *, checkpoint: bool = False) -> Path:
+    run_dir = bench.settings.runs_dir / job_id / str(epoch)
+    (run_dir / "checkpoints" / ("checkpoint-1" if checkpoint else "")).mkdir(parents=True)
+    os.utime(run_dir, (0, 0))
+    return run_dir
+
+
+def test_files_of_jobs_that_are_gone_or_over_are_deleted_and_others_kept(
+    bench: Bench, housekeeper: Housekeeper
+) -> None:
+    def finished(status: JobStatus, **values: object) -> str:
+        with transaction(bench.sessions) as session:
+            job = make_job(session, status=status, epoch=3, **values)
+            job.finished_at = session.scalar(select(NOW - timedelta(hours=2)))
+            for epoch in (1, 3):
+                session.add(
+                    Checkpoint(
+                        job_id=job.id,
+                        step=epoch,
+                        run_epoch=epoch,
+                        train_epoch=1,
+                        num_bytes=1,
+                        metrics={},
+                        best=False,
+                        kept=True,
+                    )
+                )
+            return job.id
+
+    done = finished(JobStatus.SUCCEEDED)
+    with transaction(bench.sessions) as session:
+        session.execute(update(Job).values(artifact={"prefix": f"artifacts/{done}/3/"}))
+    failed = finished(JobStatus.FAILED)
+    waiting = bench.submit()
+    for prefix in (f"artifacts/{done}/1/", f"artifacts/{done}/3/", "artifacts/job_gone/1/"):
+        bench.storage.write(f"{prefix}manifest.json", [b"{}"])
+    bench.storage.write("logs/job_gone/1.log", [b"old"])
+    bench.storage.write(f"logs/{failed}/1.log", [b"kept"])
+    spent = [make_run(bench, done, 1), make_run(bench, "job_gone", 1), make_run(bench, failed, 1)]
+    kept = [make_run(bench, failed, 3, checkpoint=True), make_run(bench, waiting, 1)]
+
+    housekeeper.garbage.collect()
+
+    assert [path.exists() for path in spent] == [False] * 3
+    assert [path.exists() for path in kept] == [True] * 2
+    assert list(bench.storage.keys("artifacts/")) == [f"artifacts/{done}/3/manifest.json"]
+    assert list(bench.storage.keys("logs/")) == [f"logs/{failed}/1.log"]
+    with transaction(bench.sessions) as session:
+        rows = select(Checkpoint.kept).where(Checkpoint.job_id == failed)
+        assert session.scalars(rows.order_by(Checkpoint.step)).all() == [False, True]
