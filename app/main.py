@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import structlog
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
@@ -28,6 +29,7 @@ from app.core.queue import Doorbell
 from app.core.settings import Settings
 from app.core.storage import open_storage
 
+UPLOADS_AT_A_TIME = 16
 _log = structlog.get_logger(__name__)
 
 
@@ -84,6 +86,7 @@ def _adapters(
         queue=Doorbell(redis_url),
         ring=ring,
         telemetry=Telemetry(),
+        uploads=CapacityLimiter(UPLOADS_AT_A_TIME),
     )
 
 

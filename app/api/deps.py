@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Header, Query, Request
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -29,6 +30,8 @@ class Adapters:
     ring: Callable[[str], None]
     """Tell those who follow a job that it has news; returns at once."""
     telemetry: Telemetry
+    uploads: CapacityLimiter
+    """How many uploads are taken in at a time; more wait unread."""
 
 
 def get_adapters(request: Request) -> Adapters:

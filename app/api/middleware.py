@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import errors
@@ -64,6 +64,8 @@ class RequestContext:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, send_named)
+            except ClientDisconnect:
+                _log.info("client_gone", method=scope["method"], path=scope["path"])
             except Failure as failure:
                 await errors.render(Request(scope), failure)(scope, receive, send_named)
             except Exception:

@@ -3,21 +3,23 @@
 Nothing is spooled: the thread that writes the store pulls each chunk from the event loop.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import PureWindowsPath
 from typing import Any
 
-from anyio import from_thread
+from anyio import from_thread, to_thread
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 
+from app.api.deps import Adapters
 from app.core.errors import Failure, Invalid, Problem, TooLarge
 from app.core.ids import new_id
-from app.core.storage import CHUNK_BYTES, Storage
+from app.core.storage import CHUNK_BYTES
 from app.services import uploads
 from app.services.uploads import Upload
 
@@ -25,6 +27,7 @@ FORMATS = ("auto", "json", "jsonl")
 FIELDS = ("file", "name", "format")
 MAX_PARTS = 8
 MAX_FIELD_BYTES = 1000
+STALLED_SECONDS = 60.0
 UPLOAD_BODY = {
     "requestBody": {
         "required": True,
@@ -54,6 +57,11 @@ class MalformedMultipart(Invalid):
 class NotMultipart(Failure):
     code = "unsupported_media_type"
     status = 415
+
+
+class UploadStalled(Failure):
+    code = "upload_stalled"
+    status = 408
 
 
 class Form:
@@ -89,7 +97,7 @@ class Form:
         return chunk
 
     async def _feed(self) -> None:
-        chunk = await anext(self._stream, b"")
+        chunk = await self._receive()
         try:
             if chunk:
                 self._parser.write(chunk)
@@ -97,6 +105,13 @@ class Form:
                 self._finish()
         except FormParserError as error:
             raise MalformedMultipart(f"The form is not multipart/form-data: {error}") from None
+
+    async def _receive(self) -> bytes:
+        try:
+            return await asyncio.wait_for(anext(self._stream, b""), STALLED_SECONDS)
+        except TimeoutError:
+            detail = f"Nothing came for {STALLED_SECONDS:.0f} s; send the file again."
+            raise UploadStalled(detail, headers={"Connection": "close"}) from None
 
     def _finish(self) -> None:
         """The parser takes a form that was cut off for a short one; we must not."""
@@ -152,13 +167,16 @@ class Form:
             raise _wrong(self._part, "wrong_length", "This field is too long.")
 
 
-async def receive_upload(request: Request, storage: Storage, max_file_bytes: int) -> Upload:
+async def receive_upload(request: Request, adapters: Adapters) -> Upload:
     """Store the file of an upload form; nothing is left behind when that fails."""
-    form = Form(request, max_file_bytes)
+    form, storage = Form(request, adapters.settings.max_upload_bytes), adapters.storage
     if not await form.find_file():
         raise _wrong("file", "missing", "The form needs a part `file` with the data.")
     dataset_id = new_id("ds")
-    meter = await run_in_threadpool(uploads.store, storage, dataset_id, _pulled(form))
+    # Threads of their own: slow uploads must not take those of all other requests.
+    meter = await to_thread.run_sync(
+        uploads.store, storage, dataset_id, _pulled(form), limiter=adapters.uploads
+    )
     try:
         name, kind = _name(form), _format(form)
     except Invalid:

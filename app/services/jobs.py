@@ -137,7 +137,7 @@ def patch(
 
 def cancel(session: Session, caller: Caller, job_id: str, ring: Ring) -> Job:
     """Ask for its end; a running job goes on until its worker has heard of it."""
-    get(session, caller, job_id)
+    get(session, caller, job_id, is_locked=True)
     lifecycle.cancel(session, job_id)
     after_commit(session, lambda: ring(job_id))
     return session.get_one(Job, job_id, populate_existing=True)

@@ -36,7 +36,7 @@ async def create_dataset(
 
     Returns as soon as the bytes are stored; the report comes when they are validated.
     """
-    upload = await receive_upload(request, adapters.storage, adapters.settings.max_upload_bytes)
+    upload = await receive_upload(request, adapters)
 
     answer = await run_in_threadpool(
         datasets.register,
