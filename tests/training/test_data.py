@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -210,6 +211,24 @@ def test_a_missing_text_column_is_named(bench, tokenizer):
     plan = bench.plan([ROW], template="text", train_on="all")
 
     with pytest.raises(BadRow, match='Row 1, column "text": missing; the row has instruction'):
+        load_splits(plan, tokenizer)
+
+
+def test_a_line_that_is_not_json_or_not_utf8_is_named(bench, tokenizer):
+    plan = bench.plan([ROW])
+    for line in (b"{", b'{"instruction": "\xff", "output": "x"}', b""):
+        with open(plan.rows.path, "wb") as file:  # noqa: PTH123
+            file.write(json.dumps(ROW).encode() + b"\n" + line + b"\n")
+
+        with pytest.raises(BadRow, match="Row 2"):
+            load_splits(plan, tokenizer)
+
+
+def test_rows_that_are_not_there_are_no_crash(bench, tokenizer):
+    plan = bench.plan([ROW])
+    Path(plan.rows.path).unlink()
+
+    with pytest.raises(BadData, match="cannot be read"):
         load_splits(plan, tokenizer)
 
 

@@ -1,5 +1,7 @@
 from typing import Any
 
+from safetensors.torch import load
+
 from tests.training.bench import Bench, sum_rows
 
 
@@ -79,3 +81,23 @@ def test_trained_tokens_are_those_with_a_label_times_the_epochs(bench: Bench, to
     answers = tokenizer([row["output"] for row in rows], add_special_tokens=False)["input_ids"]
     each_epoch = sum(len(ids) + 1 for ids in answers)  # with its EOS
     assert outcome.of("artifact")[0]["trained_tokens"] == 3 * each_epoch
+
+
+def test_accumulated_small_batches_teach_what_one_large_batch_does(bench: Bench):
+    """Each token weighs the same, however the rows of an optimizer step are dealt out."""
+    weights = []
+    for batch_size, steps in ((4, 1), (1, 4)):
+        training = {
+            "packing": False,
+            "optim": "sgd",  # its step is the gradient
+            "per_device_train_batch_size": batch_size,
+            "gradient_accumulation_steps": steps,
+        }
+        outcome = bench.run(bench.plan(lora={"lora_dropout": 0.0}, training=training))
+        weights.append(load(outcome.adapter))
+
+    large, small = weights
+    for name in large:
+        assert (large[name] - small[name]).abs().max() < 1e-6
+    # B starts at zero, so what it is now is what was learned.
+    assert max(large[name].abs().max() for name in large if "lora_B" in name) > 1e-4

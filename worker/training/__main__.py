@@ -4,6 +4,7 @@ What libraries print goes to stdout and stderr and means nothing; reports are th
 """
 
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -54,9 +55,11 @@ def main(arguments: list[str]) -> int:
         return ExitCode.USER
     reports = open_reports(run_dir)
     stop = StopRequest(run_dir)
-    stop.listen()
     beating = start_heartbeat(reports)
+    # After a crash in compiled code, the log says where.
+    faulthandler.enable()
     try:
+        stop.listen()
         return attempt(run_dir, reports, stop)
     finally:
         beating.set()

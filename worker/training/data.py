@@ -63,14 +63,17 @@ def load_splits(plan: Plan, tokenizer: Any) -> Splits:
 def read_rows(path: Path, template: str) -> list[tuple[int, Row]]:
     """Numbered rows, each checked: by hand, nobody has validated them before."""
     rows = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise BadRow("row_not_json", number, "", f"not JSON: {error}") from error
-            check_row(row, number, template)
-            rows.append((number, row))
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise BadData(f"The rows cannot be read: {error.strerror}.") from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line.decode("utf-8"))
+        except ValueError as error:
+            raise BadRow("row_not_json", number, "", f"not JSON: {error}") from error
+        check_row(row, number, template)
+        rows.append((number, row))
     if not rows:
         raise BadData("The dataset has no rows.", hint="Upload at least one row.")
     return rows
