@@ -84,12 +84,12 @@ def test_a_job_goes_through_housekeeper_broker_and_worker(
 def test_a_job_survives_the_kill_of_trainer_worker_housekeeper_and_a_broker_that_forgets(
     bench: Bench, housekeeper: Process, worker: Process
 ) -> None:
-    job_id = bench.submit("steps=60 pause=0.03", limits={"max_retries": 5})
+    job_id = bench.submit("steps=60 pause=0.03 50:wait", limits={"max_retries": 5})
     wait_for_step(bench, job_id, random.randint(2, 10))
 
     os.kill(trainer_pid(bench, job_id), signal.SIGKILL)
     wait_until(lambda: bench.job(job_id).attempt == 2, timeout=20)
-    wait_for_step(bench, job_id, 20)
+    wait_until(lambda: {e.epoch for e in bench.events(job_id, "checkpoint")} == {1, 3})
     pid = trainer_pid(bench, job_id)
     worker.kill()
     housekeeper.kill()
@@ -98,6 +98,7 @@ def test_a_job_survives_the_kill_of_trainer_worker_housekeeper_and_a_broker_that
 
     wait_until(lambda: not processes.group_members(pid), timeout=5)
     assert not succeeded(bench, job_id)
+    (bench.settings.runs_dir / job_id / "go").touch()
     with (
         running("worker.reaper", bench.settings, "second-reaper"),
         running("worker", bench.settings, "second"),
@@ -116,7 +117,7 @@ def test_a_job_survives_the_kill_of_trainer_worker_housekeeper_and_a_broker_that
 def test_a_worker_frozen_past_its_lease_wakes_up_to_nothing(
     bench: Bench, housekeeper: Process, worker: Process
 ) -> None:
-    job_id = bench.submit("steps=60 pause=0.03", limits={"max_retries": 5})
+    job_id = bench.submit("steps=60 pause=0.03 50:wait", limits={"max_retries": 5})
     wait_for_step(bench, job_id, 3)
     zombie = trainer_pid(bench, job_id)
     tree = [worker.pid, *(each.pid for each in psutil.Process(worker.pid).children(True))]
@@ -124,6 +125,7 @@ def test_a_worker_frozen_past_its_lease_wakes_up_to_nothing(
 
     for pid in tree:
         processes.kill(pid, signal.SIGSTOP)
+    (bench.settings.runs_dir / job_id / "go").touch()
     with running("worker", bench.settings, "second"):
         wait_until(lambda: bench.job(job_id).epoch == 3, timeout=30)
         for pid in tree:

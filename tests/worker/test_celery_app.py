@@ -1,4 +1,4 @@
-"""The settings that keep a broker message a mere hint (reliability.md 2.4), and the worker's slot."""
+"""The settings that keep a message a mere hint (reliability.md 2.4), and the worker's slot."""
 
 from pathlib import Path
 
