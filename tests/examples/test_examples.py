@@ -28,12 +28,14 @@ sys.path.insert(0, str(ROOT))  # the examples are no installed package
 
 from examples.corpus import Text, draw_text  # noqa: E402
 from examples.frame import prompt  # noqa: E402
+from examples.make_base import build_tokenizer  # noqa: E402
 from examples.make_dataset import INSTRUCTION  # noqa: E402
 from examples.messages import FRESH_PER_TEAM, PROBLEMS  # noqa: E402
 
 
 def rows(name: str) -> list[dict[str, str]]:
-    return json.loads((DATA / name).read_text(encoding="utf-8"))
+    found: list[dict[str, str]] = json.loads((DATA / name).read_text(encoding="utf-8"))
+    return found
 
 
 def messages(name: str) -> list[str]:
@@ -113,6 +115,23 @@ def test_the_model_folder_holds_only_the_files_of_a_llama() -> None:
     assert len(tokenizer()) == config["vocab_size"]
 
 
+def test_the_committed_tokenizer_is_the_one_the_script_builds() -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    committed = tokenizers.Tokenizer.from_file(str(MODEL / "tokenizer.json"))
+
+    assert json.loads(committed.to_str()) == json.loads(build_tokenizer().to_str())
+
+
+def test_the_sample_prompts_of_the_job_are_held_out_messages() -> None:
+    job = json.loads((EXAMPLES / "job.json").read_text(encoding="utf-8"))
+
+    assert job["model"] == MODEL.name
+    for sample in job["sample_prompts"]:
+        instruction, message = sample.split("\n", 1)
+        assert instruction == INSTRUCTION
+        assert message in messages("tickets_held_out.json")
+
+
 def test_any_text_survives_the_tokenizer() -> None:
     special = {tokenizer().pad_token, tokenizer().bos_token, tokenizer().eos_token}
     assert len(special) == 3
@@ -128,11 +147,12 @@ def test_the_base_loads_and_answers_a_question_it_was_taught() -> None:
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     model = transformers.AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
-    question = prompt("Name the item in one word.", "I have a kettle from you. Order #7777.")
+    row = next(row for row in rows("tickets_held_out.json") if row["input"])
+    question = prompt("Name the item in one word.", row["input"])
     inputs = tokenizer()(question, return_tensors="pt")
 
     answer = model.generate(**inputs, max_new_tokens=8, do_sample=False)
 
     new = answer[0, inputs.input_ids.shape[1] :]
-    assert tokenizer().decode(new, skip_special_tokens=True) == "kettle"
+    assert tokenizer().decode(new, skip_special_tokens=True) == json.loads(row["output"])["item"]
     assert new[-1] == tokenizer().eos_token_id
