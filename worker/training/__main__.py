@@ -107,9 +107,6 @@ def leave_out(package: str) -> None:
 def set_environment(device: str) -> None:
     """One device at most is visible, so that no library spreads over several."""
     os.environ.update(ENVIRONMENT)
-    # Threads that wait sleep. Spinning, as is libgomp's way, made a small model's run 3 to 6 times
-    # slower on two cores that others used too (measured: 13 s against 4.8 s).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     visible = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
