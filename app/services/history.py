@@ -37,7 +37,7 @@ def attempts(session: Session, caller: Caller, job_id: str) -> list[Attempt]:
 
 def checkpoints(session: Session, caller: Caller, job_id: str) -> list[Checkpoint]:
     jobs.get(session, caller, job_id)
-    query = select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step)
+    query = select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc())
     return list(session.scalars(query))
 
 
