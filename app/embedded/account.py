@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -43,19 +44,24 @@ def can_enter(account: Account | None, folder: Path) -> bool:
     return all(_lets_pass(account, part.stat()) for part in (whole, *whole.parents))
 
 
-def reachable_copy(account: Account | None, source: Path, name: str) -> Path:
-    """The folder itself where the account can enter it, else a copy made once under `SHARED`."""
-    if can_enter(account, source):
-        return source
+def reachable_copy(account: Account | None, root: Path, parts: Sequence[str], name: str) -> Path:
+    """The root itself where the account can enter its parts, else a copy of them under `SHARED`.
+
+    The parts keep their places to each other: programs find their libraries by relative paths.
+    """
+    if all(can_enter(account, root / part) for part in parts):
+        return root
     target = shared_folder() / "programs" / name
     if not target.exists():
-        part = target.with_name(f".{name}.{token_hex(4)}")
-        shutil.copytree(source, part, symlinks=True)
-        part.chmod(0o755)
+        unfinished = target.with_name(f".{name}.{token_hex(4)}")
+        for part in parts:
+            shutil.copytree(root / part, unfinished / part, symlinks=True)
+        for folder in (unfinished, *(each for each in unfinished.rglob("*") if each.is_dir())):
+            folder.chmod(0o755)
         try:
-            part.rename(target)
+            unfinished.rename(target)
         except OSError:  # another stack was quicker
-            shutil.rmtree(part)
+            shutil.rmtree(unfinished)
     return target
 
 

