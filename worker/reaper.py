@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import delete
 
 from app.core import logs
-from app.core.db.models import NOW, Worker
+from app.core.db.models import NOW, IdempotencyKey, Worker
 from app.core.db.session import Sessions, make_engine, make_sessions, transaction
 from app.core.events.bell import Bell
 from app.core.intake import Intake
@@ -35,7 +35,8 @@ _log = structlog.get_logger(__name__)
 DISPATCH_SECONDS = 1.0
 INTAKE_SECONDS = 0.3
 GARBAGE_SECONDS = 600.0
-FORGET_WORKERS = timedelta(days=1)
+FORGET = timedelta(days=1)
+"""Workers unseen, and idempotency keys past the time the API honours them."""
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Housekeeper:
         if self._is_due("reap", self.settings.reap_seconds):
             self.reap()
         if self._is_due("garbage", GARBAGE_SECONDS):
-            self._forget_workers()
+            self._forget_old_rows()
             self.garbage.collect()
 
     def dispatch(self) -> int:
@@ -104,9 +105,10 @@ class Housekeeper:
             self.bell.ring(job_id)
         return len(changed)
 
-    def _forget_workers(self) -> None:
+    def _forget_old_rows(self) -> None:
         with transaction(self.sessions) as session:
-            session.execute(delete(Worker).where(Worker.last_seen_at < NOW - FORGET_WORKERS))
+            session.execute(delete(Worker).where(Worker.last_seen_at < NOW - FORGET))
+            session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < NOW - FORGET))
 
     def _is_due(self, name: str, seconds: float) -> bool:
         now = time.monotonic()

@@ -1,0 +1,35 @@
+"""The same runs on a GPU, where there is one: bf16, quantized bases, the probe, the proof."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from tests.training.bench import start_trainer, sum_rows
+
+
+def has_gpu() -> bool:
+    """Asked of the driver: this process may have hidden the GPU from its own libraries."""
+    program = shutil.which("nvidia-smi")
+    return bool(program) and subprocess.run([program, "-L"], capture_output=True).returncode == 0
+
+
+pytestmark = pytest.mark.skipif(not has_gpu(), reason="no NVIDIA GPU on this machine")
+
+
+@pytest.mark.parametrize("quantization", ["none", "int8", "nf4"])
+def test_a_run_on_a_gpu_learns_in_bf16_and_is_proven(bench, quantization):
+    training = {"learning_rate": 1e-2, "num_train_epochs": 8, "max_length": 128}
+    plan = bench.plan(sum_rows(8), quantization=quantization, device="cuda:0", training=training)
+    run_dir = bench.run_dir(plan)
+
+    status = start_trainer(run_dir).wait(timeout=300)
+
+    assert status == 0, (run_dir / "trainer.log").read_text()
+    reports = [json.loads(line) for line in (run_dir / "reports.jsonl").read_text().splitlines()]
+    values = [each["data"]["values"] for each in reports if each["type"] == "metrics"]
+    assert values[-1]["train_loss"] < values[0]["train_loss"] - 0.5
+    assert values[-1]["device_memory_peak_bytes"] > 0
+    environment = reports[-1]["data"]["environment"]
+    assert "cuda" in json.dumps(environment).lower()
