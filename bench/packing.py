@@ -56,9 +56,9 @@ def make_plan(folder: Path) -> Plan:
 
 def rate(plan: Plan, folder: Path, build: Any) -> float:
     """Useful tokens of one epoch over the CPU-seconds of `train()`, building left out."""
-    trainer, num_tokens = build(plan, folder / "out")
-    begin = time.process_time()
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        trainer, num_tokens = build(plan, folder / "out")
+        begin = time.process_time()
         trainer.train()
     return num_tokens / (time.process_time() - begin)
 
