@@ -20,6 +20,7 @@ from app.api.replies import created
 from app.api.schemas.base import ListOf
 from app.api.schemas.datasets import DatasetOut, ReportOut, RowsOut
 from app.core.db.models import Dataset
+from app.core.db.session import commit
 from app.services import datasets
 from app.services.pages import Page
 
@@ -89,6 +90,8 @@ def list_dataset_rows(
 ) -> RowsOut:
     """The valid rows, as the trainer will get them."""
     dataset = datasets.judged(session, caller, dataset_id)
+    # Reading past many rows takes long: the connection goes back before it begins.
+    commit(session)
     found = datasets.rows(storage, dataset, offset, limit)
     total = dataset.num_valid_rows or 0
     return RowsOut(data=found, offset=offset, num_rows=total, has_more=offset + len(found) < total)
