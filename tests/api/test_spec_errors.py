@@ -87,6 +87,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("/training/seed", 2**31, "out_of_range"),
     ("/training", {"save_strategy": "steps"}, "invalid_combination"),
     ("/training", {"save_steps": 5}, "invalid_combination"),
+    ("/training/early_stopping_patience", 1, "invalid_combination"),
+    ("/template", "chat", "template_unfit"),
     ("/on_invalid_row", "ignore", "not_allowed"),
     ("/sample_prompts", ["x"] * 17, "wrong_length"),
     ("/sample_prompts/0", [""], "wrong_length"),
@@ -293,6 +295,24 @@ def test_an_invalid_dataset_is_refused_with_its_first_problems(client, world):
     assert "row 3" in errors[1]["message"]
     assert skipped.status_code == 201
     assert skipped.json()["status"] == "queued"
+
+
+def test_stopping_early_is_taken_with_a_validation_part(client, world):
+    spec = {"model": "tiny", "dataset": world.dataset(), "validation": {"fraction": 0.1}}
+
+    answer = post(client, {**spec, "training": {"early_stopping_patience": 1}})
+
+    assert answer.status_code == 201, answer.text
+
+
+def test_a_dataset_without_the_templates_column_is_pointed_at(client, world):
+    rows, texts = (world.dataset(features={name: "string"}) for name in ("instruction", "text"))
+
+    def pointers(**spec):
+        return [one["pointer"] for one in post(client, {"model": "tiny", **spec}).json()["errors"]]
+
+    assert pointers(dataset=texts) == ["/template"]
+    assert pointers(dataset=rows, validation={"dataset": texts}) == ["/validation/dataset"]
 
 
 def test_skipping_needs_rows_that_are_left(client, world):
