@@ -44,14 +44,14 @@ def test_a_job_is_created_resolved_and_queued(client, world):
     assert client.get(answer.headers["location"]).json() == job
 
 
-def test_a_recipe_lies_under_what_is_written_and_warns(client, world):
+def test_a_recipe_lies_under_what_is_written(client, world):
     job = create(client, world, recipe="xgen-7b-alpaca", training={"logging_steps": 3})
 
     assert (job["quantization"], job["train_on"]) == ("int8", "all")
     assert job["training"]["logging_steps"] == 3
     assert job["training"]["max_length"] == 256
     events = client.get(f"/jobs/{job['id']}/events?type=warning").json()["data"]
-    assert len(events) == 3
+    assert events == [], "the trainer tells where the resolved spec departs from its source"
 
 
 def test_a_job_waits_for_its_data_to_be_judged(client, world):
