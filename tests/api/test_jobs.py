@@ -221,12 +221,14 @@ def test_a_running_job_is_asked_to_stop(client, world, sessions):
     client.post(f"/jobs/{job_id}/cancel")
 
     assert (answer.status_code, answer.json()["status"]) == (200, "running")
+    assert answer.json()["status_reason"] == "cancel_requested"
     with transaction(sessions) as session:
         assert session.get_one(Job, job_id).desired == "cancel"
     events = client.get(f"/jobs/{job_id}/events").json()["data"]
     assert [event["message"] for event in events].count("cancel requested") == 1
     world.finish(lease, JobStatus.CANCELLED)
-    assert client.get(f"/jobs/{job_id}").json()["status"] == "cancelled"
+    ended = client.get(f"/jobs/{job_id}").json()
+    assert (ended["status"], ended["status_reason"]) == ("cancelled", None)
 
 
 @pytest.mark.parametrize("status", [JobStatus.SUCCEEDED, JobStatus.FAILED])
@@ -273,6 +275,9 @@ def test_a_running_job_tells_how_far_it_is(client, world):
 
     assert (job["status"], job["phase"], job["attempt"]) == ("running", "training", 1)
     assert (job["progress"], job["metrics"], job["queue"]) == (progress, metrics, None)
+    world.finish(lease)
+    ended = client.get(f"/jobs/{job_id}").json()
+    assert ended["progress"] == {**progress, "eta_seconds": None}
 
 
 def test_a_failed_job_tells_why(client, world):
