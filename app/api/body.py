@@ -70,7 +70,8 @@ def _check(value: Any) -> None:
             raise MalformedJson(f"The body is nested deeper than {MAX_DEPTH} levels.")
         if isinstance(found, str) and not _can_be_stored(found):
             message = "Text may hold no NUL character and no lone surrogate."
-            at = Problem(pointer(path), "wrong_format", message)
+            hint = r"Take out \0, and write a pair of surrogates as its character."
+            at = Problem(pointer(path), "wrong_format", message, hint)
             raise Invalid("A text in the body cannot be stored; see `errors`.", errors=[at])
 
 

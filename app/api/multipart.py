@@ -232,5 +232,6 @@ def _text(field: str, value: bytearray) -> str:
 
 
 def _wrong(field: str, code: str, message: str) -> Invalid:
-    at = Problem(f"/{field}"[:200], code, message)
+    hint = "The parts are `file`, and if you like `name` and `format`, each once."
+    at = Problem(f"/{field}"[:200], code, message, hint)
     return Invalid("The upload form is not right; see `errors`.", errors=[at])

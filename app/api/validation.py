@@ -2,11 +2,11 @@
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
+from app.api import nearest, wording
 from app.core.errors import Problem
 
 _CODES = {
@@ -14,6 +14,7 @@ _CODES = {
     "missing": "missing",
     "finite_number": "not_finite",
     "literal_error": "not_allowed",
+    "enum": "not_allowed",
     "string_pattern_mismatch": "wrong_format",
     "string_unicode": "wrong_format",
     "value_error": "invalid_combination",
@@ -41,11 +42,15 @@ def problems_of(
         earlier = by_place.get(place)
         if earlier is None:
             by_place[place] = found
-        elif found.message not in earlier.message:
-            message = f"{earlier.message}, or: {found.message}"
-            by_place[place] = Problem(found.pointer, earlier.code, message, earlier.hint)
+        elif found.hint not in earlier.hint:
+            by_place[place] = _either(earlier, found)
     told = by_place.values()
     return tuple(one for one in told if not _is_told_deeper(one, told))
+
+
+def _either(one: Problem, other: Problem) -> Problem:
+    message = one.message if one.message == other.message else f"{one.message} Or: {other.message}"
+    return Problem(one.pointer, one.code, message, f"{one.hint} Or: {other.hint}")
 
 
 def _is_told_deeper(problem: Problem, found: Iterable[Problem]) -> bool:
@@ -62,18 +67,18 @@ def pointer(parts: Sequence[str | int]) -> str:
 def _problem(error: Mapping[str, Any], body: Any, models: list[type[BaseModel]]) -> Problem:
     where, *rest = error["loc"]
     kind = str(error["type"])
-    message = str(error["msg"]).removeprefix("Value error, ")
     code = _CODES.get(kind) or ("wrong_type" if kind.endswith(("type", "parsing")) else "invalid")
     if where in _OUTSIDE:
         name = str(rest[0]) if rest else ""
-        return Problem(f"{_OUTSIDE[where]}{name}", code, message)
+        return Problem(f"{_OUTSIDE[where]}{name}", code, *wording.words(error, code, ()))
     if not rest and kind == "missing":
-        return Problem("", code, "A JSON body is required.")
+        return Problem("", code, "A JSON body is required.", "Send a JSON object.")
     path = _path(rest, body, is_missing=kind == "missing")
-    if code != "unknown_field":
-        return Problem(pointer(path), code, message)
-    hint = next((hint for model in models if (hint := _nearest(model, path))), "")
-    return Problem(pointer(path), code, f"There is no field `{path[-1]}` here.", hint)
+    if code == "unknown_field":
+        message = f"There is no field `{path[-1]}` here."
+        return Problem(pointer(path), code, message, nearest.hint(models, path))
+    forms = [form for model in models for form in wording.forms_at(model, path)]
+    return Problem(pointer(path), code, *wording.words(error, code, forms))
 
 
 def _path(loc: Sequence[str | int], body: Any, *, is_missing: bool) -> list[str | int]:
@@ -85,41 +90,6 @@ def _path(loc: Sequence[str | int], body: Any, *, is_missing: bool) -> list[str 
             body = body[part]
             path.append(part)
     return [*path, loc[-1]] if is_missing else path
-
-
-def _nearest(model: type[BaseModel], path: Sequence[str | int]) -> str:
-    """The field that was probably meant, in the same object or, spelled right, in another."""
-    unknown = str(path[-1])
-    here: type[BaseModel] | None = model
-    for part in path[:-1]:
-        here = _inner(here, str(part)) if here else None
-    if here is None:
-        return ""
-    near = get_close_matches(unknown, here.model_fields, 1)
-    if near:
-        return f"Did you mean `{near[0]}`?"
-    elsewhere = [place for place, names in _objects(model) if unknown in names]
-    return f"`{unknown}` belongs at {elsewhere[0]}/{unknown}." if elsewhere else ""
-
-
-def _objects(model: type[BaseModel], at: str = "") -> Iterator[tuple[str, set[str]]]:
-    yield at, set(model.model_fields)
-    for name in model.model_fields:
-        inner = _inner(model, name)
-        if inner is not None:
-            yield from _objects(inner, f"{at}/{name}")
-
-
-def _inner(model: type[BaseModel], field: str) -> type[BaseModel] | None:
-    info = model.model_fields.get(field)
-    return next(_models_in(info.annotation), None) if info else None
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models_in(argument)
 
 
 def _body_models(endpoint: Any) -> Iterator[type[BaseModel]]:

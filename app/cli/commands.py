@@ -107,18 +107,18 @@ def logs(
 def download(
     job: JobId,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Default: JOB.zip here.")
+        Path | None, typer.Option("-o", "--output", help="File or folder. Default: JOB.zip here.")
     ] = None,
     url: options.Url = None,
     data_dir: options.DataDir = None,
 ) -> None:
     """Fetch a job's adapter, checked against its hash. Goes on where an earlier try broke off."""
     from app.cli import client
-    from app.cli.download import download_adapter
+    from app.cli.download import download_adapter, target_of
     from app.cli.output import say
 
+    target = target_of(output, job)
     with client.connect(url, data_dir) as server:
-        target = output or Path(f"{job}.zip")
         sha256 = download_adapter(server, job, target)
         say(f"{target}  sha256 {sha256}")
 

@@ -23,6 +23,22 @@ class Corrupt(Failure):
         )
 
 
+class OutputUnusable(Failure):
+    code = "output_unusable"
+
+
+def target_of(output: Path | None, job_id: str) -> Path:
+    """Where the archive goes, told before the first byte comes when it cannot go there."""
+    target = output or Path(f"{job_id}.zip")
+    if target.is_dir():
+        target /= f"{job_id}.zip"
+    if not target.parent.is_dir():
+        raise OutputUnusable(f"The folder {target.parent} does not exist: make it first.")
+    if target.exists() and not target.is_file():
+        raise OutputUnusable(f"{target} is not a file: name another with -o.")
+    return target
+
+
 def download_adapter(server: Server, job_id: str, target: Path, tries: int = TRIES) -> str:
     return download(server, f"/jobs/{job_id}/adapter", target, tries)
 

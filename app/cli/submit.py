@@ -31,10 +31,8 @@ def submit(
     server: Server, spec_file: Path, dataset: str | None, changes: list[str], watch: bool
 ) -> None:
     spec = read_spec(spec_file, changes)
-    if dataset and Path(dataset).is_file():
-        spec["dataset"] = upload(server, Path(dataset))["id"]
-    elif dataset:
-        spec["dataset"] = dataset
+    if dataset:
+        spec["dataset"] = _dataset_id(server, dataset)
     job = server.post("/jobs", spec)
     say(job["id"])
     if watch:
@@ -44,20 +42,17 @@ def submit(
 def read_spec(file: Path, changes: list[str]) -> dict[str, Any]:
     """The spec with `name.name=value` laid over it; a value is JSON, or else a string."""
     try:
-        spec: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        spec: Any = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecUnreadable(f"Cannot read {file}: {error.strerror}.") from None
     except ValueError as error:
         raise SpecUnreadable(f"{file} is not JSON: {error}.") from None
+    if not isinstance(spec, dict):
+        raise SpecUnreadable(
+            f'{file} is not a JSON object: write {{"model": ..., "dataset": ...}}.'
+        )
     for change in changes:
-        name, equals, value = change.partition("=")
-        if not equals:
-            raise SpecUnreadable(f"--set {change}: write NAME=VALUE.")
-        *path, last = name.split(".")
-        inner = spec
-        for part in path:
-            inner = inner.setdefault(part, {})
-        inner[last] = _value(value)
+        _lay_over(spec, change)
     return spec
 
 
@@ -100,6 +95,34 @@ def finished(job: Any) -> Any:
     said = failure.get("message") or job.get("status_reason") or "no reason was given"
     errors = [problem] if failure else []
     raise JobFailed(f"Job {job['id']} {job['status']}: {said}", errors=errors)
+
+
+def _lay_over(spec: dict[str, Any], change: str) -> None:
+    name, equals, value = change.partition("=")
+    if not equals:
+        raise SpecUnreadable(f"--set {change}: write NAME=VALUE.")
+    *path, last = name.split(".")
+    inner = spec
+    for depth, part in enumerate(path, 1):
+        inner = inner.setdefault(part, {})
+        if not isinstance(inner, dict):
+            owner = ".".join(path[:depth])
+            raise SpecUnreadable(f"--set {change}: `{owner}` is not an object in this spec.")
+    inner[last] = _value(value)
+
+
+def _dataset_id(server: Server, dataset: str) -> str:
+    """Of a file, uploaded first. What is written like a file's path must be one."""
+    file = Path(dataset)
+    if file.is_file():
+        return str(upload(server, file)["id"])
+    is_id = dataset.startswith("ds_") and file.name == dataset and not file.suffix
+    if not is_id:
+        what = "is not a file" if file.exists() else "does not exist"
+        raise InvalidDataset(
+            f"{dataset} {what}. Name a file to upload, or a dataset's id (ds_...)."
+        )
+    return dataset
 
 
 def _row_problems(server: Server, dataset_id: str) -> list[Problem]:

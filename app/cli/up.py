@@ -5,6 +5,7 @@ import time
 from app.cli.output import say
 from app.core.settings import Settings
 from app.embedded import stack
+from app.embedded.files import State
 from app.embedded.stopping import StopSignal
 
 
@@ -18,17 +19,23 @@ def up(settings: Settings, choices: stack.Choices) -> None:
         say("Stopped.")
 
 
-def _welcome(running: stack.Stack, seconds: float) -> None:
-    url, folder = running.state.url, running.settings.data_dir
-    say(f"""
+def banner(state: State, settings: Settings, seconds: float) -> str:
+    """Every address in it answers."""
+    return f"""
 Tunesmith is up ({seconds:.1f} s).
 
-  API and dashboard   {url}
-  API reference       {url}/docs
-  Base models         {running.settings.models_dir}
-  Data and logs       {folder}
-  Stop                Ctrl-C, or kill {running.state.pid}
-""")
+  API           {state.url}
+  contract      {state.url}/openapi.json
+  base models   {settings.models_dir}
+  data, logs    {settings.data_dir}
+
+  try first     tunesmith submit SPEC.json --dataset ROWS.jsonl --follow --url {state.url}
+  stop          Ctrl-C, or kill {state.pid}
+"""
+
+
+def _welcome(running: stack.Stack, seconds: float) -> None:
+    say(banner(running.state, running.settings, seconds))
     if running.settings.host not in ("127.0.0.1", "localhost", "::1"):
         say(
             f"Note: {running.settings.host} can be reached from other machines. Put the names they "

@@ -48,6 +48,7 @@ def _told(model: ModelInfo) -> dict[str, Any]:
         "num_parameters": model.num_parameters,
         "max_length": model.max_length,
         "vocab_size": model.vocab_size,
+        "has_chat_template": model.has_chat_template,
         "is_trainable": not model.problems,
         "problems": [problem.as_dict() for problem in model.problems],
         "limits": limits,

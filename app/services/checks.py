@@ -59,6 +59,8 @@ def check(
     if model is not None:
         fitted = _collect(failures, lambda: _fit_length(spec, resolved, model))
         resolved = fitted or resolved
+        _collect(failures, lambda: _check_chat(resolved, model))
+    _collect(failures, lambda: _check_stopping(resolved))
     used = [
         _collect(failures, partial(_usable, session, caller, resolved, storage, at, name))
         for at, name in _datasets_of(resolved)
@@ -99,6 +101,23 @@ def _fit_length(spec: JobSpec, resolved: JobSpec, model: ModelInfo) -> JobSpec:
     return resolved.model_copy(update={"training": training})
 
 
+def _check_chat(spec: JobSpec, model: ModelInfo) -> None:
+    if spec.template == "chat" and model.has_chat_template is False:
+        message = f"{model.id!r} has no chat template."
+        hint = 'Set `template` to "alpaca", or add a `chat_template.jinja` to the base.'
+        problem = Problem("/template", TemplateUnfit.code, message, hint)
+        raise TemplateUnfit(f"{message} {hint}", errors=[problem])
+
+
+def _check_stopping(spec: JobSpec) -> None:
+    """Not the schema's: stored specs are read with it, and what a recipe sets counts too."""
+    if spec.training.early_stopping_patience is not None and spec.validation is None:
+        message = "Stopping early needs a validation loss, and this job has no `validation`."
+        hint = 'Add `"validation": {"fraction": 0.1}`, or leave this field out.'
+        at = Problem("/training/early_stopping_patience", "invalid_combination", message, hint)
+        raise Invalid(f"{message} {hint}", errors=[at])
+
+
 def _datasets_of(spec: JobSpec) -> list[tuple[str, str]]:
     held_out = spec.validation.dataset if spec.validation else None
     return [("/dataset", spec.dataset)] + ([("/validation/dataset", held_out)] if held_out else [])
@@ -115,18 +134,22 @@ def _usable(
     skips = spec.on_invalid_row == "skip" and (dataset.num_valid_rows or 0) > 0
     if dataset.status == datasets.INVALID and not skips:
         raise _invalid(dataset, storage, at)
-    _check_template(spec, dataset)
+    _check_template(spec, dataset, at)
     return dataset
 
 
-def _check_template(spec: JobSpec, dataset: Dataset) -> None:
+def _check_template(spec: JobSpec, dataset: Dataset, at: str) -> None:
     """A template needs its column; what the rows have is known once they were judged."""
     needed = "text" if spec.template == "text" else "instruction"
-    if dataset.features and needed not in dataset.features:
-        message = f"Template {spec.template!r} needs a column {needed!r}; {dataset.id!r} has none."
+    if not dataset.features or needed in dataset.features:
+        return
+    message = f"Template {spec.template!r} needs a column {needed!r}; {dataset.id!r} has none."
+    if at == "/dataset":
         other = '"alpaca" or "chat"' if needed == "text" else '"text"'
-        problem = Problem("/template", TemplateUnfit.code, message, f"Its rows fit {other}.")
-        raise TemplateUnfit(message, errors=[problem])
+        at, hint = "/template", f"Its rows fit {other}."
+    else:
+        hint = f"Name a dataset whose rows have {needed!r}, as the training rows have."
+    raise TemplateUnfit(message, errors=[Problem(at, TemplateUnfit.code, message, hint)])
 
 
 def _invalid(dataset: Dataset, storage: Storage, at: str) -> DatasetInvalid:

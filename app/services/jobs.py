@@ -16,7 +16,7 @@ from app.core.errors import Conflict, NotFound
 from app.core.events import log
 from app.core.events.log import Entry
 from app.core.ids import new_id
-from app.core.jobs import lifecycle, recipes
+from app.core.jobs import lifecycle
 from app.core.jobs.spec import SPEC_VERSION, JobSpec
 from app.core.jobs.status import JobStatus
 from app.core.queue import Queue
@@ -74,8 +74,6 @@ def submit(
     """
     checked = checks.check(session, caller, spec, settings=settings, storage=storage)
     job = _record(session, caller, checked.spec, settings.queue)
-    for warning in recipes.RECIPES[spec.recipe].warnings:
-        log.append(session, job.id, Entry("warning", warning, "warning", {"code": "recipe"}))
     if checked.is_data_ready:
         lifecycle.admit(session, job.id)
         after_commit(session, lambda: queue.wake(job.queue))

@@ -39,10 +39,10 @@ def api_engine(api_database: str) -> Iterator[Engine]:
 def api_settings(
     api_database: str, server_urls: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Settings:
-    """Two base models: `tiny` reads 256 tokens, `roomy` 4,096."""
+    """Two base models: `tiny` reads 256 tokens, `roomy` 4,096 and chats."""
     folder = tmp_path_factory.mktemp("api")
     write_model(folder / "models", "tiny", max_length=256)
-    write_model(folder / "models", "roomy", max_length=4096)
+    write_model(folder / "models", "roomy", max_length=4096, is_chat=True)
     return Settings(
         database_url=api_database,
         redis_url=server_urls[1],

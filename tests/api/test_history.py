@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.core.db.models import Checkpoint, Metric
 from app.core.db.session import transaction
-from app.core.events.log import Entry
+from app.core.events.log import Entry, EventType
 from app.core.jobs import lifecycle
 from app.services.metrics import Series, thinned
 
@@ -45,6 +46,23 @@ def test_events_are_in_order_and_in_pages(client, world, job_id):
     assert set(logs[0]) == {
         *("seq", "job_id", "attempt", "at", "type", "level", "message", "data"),
     }
+
+
+def test_events_are_chosen_by_known_types_in_either_spelling(client, world, job_id):
+    world.append(job_id, 2)
+
+    def types(query):
+        return [one["type"] for one in client.get(f"/jobs/{job_id}/events?{query}").json()["data"]]
+
+    unknown = client.get(f"/jobs/{job_id}/events?type=log&type=foo")
+
+    assert types("type=log,status") == types("type=log&type=status") == types("")
+    assert types("type=checkpoint,eval") == []
+    assert unknown.status_code == 422
+    (error,) = unknown.json()["errors"]
+    assert (error["pointer"], error["code"]) == ("?type", "not_allowed")
+    for known in get_args(EventType):
+        assert f"'{known}'" in error["hint"]
 
 
 def test_attempts_tell_who_tried_and_how_it_ended(client, world, job_id, lease, sessions):

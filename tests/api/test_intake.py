@@ -107,4 +107,4 @@ def test_a_template_needs_its_column(client, intake):
         assert (answer.status_code, answer.json()["code"]) == (422, "template_unfit")
         assert answer.json()["errors"][0]["pointer"] == "/template"
     assert post(texts, template="text", train_on="all").status_code == 201
-    assert post(pairs, template="chat").status_code == 201
+    assert post(pairs, template="chat", model="roomy").status_code == 201

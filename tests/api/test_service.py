@@ -210,6 +210,7 @@ def test_models_tell_limits_and_defaults(client):
 
     tiny = next(model for model in models if model["id"] == "tiny")
     assert tiny["is_trainable"]
+    assert tiny["has_chat_template"] is False
     assert tiny["limits"]["/lora/r"] == {"minimum": 1, "maximum": 512}
     assert tiny["limits"]["/training/max_length"]["maximum"] == 256
     assert "bf16" in tiny["limits"]["/training/precision"]["enum"]

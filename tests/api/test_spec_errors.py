@@ -9,10 +9,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from app.api.validation import _inner
+from app.api.nearest import inner as inner_of
 from app.core.jobs.spec import JobSpec, LoraSpec, TrainingSpec
 
 MISSING = object()
+EVERY_FIELD = "GET /openapi.json names every field of JobSpec."
 SAME = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.just({}))
 
 # pointer, value, code
@@ -86,6 +87,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("/training/seed", 2**31, "out_of_range"),
     ("/training", {"save_strategy": "steps"}, "invalid_combination"),
     ("/training", {"save_steps": 5}, "invalid_combination"),
+    ("/training/early_stopping_patience", 1, "invalid_combination"),
+    ("/template", "chat", "template_unfit"),
     ("/on_invalid_row", "ignore", "not_allowed"),
     ("/sample_prompts", ["x"] * 17, "wrong_length"),
     ("/sample_prompts/0", [""], "wrong_length"),
@@ -128,7 +131,8 @@ def test_each_wrong_value_is_pointed_at(client, world, pointer, value, code):
     assert answer.headers["content-type"] == "application/problem+json"
     errors = answer.json()["errors"]
     assert [(one["pointer"], one["code"]) for one in errors] == [(pointer, code)], answer.text
-    assert all(one["message"] for one in errors)
+    assert all(one["message"] and one["hint"] for one in errors)
+    assert "Input should" not in answer.text
     assert world.count() == before
 
 
@@ -161,14 +165,24 @@ def test_everything_wrong_is_told_at_once(client, world):
 @pytest.mark.parametrize(
     ("pointer", "hint"),
     [
-        ("/training/learning_rat", "Did you mean `learning_rate`?"),
-        ("/lora/lora_alfa", "Did you mean `lora_alpha`?"),
+        ("/training/learning_rat", "Did you mean `training.learning_rate`?"),
+        ("/learning_rat", "Did you mean `training.learning_rate`?"),
+        ("/lora/rank", "Did you mean `lora.r`?"),
+        ("/training/epochs", "Did you mean `training.num_train_epochs`?"),
+        ("/batch_size", "Did you mean `training.per_device_train_batch_size`?"),
+        ("/training/lr", "Did you mean `training.learning_rate`?"),
+        ("/lora/alpha", "Did you mean `lora.lora_alpha`?"),
+        ("/max_seq_length", "Did you mean `training.max_length`?"),
+        ("/base_model", "Did you mean `model`?"),
+        ("/training_file", "Did you mean `dataset`?"),
+        ("/status", EVERY_FIELD),
+        ("/lora/lora_alfa", "Did you mean `lora.lora_alpha`?"),
         ("/modle", "Did you mean `model`?"),
-        ("/learning_rate", "`learning_rate` belongs at /training/learning_rate."),
-        ("/training/lora_dropout", "`lora_dropout` belongs at /lora/lora_dropout."),
-        ("/validation/fractoin", "Did you mean `fraction`?"),
-        ("/zzz", ""),
-        ("/a~1b~0c", ""),
+        ("/learning_rate", "Did you mean `training.learning_rate`?"),
+        ("/training/lora_dropout", "Did you mean `lora.lora_dropout`?"),
+        ("/validation/fractoin", "Did you mean `validation.fraction`?"),
+        ("/zzz", EVERY_FIELD),
+        ("/a~1b~0c", EVERY_FIELD),
     ],
 )
 def test_an_unknown_field_is_told_the_nearest_name(client, pointer, hint):
@@ -186,9 +200,47 @@ def test_an_unknown_field_is_told_the_nearest_name(client, pointer, hint):
     assert [(one["pointer"], one["hint"]) for one in unknown] == [(pointer, hint)]
 
 
+@pytest.mark.parametrize(
+    ("pointer", "value", "message", "hint"),
+    [
+        ("/training/learning_rate", 7, "too large.", "Give a number above 0 and at most 1."),
+        ("/lora/r", 0, "too small.", "Give a whole number at least 1 and at most 512."),
+        ("/training/max_steps", 0, "too small.", "Give a whole number at least 1."),
+        ("/lora", [], "This must be an object.", 'Write a JSON object: {"name": value}.'),
+        ("/model_revision", "main", "wrong form.", "A commit of 40 hexadecimal digits."),
+        ("/template", "alpacca", "allowed.", 'Did you mean "alpaca"? Allowed: "alpaca", "chat"'),
+        ("/model", MISSING, "`model` is missing.", "Add `model`: a text."),
+        ("/tags/a", 1, "This must be a text.", "Write a JSON string, in double quotes."),
+        ("/validation", {}, "go together.", "Set either `fraction` or `dataset`."),
+        ("/lora/target_modules", 1, "Or: This must be a list.", 'Allowed: "all-linear". Or: '),
+        ("/training/weight_decay", float("nan"), "not finite.", "at least 0 and at most 1."),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_is_wrong_is_told_in_plain_words(client, pointer, value, message, hint):
+    spec = put({"model": "tiny", "dataset": "x"}, pointer, value)
+
+    (error,) = post(client, spec).json()["errors"]
+
+    assert error["message"].endswith(message)
+    assert hint in error["hint"]
+
+
+def test_parameters_are_told_in_plain_words_too(client):
+    def told(path):
+        (error,) = client.get(path).json()["errors"]
+        return error["pointer"], error["code"], error["hint"]
+
+    assert told("/jobs?limit=0") == ("?limit", "out_of_range", "Give a number at least 1.")
+    assert told("/jobs?limit=x")[:2] == ("?limit", "wrong_type")
+    pointer, code, hint = told("/jobs?status=done")
+    assert (pointer, code) == ("?status", "not_allowed")
+    assert "'succeeded'" in hint
+
+
 OBJECTS: list[tuple[str, type[BaseModel]]] = [
     ("", JobSpec),
-    *((f"/{name}", inner) for name in JobSpec.model_fields if (inner := _inner(JobSpec, name))),
+    *((f"/{name}", inner) for name in JobSpec.model_fields if (inner := inner_of(JobSpec, name))),
 ]
 
 
@@ -243,6 +295,24 @@ def test_an_invalid_dataset_is_refused_with_its_first_problems(client, world):
     assert "row 3" in errors[1]["message"]
     assert skipped.status_code == 201
     assert skipped.json()["status"] == "queued"
+
+
+def test_stopping_early_is_taken_with_a_validation_part(client, world):
+    spec = {"model": "tiny", "dataset": world.dataset(), "validation": {"fraction": 0.1}}
+
+    answer = post(client, {**spec, "training": {"early_stopping_patience": 1}})
+
+    assert answer.status_code == 201, answer.text
+
+
+def test_a_dataset_without_the_templates_column_is_pointed_at(client, world):
+    rows, texts = (world.dataset(features={name: "string"}) for name in ("instruction", "text"))
+
+    def pointers(**spec):
+        return [one["pointer"] for one in post(client, {"model": "tiny", **spec}).json()["errors"]]
+
+    assert pointers(dataset=texts) == ["/template"]
+    assert pointers(dataset=rows, validation={"dataset": texts}) == ["/validation/dataset"]
 
 
 def test_skipping_needs_rows_that_are_left(client, world):

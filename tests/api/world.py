@@ -137,7 +137,9 @@ class World:
         }
 
 
-def write_model(folder: Path, name: str, max_length: int) -> None:
+def write_model(folder: Path, name: str, max_length: int, *, is_chat: bool = False) -> None:
     config = {**standins.CONFIG, "max_position_embeddings": max_length}
     files = {**standins.model_files(), "config.json": json.dumps(config).encode()}
+    if is_chat:
+        files["chat_template.jinja"] = b"{{ messages }}"
     standins.write_model(folder / name, files)

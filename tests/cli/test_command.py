@@ -140,12 +140,21 @@ def test_a_job_that_fails_while_followed_gives_exit_status_1(tunesmith, site, tm
         (["submit", "absent.json"], "Cannot read absent.json"),
         (["submit", "spec.json", "--set", "nothing"], "--set nothing: write NAME=VALUE."),
         (["submit", "broken.json"], "broken.json is not JSON"),
+        (["submit", "list.json"], "list.json is not a JSON object"),
+        (["submit", "spec.json", "--set", "name.x=1"], "--set name.x=1: `name` is not an object"),
+        (["submit", "spec.json", "--dataset", "nope.json"], "nope.json does not exist"),
+        (["submit", "spec.json", "--dataset", "deep/ds_x"], "deep/ds_x does not exist"),
+        (["submit", "spec.json", "--dataset", "tickets"], "tickets does not exist"),
+        (["submit", "spec.json", "--dataset", "folder"], "folder is not a file"),
+        (["download", "job_1", "-o", "absent/a.zip"], "The folder absent does not exist"),
         (["up", "--models-dir", "absent"], "absent does not exist"),
     ],
 )
 def test_what_is_wrong_on_the_command_line_is_said_plainly(tunesmith, tmp_path, words, complaint):
-    (tmp_path / "spec.json").write_text("{}")
+    (tmp_path / "spec.json").write_text('{"name": "a"}')
     (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "folder").mkdir()
 
     done = tunesmith(*words)
 

@@ -6,7 +6,7 @@ import pytest
 
 from app.cli import client
 from app.cli.client import Refused, Unreachable
-from app.cli.download import Corrupt, download_adapter
+from app.cli.download import Corrupt, OutputUnusable, download_adapter, target_of
 
 CONTENT = os.urandom(3_000_000)
 
@@ -76,3 +76,12 @@ def test_a_job_without_an_adapter_is_told_as_the_server_tells_it(site, server, t
 
     with pytest.raises(Refused, match="No"):
         server.get("/jobs/job_1/artifacts")
+
+
+def test_a_folder_gets_the_archive_under_the_jobs_name(tmp_path):
+    assert target_of(tmp_path, "job_1") == tmp_path / "job_1.zip"
+    assert target_of(tmp_path / "a.zip", "job_1") == tmp_path / "a.zip"
+    (tmp_path / "job_1.zip").mkdir()
+
+    with pytest.raises(OutputUnusable, match="is not a file"):
+        target_of(tmp_path, "job_1")

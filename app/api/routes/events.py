@@ -4,12 +4,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
+from pydantic import BeforeValidator
 
 from app.api.deps import AdaptersDep, CallerDep, SessionDep
 from app.api.follow import Follower
 from app.api.schemas.base import ListOf
 from app.api.schemas.jobs import EventOut
 from app.api.sse import EventStream
+from app.core.events.log import EventType
 from app.services import history, jobs
 
 LARGEST = 2**63 - 1
@@ -24,6 +26,18 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["events"])
 Seq = Annotated[int, Query(ge=0, le=LARGEST, description="The last seq seen.")]
 
 
+def _split(given: list[str]) -> list[str]:
+    """Commas and repeats say the same: `type=eval,log` is `type=eval&type=log`."""
+    return [name.strip() for part in given for name in part.split(",") if name.strip()]
+
+
+Types = Annotated[
+    list[EventType],
+    BeforeValidator(_split),
+    Query(alias="type", max_length=100, description="Several: comma-separated, or repeated."),
+]
+
+
 @router.get("/events")
 def list_job_events(
     job_id: str,
@@ -31,7 +45,7 @@ def list_job_events(
     caller: CallerDep,
     after: Seq = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    types: Annotated[list[str], Query(alias="type", max_length=16)] = [],  # noqa: B006
+    types: Types = [],  # noqa: B006
 ) -> ListOf[EventOut]:
     """In order, oldest first."""
     found = history.events(session, caller, job_id, after=after, limit=limit, types=types)

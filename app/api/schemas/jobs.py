@@ -74,11 +74,18 @@ class JobOut(JobSpec):
         changeable = {name: getattr(job, name) for name in ("name", "tags", "priority")}
         derived = {
             "project": job.project_id,
+            "progress": _progress(job),
             "queue": standings.get(job.id),
             "artifacts": archive
             and {"adapter_bytes": archive["bytes"], "adapter_sha256": archive["sha256"]},
         }
         return JobOut.model_validate({**job.spec, **told, **changeable, **derived})
+
+
+def _progress(job: Job) -> Anything | None:
+    """What an ended job last told may promise time that will never pass."""
+    is_over = job.progress is not None and JobStatus(job.status).is_final
+    return {**job.progress, "eta_seconds": None} if is_over else job.progress
 
 
 class JobPatch(Closed):

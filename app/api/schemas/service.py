@@ -13,6 +13,8 @@ class ModelOut(Answer):
     max_length: int | None
     """The longest `training.max_length` it takes."""
     vocab_size: int | None
+    has_chat_template: bool | None
+    """Needed for `template` "chat"; null until the model was downloaded."""
     is_trainable: bool
     problems: list[FieldProblem]
     """Why not."""

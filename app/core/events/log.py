@@ -4,12 +4,27 @@ read.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from app.core.db.models import Event, Job
+
+EventType = Literal[
+    "status",
+    "phase",
+    "queue",
+    "progress",
+    "metrics",
+    "eval",
+    "sample",
+    "checkpoint",
+    "log",
+    "warning",
+    "error",
+    "artifact",
+]
 
 
 @dataclass(frozen=True)

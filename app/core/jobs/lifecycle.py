@@ -157,7 +157,7 @@ def cancel(session: Session, job_id: str) -> JobStatus:
     status = JobStatus(job.status)
     if status is JobStatus.RUNNING:
         if job.desired != Desired.CANCEL:
-            job.desired = Desired.CANCEL
+            job.desired, job.status_reason = Desired.CANCEL, "cancel_requested"
             session.flush()
             log.append(
                 session, job_id, Entry("status", "cancel requested", data={"status": status})

@@ -16,7 +16,7 @@ class Recipe:
     values: Mapping[str, Any]
     """What differs from the schema's own defaults."""
     warnings: tuple[str, ...] = ()
-    """Where a job by this recipe departs from its source, told in the job's events."""
+    """Where a job by this recipe departs from its source; its trainer tells those that hold for it."""
 
 
 class UnknownRecipe(Invalid):

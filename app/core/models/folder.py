@@ -49,6 +49,8 @@ class ModelInfo:
     """Positions the model was made for."""
     vocab_size: int | None = None
     architecture: str | None = None
+    has_chat_template: bool | None = None
+    """Whether rows can be rendered with `template` "chat"; None while no folder tells."""
     problems: tuple[Problem, ...] = ()
     """Why it is refused; empty means it may be trained."""
 
@@ -69,6 +71,7 @@ def inspect(name: str, path: Path, revision: str | None = None) -> ModelInfo:
         max_length=_first_int(numbers, _LENGTH_KEYS),
         vocab_size=_first_int(numbers, ("vocab_size",)),
         architecture=_architecture(config),
+        has_chat_template=inspection.has_chat_template,
         problems=tuple(inspection.problems),
     )
 
@@ -83,6 +86,7 @@ class _Inspection:
         self.problems: list[Problem] = []
         self.config: dict[str, Any] = {}
         self.num_parameters: int | None = None
+        self.has_chat_template: bool | None = None
 
     def run(self) -> None:
         try:
@@ -118,10 +122,13 @@ class _Inspection:
                 self._refuse("model_has_pickle", f"{shown} may be a pickle.", hint)
 
     def _check_configs(self) -> None:
+        self.has_chat_template = (self.path / "chat_template.jinja").is_file()
         for file in sorted(self.path.glob("*config.json")):
             config = self._read_json(file)
             if config is None:
                 continue
+            if file.name == "tokenizer_config.json" and config.get("chat_template"):
+                self.has_chat_template = True
             if file.name == "config.json":
                 self.config = config
             for reason in sorted(set(_dangers(config))):

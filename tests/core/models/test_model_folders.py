@@ -6,6 +6,7 @@ import os
 import pytest
 
 from app.core.models import ModelRefused, find_model, list_models
+from app.core.models.folder import inspect
 from tests.core.models.standins import CONFIG, frame, model_files, safetensors, write_model
 
 
@@ -238,3 +239,19 @@ def test_a_changed_weights_file_is_read_again(settings):
     (folder / "model.safetensors").write_bytes(safetensors({"embed": [7]}))
 
     assert find_model(settings, "tiny").num_parameters == 7
+
+
+@pytest.mark.parametrize(
+    ("added", "has_one"),
+    [
+        ({}, False),
+        ({"chat_template.jinja": b"{{ messages }}"}, True),
+        ({"tokenizer_config.json": b'{"chat_template": "{{ messages }}"}'}, True),
+        ({"tokenizer_config.json": b'{"chat_template": null}'}, False),
+        ({"tokenizer_config.json": b"[]"}, False),
+    ],
+)
+def test_a_chat_template_is_found_in_a_file_of_its_own_or_the_tokenizers(tmp_path, added, has_one):
+    folder = write_model(tmp_path / "base", {**model_files(), **added})
+
+    assert inspect("base", folder).has_chat_template is has_one
