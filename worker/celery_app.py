@@ -5,6 +5,7 @@ who works on what. Celery 5.7 is the last line that supports Python 3.11.
 """
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -80,7 +81,9 @@ def _arrive(sender: Any, **_: Any) -> None:
     settings = Settings()
     Slot(settings.data_dir, sender.hostname).reopen()
     janitor.sweep(settings.runs_dir)
-    _presence = subprocess.Popen([sys.executable, "-m", "worker.presence", sender.hostname])
+    _presence = subprocess.Popen(
+        [sys.executable, "-m", "worker.presence", sender.hostname, str(os.getpid())]
+    )
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
