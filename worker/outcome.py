@@ -75,7 +75,7 @@ def judge(
     if stop is Stop.DRAIN:
         return Drained()
     if stop is Stop.DEADLINE:
-        return Failed(deadline_exceeded())
+        return Failed(_told_deadline(failure) or deadline_exceeded())
     if stop is Stop.STALL:
         return Died(retries.failure("stalled", "The trainer stopped making progress."))
     if stop is Stop.OUTAGE:
@@ -93,6 +93,11 @@ def describe(status: int) -> str:
     if status == ExitCode.OK:
         return "The trainer ended without an artifact."
     return f"The trainer ended with status {status}."
+
+
+def _told_deadline(failure: FailureReport | None) -> FailureReport | None:
+    """The trainer's own report of its deadline, so that event and job tell one story."""
+    return failure if failure is not None and failure.code == "deadline_exceeded" else None
 
 
 def deadline_exceeded() -> FailureReport:

@@ -43,6 +43,15 @@ def test_an_end_is_judged_by_what_was_asked_first_and_then_by_its_status(
         assert outcome.failure.code == ("told" if is_told_infra else "trainer_exit")
 
 
+def test_a_deadline_is_told_in_the_trainers_own_words_if_it_has_any() -> None:
+    told = REPORT.model_copy(update={"code": "deadline_exceeded", "message": "After step 7."})
+    for failure in (told, REPORT, None):
+        outcome = judge(ExitCode.USER, stop=Stop.DEADLINE, failure=failure, artifact=None)
+        assert isinstance(outcome, Failed)
+        assert outcome.failure.code == "deadline_exceeded"
+        assert (outcome.failure == told) == (failure == told)
+
+
 @pytest.mark.parametrize("stop", [None, *Stop])
 def test_an_artifact_counts_with_status_0_unless_the_job_was_cancelled(stop: Stop | None) -> None:
     outcome = judge(0, stop=stop, failure=None, artifact=ARTIFACT)
