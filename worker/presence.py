@@ -1,5 +1,5 @@
-"""`python -m worker.presence NODE PARENT`: beside a Celery worker, keeps its row in `workers` fresh, and
-looks for work by itself when the bell does not ring.
+"""`python -m worker.presence NODE PARENT`: beside a Celery worker, keeps its row in `workers`
+fresh, and looks for work by itself when the bell does not ring.
 
 A process and no thread: Celery's main process forks, and must not do so beside live connections.
 """

@@ -120,9 +120,16 @@ class Intake:
     def _finish(self, dataset_id: str, **values: Any) -> None:
         mine = (Dataset.id == dataset_id, Dataset.status == "validating")
         done = update(Dataset).where(*mine).values(validated_at=NOW, lease_until=None, **values)
+        is_deleted = select(Dataset.id).where(
+            Dataset.id == dataset_id, Dataset.deleted_at.is_not(None)
+        )
         with transaction(self.sessions) as session:
             session.execute(done)
+            is_unwanted = session.scalar(is_deleted) is not None
         self._num_failures.pop(dataset_id, None)
+        if is_unwanted:
+            # What we stored came after the deletion, or may have.
+            self.storage.delete_all(f"datasets/{dataset_id}/")
 
     def _settle(self) -> int:
         """Admit or reject every job whose datasets have been judged; returns how many."""

@@ -176,6 +176,26 @@ def test_the_upload_of_a_killed_housekeeper_is_taken_again(
         assert session.get_one(Dataset, dataset_id).lease_until is None
 
 
+def test_a_dataset_deleted_while_it_is_judged_leaves_nothing_in_the_store(
+    intake: Intake, sessions: Sessions, storage: Storage
+) -> None:
+    dataset_id = upload(sessions, storage)
+
+    def deleted_meanwhile(_upload: Path, out: Path, _settings: Settings, **_: object) -> Verdict:
+        (out / "rows.jsonl").write_bytes(b"{}\n")
+        storage.delete_all(f"datasets/{dataset_id}/")
+        with transaction(sessions) as session:
+            session.execute(update(Dataset).values(deleted_at=NOW, status="invalid"))
+        return Verdict(True, "alpaca", 1, 1)
+
+    intake.validate = deleted_meanwhile
+    intake.take_one()
+
+    assert list(storage.keys("datasets/")) == []
+    with transaction(sessions) as session:
+        assert session.get_one(Dataset, dataset_id).status == "invalid"
+
+
 def _gone(intake: Intake, sessions: Sessions, storage: Storage) -> int:
     storage.delete_all(f"datasets/{upload(sessions, storage)}/")
     return 1
