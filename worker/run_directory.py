@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,12 +87,23 @@ class RunDirectories:
                 os.utime(path)
                 return path
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            partial = path.with_name(f"{path.name}.{os.getpid()}")
-            self.storage.read_file(key, partial)
+            self._fetch(key, path)
         except FileNotFoundError as error:
             raise DatasetGone(dataset_id) from error
-        partial.replace(path)
         return path
+
+    def _fetch(self, key: str, path: Path) -> None:
+        # A name of its own: in two containers on one disk, two workers have the same pid.
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+        os.close(descriptor)
+        partial = Path(name)
+        try:
+            self.storage.read_file(key, partial)
+            if partial.stat().st_size != self.storage.size(key):
+                raise OSError(f"{key} came in cut.")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _write_privately(path: Path, text: str) -> None:
