@@ -220,9 +220,13 @@ class Attempt:
             return None
         took = func.extract("epoch", AttemptRow.ended_at - AttemptRow.started_at)
         earlier = (AttemptRow.job_id == self._job.id, AttemptRow.epoch < self._job.epoch)
-        with transaction(self._at.sessions) as session:
-            spent = session.scalar(select(func.coalesce(func.sum(took), 0)).where(*earlier))
-        return time.monotonic() + float(seconds) - float(spent or 0)
+        started = time.monotonic()
+
+        def read() -> float:
+            with transaction(self._at.sessions) as session:
+                return float(session.scalar(select(func.sum(took)).where(*earlier)) or 0)
+
+        return started + float(seconds) - self._patiently(read)
 
     def _note_resume(self, run_dir: Path) -> None:
         folders = resume.folders(run_dir.parent, self._job.epoch)

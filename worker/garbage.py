@@ -108,7 +108,7 @@ class Garbage:
                 Dataset.id.in_(ids[start : start + _BATCH])
             )
             with transaction(self.sessions) as session:
-                known |= dict(session.execute(rows).tuples().all())
+                known |= dict(session.execute(rows).all())
         return known
 
     def _left_overs(self) -> int:

@@ -18,6 +18,7 @@ from app.core.jobs.spec import JobSpec
 from app.core.settings import Settings
 from app.core.storage import Storage
 from worker import resume
+from worker.patience import patiently
 
 _log = structlog.get_logger(__name__)
 
@@ -68,10 +69,13 @@ class RunDirectories:
         return Base(path=str(path.absolute()), id=info.id, revision=info.revision)
 
     def _rows(self, dataset_id: str) -> RowsFile:
-        with transaction(self.sessions) as session:
-            row = session.execute(
-                select(Dataset.sha256, Dataset.num_valid_rows).where(Dataset.id == dataset_id)
-            ).one_or_none()
+        query = select(Dataset.sha256, Dataset.num_valid_rows).where(Dataset.id == dataset_id)
+
+        def read() -> tuple[str, int | None] | None:
+            with transaction(self.sessions) as session:
+                return session.execute(query).one_or_none()
+
+        row = patiently(read, seconds=self.settings.outage_seconds)
         if row is None:
             raise DatasetGone(dataset_id)
         sha256, num_rows = row
