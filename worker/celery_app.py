@@ -66,6 +66,7 @@ def make_app(settings: Settings) -> Celery:
 
 celery_app = make_app(Settings())
 
+_CONCLUDE_SECONDS = 15.0
 _presence: subprocess.Popen[bytes] | None = None
 
 
@@ -97,6 +98,7 @@ def _leave(sender: Any, **_: Any) -> None:
     if _presence is not None:
         _presence.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            _presence.wait(Settings().stop_grace_seconds)
+            # It may have a trainer of its own, whose end is still to be judged and written.
+            _presence.wait(Settings().stop_grace_seconds + _CONCLUDE_SECONDS)
         _presence.kill()
     Slot(Settings().data_dir, sender.hostname).forget()
