@@ -41,7 +41,7 @@ class Died:
 
 @dataclass(frozen=True)
 class Drained:
-    pass
+    delay_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Cancelled:
 
 Outcome = Succeeded | Failed | Died | Drained | Cancelled
 
+DRAINED_PAUSE_SECONDS = 10.0
+"""After a drain that was not ours: whoever asked for it may ask again at once."""
 _FINAL: Mapping[int, tuple[str, str, str]] = {
     ExitCode.USER: ("user", "trainer_refused", "The trainer refused the job."),
     ExitCode.DATA: ("user", "dataset_invalid", "The dataset could not be trained on."),
@@ -80,6 +82,8 @@ def judge(
         return Died(retries.failure("stalled", "The trainer stopped making progress."))
     if stop is Stop.OUTAGE:
         return Died(retries.failure("database_lost", "The database was away for too long."))
+    if status == ExitCode.DRAINED:
+        return Drained(DRAINED_PAUSE_SECONDS)
     if status in _FINAL:
         return Failed(failure or _unexplained(status))
     if status == ExitCode.INFRA and failure is not None:

@@ -26,13 +26,16 @@ def test_an_end_is_judged_by_what_was_asked_first_and_then_by_its_status(
     if stop is Stop.CANCEL:
         assert isinstance(outcome, Cancelled)
     elif stop is Stop.DRAIN:
-        assert isinstance(outcome, Drained)
+        assert outcome == Drained()
     elif stop is Stop.DEADLINE:
         assert isinstance(outcome, Failed)
         assert outcome.failure.code == "deadline_exceeded"
     elif stop is not None:
         assert isinstance(outcome, Died)
         assert outcome.failure.code in ("stalled", "database_lost")
+    elif status == ExitCode.DRAINED:
+        assert isinstance(outcome, Drained)
+        assert outcome.delay_seconds > 0, "nobody of ours asked for it"
     elif status in finals:
         assert isinstance(outcome, Failed)
         assert (outcome.failure == REPORT) == is_told

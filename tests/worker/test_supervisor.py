@@ -76,6 +76,7 @@ def test_a_trainer_killed_in_mid_step_goes_on_from_its_last_checkpoint(bench: Be
         ("2:exit=30", JobStatus.QUEUED, "trainer_exit"),
         ("2:exit=7", JobStatus.QUEUED, "trainer_exit"),
         ("2:exit=0", JobStatus.QUEUED, "trainer_exit"),
+        ("2:exit=40", JobStatus.QUEUED, "drained"),
         ("2:exit=41", JobStatus.QUEUED, "trainer_exit"),
         ("2:segv", JobStatus.QUEUED, "trainer_exit"),
     ],
