@@ -106,7 +106,9 @@ class Attempt:
 
     def _train(self) -> Outcome:
         try:
-            run_dir = self._while_held("prepare", lambda: self._runs.prepare(self._job))
+            run_dir = self._while_held(
+                "prepare", lambda: self._runs.prepare(self._job), self._why_stop
+            )
         except Unavailable as error:
             return Died(retries.failure(error.code, error.detail, hint=_hint(error)))
         except (StoreError, OSError) as error:
@@ -148,13 +150,23 @@ class Attempt:
             return Stop.CANCEL
         if self._at.should_drain():
             return Stop.DRAIN
-        if self._deadline_at is not None and now >= self._deadline_at:
+        if self._is_past_deadline(now):
             return Stop.DEADLINE
         if now - self._relay.last_sign_at > self._settings.stall_seconds:
             return Stop.STALL
         if self._keeper.seconds_unrenewed > self._settings.outage_seconds:
             return Stop.OUTAGE
         return None
+
+    def _is_past_deadline(self, now: float) -> bool:
+        if self._relay.phase == "finalizing":
+            # Trained in time: the rest is ours to allow.
+            return False
+        return self._deadline_at is not None and now >= self._deadline_at
+
+    def _why_not_publish(self) -> Stop | None:
+        """What is trained and proven goes out, unless its owner wants none of it."""
+        return Stop.CANCEL if self._keeper.desired is Desired.CANCEL else None
 
     def _succeed(self, outcome: Succeeded) -> JobStatus:
         folder = self._run_dir / "artifact"
@@ -165,7 +177,7 @@ class Attempt:
             return publish.publish(self._at.storage, folder, files, to)
 
         try:
-            artifact = self._while_held("publish", verify_and_publish)
+            artifact = self._while_held("publish", verify_and_publish, self._why_not_publish)
         except publish.BadArtifact as error:
             return self._conclude(Died(retries.failure("artifact_invalid", str(error))))
         except (StoreError, OSError) as error:
@@ -183,13 +195,15 @@ class Attempt:
         self._at.bell.ring(self._job.id)
         return status
 
-    def _while_held(self, name: str, work: Callable[[], T]) -> T:
+    def _while_held(
+        self, name: str, work: Callable[[], T], why_stop: Callable[[], Stop | None]
+    ) -> T:
         """The result of work that may block for long. Raises Interrupted or LeaseLost meanwhile."""
         future = in_background(name, work)
         while not future.done():
             self._keeper.check()
             self._relay.last_sign_at = time.monotonic()
-            stop = self._why_stop()
+            stop = why_stop()
             if stop is not None:
                 raise Interrupted(stop)
             time.sleep(0.02)
@@ -206,9 +220,13 @@ class Attempt:
             return None
         took = func.extract("epoch", AttemptRow.ended_at - AttemptRow.started_at)
         earlier = (AttemptRow.job_id == self._job.id, AttemptRow.epoch < self._job.epoch)
-        with transaction(self._at.sessions) as session:
-            spent = session.scalar(select(func.coalesce(func.sum(took), 0)).where(*earlier))
-        return time.monotonic() + float(seconds) - float(spent or 0)
+        started = time.monotonic()
+
+        def read() -> float:
+            with transaction(self._at.sessions) as session:
+                return float(session.scalar(select(func.sum(took)).where(*earlier)) or 0)
+
+        return started + float(seconds) - self._patiently(read)
 
     def _note_resume(self, run_dir: Path) -> None:
         folders = resume.folders(run_dir.parent, self._job.epoch)

@@ -5,6 +5,7 @@ who works on what. Celery 5.7 is the last line that supports Python 3.11.
 """
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -65,6 +66,7 @@ def make_app(settings: Settings) -> Celery:
 
 celery_app = make_app(Settings())
 
+_CONCLUDE_SECONDS = 15.0
 _presence: subprocess.Popen[bytes] | None = None
 
 
@@ -80,7 +82,9 @@ def _arrive(sender: Any, **_: Any) -> None:
     settings = Settings()
     Slot(settings.data_dir, sender.hostname).reopen()
     janitor.sweep(settings.runs_dir)
-    _presence = subprocess.Popen([sys.executable, "-m", "worker.presence", sender.hostname])
+    _presence = subprocess.Popen(
+        [sys.executable, "-m", "worker.presence", sender.hostname, str(os.getpid())]
+    )
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
@@ -94,6 +98,7 @@ def _leave(sender: Any, **_: Any) -> None:
     if _presence is not None:
         _presence.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            _presence.wait(Settings().stop_grace_seconds)
+            # It may have a trainer of its own, whose end is still to be judged and written.
+            _presence.wait(Settings().stop_grace_seconds + _CONCLUDE_SECONDS)
         _presence.kill()
     Slot(Settings().data_dir, sender.hostname).forget()

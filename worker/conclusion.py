@@ -38,7 +38,8 @@ def conclude(
         lifecycle.finish(session, lease, JobStatus.FAILED, failure=failure)
         return JobStatus.FAILED
     if isinstance(outcome, Drained):
-        lifecycle.requeue(session, lease, retries.DRAINED, delay_seconds=0, is_counted=False)
+        delay = outcome.delay_seconds
+        lifecycle.requeue(session, lease, retries.DRAINED, delay_seconds=delay, is_counted=False)
         return JobStatus.QUEUED
     base = settings.retry_base_seconds
     return retries.retry_or_fail(session, lease, outcome.failure, base_seconds=base)

@@ -1,4 +1,6 @@
-"""Files nobody owns: of jobs that are gone, of epochs that were superseded, of runs long over."""
+"""Files nobody owns: of jobs and datasets that are gone, of epochs that were superseded, of runs
+long over.
+"""
 
 import shutil
 import time
@@ -6,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import structlog
 from sqlalchemy import select, update
 
-from app.core.db.models import NOW, Checkpoint, Job
+from app.core.db.models import NOW, Checkpoint, Dataset, Job
 from app.core.db.session import Sessions, transaction
 from app.core.jobs.status import JobStatus
 from app.core.settings import Settings
@@ -21,6 +24,8 @@ KEEP_SECONDS = 3600.0
 """Files younger than this are left alone: whoever writes them may not have told the database."""
 CACHE_SECONDS = 7 * 86400.0
 """Rows fetched for a run and not used since."""
+UPLOAD_SECONDS = 86400.0
+"""Bytes of a dataset without a row: for so long its upload may still be coming in."""
 _BATCH = 500
 
 
@@ -41,7 +46,8 @@ class Garbage:
 
     def collect(self) -> int:
         """Delete what nobody owns; returns how many folders and prefixes that was."""
-        return self._runs() + self._prefixes("artifacts/") + self._logs() + self._left_overs()
+        in_store = self._prefixes("artifacts/") + self._logs() + self._datasets()
+        return self._runs() + in_store + self._left_overs()
 
     def _runs(self) -> int:
         found = [path for path in self.settings.runs_dir.glob("*/*") if path.is_dir()]
@@ -80,6 +86,30 @@ class Garbage:
         for job_id in gone:
             self.storage.delete_all(f"logs/{job_id}/")
         return len(gone)
+
+    def _datasets(self) -> int:
+        """Deleted ones whose bytes stayed or came back, and uploads that got no row."""
+        found = {key.split("/")[1] for key in self.storage.keys("datasets/")}
+        is_deleted = self._deleted(found)
+        doomed = [
+            each for each in sorted(found) if is_deleted.get(each, _id_age(each) > UPLOAD_SECONDS)
+        ]
+        for dataset_id in doomed:
+            _log.info("dataset_deleted", dataset_id=dataset_id)
+            self.storage.delete_all(f"datasets/{dataset_id}/")
+        return len(doomed)
+
+    def _deleted(self, dataset_ids: Iterable[str]) -> dict[str, bool]:
+        """Of each dataset that has a row: whether it was deleted."""
+        ids = sorted(dataset_ids)
+        known: dict[str, bool] = {}
+        for start in range(0, len(ids), _BATCH):
+            rows = select(Dataset.id, Dataset.deleted_at.is_not(None)).where(
+                Dataset.id.in_(ids[start : start + _BATCH])
+            )
+            with transaction(self.sessions) as session:
+                known |= dict(session.execute(rows).all())
+        return known
 
     def _left_overs(self) -> int:
         """Of the rows' cache, and of intakes that were killed."""
@@ -125,6 +155,14 @@ def _is_orphan(prefix: str, owners: Mapping[str, _Owner]) -> bool:
         return True
     is_being_made = owner.status is JobStatus.RUNNING and str(owner.epoch) == epoch
     return owner.prefix != prefix and not is_being_made
+
+
+def _id_age(name: str) -> float:
+    """Seconds since an id was made: a uuid7 begins with its milliseconds. 0 for another name."""
+    try:
+        return time.time() - UUID(name.partition("_")[2]).int / (1 << 80) / 1000
+    except ValueError:
+        return 0.0
 
 
 def _age(path: Path) -> float:

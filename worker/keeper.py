@@ -66,6 +66,9 @@ class Keeper:
                 return
             except OUTAGE as error:
                 _log.warning("lease_not_renewed", error=type(error).__name__)
+            except Exception:
+                # A keeper that ends without a word would let the lease run out.
+                _log.exception("lease_not_renewed")
 
     def _is_due(self) -> bool:
         return self.seconds_unrenewed >= self._renew_seconds

@@ -41,7 +41,7 @@ class Died:
 
 @dataclass(frozen=True)
 class Drained:
-    pass
+    delay_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Cancelled:
 
 Outcome = Succeeded | Failed | Died | Drained | Cancelled
 
+DRAINED_PAUSE_SECONDS = 10.0
+"""After a drain that was not ours: whoever asked for it may ask again at once."""
 _FINAL: Mapping[int, tuple[str, str, str]] = {
     ExitCode.USER: ("user", "trainer_refused", "The trainer refused the job."),
     ExitCode.DATA: ("user", "dataset_invalid", "The dataset could not be trained on."),
@@ -75,11 +77,13 @@ def judge(
     if stop is Stop.DRAIN:
         return Drained()
     if stop is Stop.DEADLINE:
-        return Failed(deadline_exceeded())
+        return Failed(_told_deadline(failure) or deadline_exceeded())
     if stop is Stop.STALL:
         return Died(retries.failure("stalled", "The trainer stopped making progress."))
     if stop is Stop.OUTAGE:
         return Died(retries.failure("database_lost", "The database was away for too long."))
+    if status == ExitCode.DRAINED:
+        return Drained(DRAINED_PAUSE_SECONDS)
     if status in _FINAL:
         return Failed(failure or _unexplained(status))
     if status == ExitCode.INFRA and failure is not None:
@@ -93,6 +97,11 @@ def describe(status: int) -> str:
     if status == ExitCode.OK:
         return "The trainer ended without an artifact."
     return f"The trainer ended with status {status}."
+
+
+def _told_deadline(failure: FailureReport | None) -> FailureReport | None:
+    """The trainer's own report of its deadline, so that event and job tell one story."""
+    return failure if failure is not None and failure.code == "deadline_exceeded" else None
 
 
 def deadline_exceeded() -> FailureReport:

@@ -1,5 +1,5 @@
-"""`python -m worker.presence NODE`: beside a Celery worker, keeps its row in `workers` fresh, and
-looks for work by itself when the bell does not ring.
+"""`python -m worker.presence NODE PARENT`: beside a Celery worker, keeps its row in `workers`
+fresh, and looks for work by itself when the bell does not ring.
 
 A process and no thread: Celery's main process forks, and must not do so beside live connections.
 """
@@ -113,18 +113,20 @@ def _version() -> str:
         return "0"
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(pid: int) -> None:
+    """`pid` is told and not guessed: in a container the worker itself may be process 1."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:
+    if os.getppid() != pid:
         raise SystemExit("The worker is gone.")
 
 
 def main() -> None:
-    _die_with_parent()
+    node, parent = sys.argv[1:]
+    _die_with_parent(int(parent))
     settings = Settings()
     logs.configure(settings.log_format)
     engine = make_engine(wiring.database_url(settings), pool_size=2)
-    presence = Presence(settings, make_sessions(engine), sys.argv[1])
+    presence = Presence(settings, make_sessions(engine), node)
 
     def leave(_: int, __: FrameType | None) -> None:
         presence.leave()

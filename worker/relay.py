@@ -81,6 +81,8 @@ class Relay:
         self._num_dropped = 0
         self.last_sign_at = time.monotonic()
         """Of getting on: any report but a heartbeat, which a hung trainer may go on sending."""
+        self.phase = ""
+        """The trainer's last word on how far it is."""
         self.failure: FailureReport | None = None
         self.artifact: ArtifactData | None = None
 
@@ -138,7 +140,7 @@ class Relay:
                 self.artifact = ArtifactData.model_validate(data)
                 return
             case "phase":
-                self._batch.columns["phase"] = data["phase"]
+                self.phase = self._batch.columns["phase"] = data["phase"]
             case "metrics" | "eval":
                 self._batch.add_metrics(data["step"], data["values"])
             case "checkpoint":

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from app.core.jobs.spec import JobSpec
 from app.core.settings import Settings
 from app.core.storage import Storage
 from worker import resume
+from worker.patience import patiently
 
 _log = structlog.get_logger(__name__)
 
@@ -67,10 +69,13 @@ class RunDirectories:
         return Base(path=str(path.absolute()), id=info.id, revision=info.revision)
 
     def _rows(self, dataset_id: str) -> RowsFile:
-        with transaction(self.sessions) as session:
-            row = session.execute(
-                select(Dataset.sha256, Dataset.num_valid_rows).where(Dataset.id == dataset_id)
-            ).one_or_none()
+        query = select(Dataset.sha256, Dataset.num_valid_rows).where(Dataset.id == dataset_id)
+
+        def read() -> tuple[str, int | None] | None:
+            with transaction(self.sessions) as session:
+                return session.execute(query).one_or_none()
+
+        row = patiently(read, seconds=self.settings.outage_seconds)
         if row is None:
             raise DatasetGone(dataset_id)
         sha256, num_rows = row
@@ -86,12 +91,23 @@ class RunDirectories:
                 os.utime(path)
                 return path
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            partial = path.with_name(f"{path.name}.{os.getpid()}")
-            self.storage.read_file(key, partial)
+            self._fetch(key, path)
         except FileNotFoundError as error:
             raise DatasetGone(dataset_id) from error
-        partial.replace(path)
         return path
+
+    def _fetch(self, key: str, path: Path) -> None:
+        # A name of its own: in two containers on one disk, two workers have the same pid.
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+        os.close(descriptor)
+        partial = Path(name)
+        try:
+            self.storage.read_file(key, partial)
+            if partial.stat().st_size != self.storage.size(key):
+                raise OSError(f"{key} came in cut.")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _write_privately(path: Path, text: str) -> None:

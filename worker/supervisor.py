@@ -98,6 +98,9 @@ class Supervisor:
             patiently(write, seconds=self.workplace.settings.lease_seconds)
         except (LeaseLost, *OUTAGE):
             _log.warning("job_not_given_back")
+        except Exception:
+            # The lease runs out and the reaper takes the job from us.
+            _log.exception("job_not_given_back")
 
     def _show(self, session: Session, job_id: str | None) -> None:
         session.execute(update(Worker).where(Worker.id == self.worker_id).values(job_id=job_id))

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import select, update
+from obstore.exceptions import BaseError as StoreError
+from sqlalchemy import exists, or_, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -35,6 +36,10 @@ MAX_FAILURES = 3
 """Tries of one process at a dataset, before it is declared invalid for our own failing."""
 
 Validate = Callable[..., Verdict]
+
+
+class UploadGone(Exception):
+    """Deleted meanwhile, or never uploaded whole."""
 
 
 @dataclass
@@ -81,12 +86,15 @@ class Intake:
             with self._held(dataset_id), _temporary(self.settings) as folder:
                 verdict = self._validate(dataset_id, declared, folder)
             self._write(dataset_id, verdict)
-        except FileNotFoundError:
-            # Deleted meanwhile, or never uploaded whole.
+        except UploadGone:
             _log.warning("upload_gone")
             self._give_up(dataset_id)
         except OperationalError:
             raise
+        except (StoreError, OSError) as error:
+            # The store's or the disk's fault and not the upload's: not counted, and tried again
+            # when the claim has lapsed.
+            _log.warning("storage_unavailable", error=type(error).__name__)
         except Exception:
             _log.exception("intake_failed")
             failures = self._num_failures[dataset_id] = self._num_failures.get(dataset_id, 0) + 1
@@ -95,7 +103,10 @@ class Intake:
 
     def _validate(self, dataset_id: str, declared: str, folder: Path) -> Verdict:
         upload, out = folder / "upload", folder / "out"
-        self.storage.read_file(f"datasets/{dataset_id}/upload", upload)
+        try:
+            self.storage.read_file(f"datasets/{dataset_id}/upload", upload)
+        except FileNotFoundError as error:
+            raise UploadGone(dataset_id) from error
         out.mkdir()
         verdict = self.validate(upload, out, self.settings, declared_format=declared)
         for name in ("rows.jsonl", "report.json"):
@@ -120,16 +131,26 @@ class Intake:
     def _finish(self, dataset_id: str, **values: Any) -> None:
         mine = (Dataset.id == dataset_id, Dataset.status == "validating")
         done = update(Dataset).where(*mine).values(validated_at=NOW, lease_until=None, **values)
+        is_deleted = select(Dataset.id).where(
+            Dataset.id == dataset_id, Dataset.deleted_at.is_not(None)
+        )
         with transaction(self.sessions) as session:
             session.execute(done)
+            is_unwanted = session.scalar(is_deleted) is not None
         self._num_failures.pop(dataset_id, None)
+        if is_unwanted:
+            # What we stored came after the deletion, or may have.
+            self.storage.delete_all(f"datasets/{dataset_id}/")
 
     def _settle(self) -> int:
         """Admit or reject every job whose datasets have been judged; returns how many."""
+        # Who waits for either dataset is left out, or a hundred of them would hide the others.
+        named = (Job.dataset_id, Job.spec["validation"]["dataset"].astext)
+        unjudged = exists().where(or_(*(Dataset.id == each for each in named)))
         waiting = (
             select(Job)
-            .join(Dataset, Dataset.id == Job.dataset_id)
-            .where(Job.status == JobStatus.VALIDATING, Dataset.status != "validating")
+            .where(Job.status == JobStatus.VALIDATING)
+            .where(~unjudged.where(Dataset.status == "validating"))
             .order_by(Job.id)
             .limit(100)
         )

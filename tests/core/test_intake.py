@@ -1,12 +1,13 @@
 """From an upload to a verdict, and what that means for jobs that wait for it."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from obstore.exceptions import GenericError
 from sqlalchemy import select, update
 
 from app.core.datasets.validate import Verdict
@@ -125,6 +126,25 @@ def test_a_job_waits_for_both_of_its_datasets(
         assert session.get_one(Job, job_id).status == JobStatus.QUEUED
 
 
+def test_many_jobs_that_wait_for_a_dataset_do_not_hide_the_one_that_can_go(
+    intake: Intake, sessions: Sessions, storage: Storage
+) -> None:
+    with transaction(sessions) as session:
+        ready = make_dataset(session)
+        held_out = make_dataset(session, status="validating")
+        held_out.lease_until = session.scalar(select(NOW + timedelta(hours=1)))
+        waits = {"validation": {"dataset": held_out.id}}
+        for _ in range(100):
+            make_job(session, dataset=ready, status=JobStatus.VALIDATING, spec=waits)
+    job_id = job_on(sessions, ready.id)
+
+    assert intake.take_one()
+
+    with transaction(sessions) as session:
+        assert session.get_one(Job, job_id).status == JobStatus.QUEUED
+    assert not intake.take_one()
+
+
 def test_a_job_that_came_just_after_the_verdict_is_not_forgotten(
     intake: Intake, sessions: Sessions, storage: Storage
 ) -> None:
@@ -174,6 +194,56 @@ def test_the_upload_of_a_killed_housekeeper_is_taken_again(
     with transaction(sessions) as session:
         assert session.scalars(select(Dataset.status)).all() == ["ready"]
         assert session.get_one(Dataset, dataset_id).lease_until is None
+
+
+def test_a_dataset_deleted_while_it_is_judged_leaves_nothing_in_the_store(
+    intake: Intake, sessions: Sessions, storage: Storage
+) -> None:
+    dataset_id = upload(sessions, storage)
+
+    def deleted_meanwhile(_upload: Path, out: Path, _settings: Settings, **_: object) -> Verdict:
+        (out / "rows.jsonl").write_bytes(b"{}\n")
+        storage.delete_all(f"datasets/{dataset_id}/")
+        with transaction(sessions) as session:
+            session.execute(update(Dataset).values(deleted_at=NOW, status="invalid"))
+        return Verdict(True, "alpaca", 1, 1)
+
+    intake.validate = deleted_meanwhile
+    intake.take_one()
+
+    assert list(storage.keys("datasets/")) == []
+    with transaction(sessions) as session:
+        assert session.get_one(Dataset, dataset_id).status == "invalid"
+
+
+class Broken(Storage):
+    """A store that is away."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [GenericError("503"), OSError(28, "disk full"), TimeoutError()])
+def test_an_outage_of_the_store_costs_no_dataset_its_validity(
+    intake: Intake, sessions: Sessions, storage: Storage, error: Exception
+) -> None:
+    dataset_id = upload(sessions, storage)
+    intake.storage = Broken(error)
+    for _ in range(MAX_FAILURES + 1):
+        assert intake.take_one()
+        assert not intake.take_one(), "not before the claim has lapsed"
+        with transaction(sessions) as session:
+            assert session.get_one(Dataset, dataset_id).status == "validating"
+            session.execute(update(Dataset).values(lease_until=NOW - timedelta(seconds=1)))
+
+    intake.storage = storage
+    intake.take_one()
+
+    with transaction(sessions) as session:
+        assert session.get_one(Dataset, dataset_id).status == "ready"
 
 
 def _gone(intake: Intake, sessions: Sessions, storage: Storage) -> int:

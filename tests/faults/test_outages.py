@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,9 @@ from tests.faults import invariants
 from tests.faults.proxy import Proxy, between
 from tests.waiting import wait_until
 from tests.worker.bench import Bench
+from worker.attempt import Attempt
+from worker.keeper import Keeper
+from worker.run_directory import RunDirectories
 
 
 @pytest.fixture
@@ -79,6 +83,47 @@ def test_a_supervisor_cut_off_for_too_long_stops_its_trainer(bench: Bench, proxy
     bench.work()
     assert bench.job(job_id).status == JobStatus.SUCCEEDED
     invariants.check(bench.settings, bench.sessions, [job_id])
+
+
+def test_a_database_away_while_an_attempt_is_prepared_costs_no_epoch(
+    bench: Bench, proxy: Proxy
+) -> None:
+    bench.settings = bench.settings.model_copy(update={"lease_seconds": 30.0})
+    job_id = bench.submit("steps=2", limits={"max_seconds": 600})
+    workplace = bench.supervisor().workplace
+    with transaction(bench.sessions) as session:
+        job = lifecycle.claim(session, queue="default", worker_id="worker-1", seconds=30)
+        assert job is not None
+    lease = Lease(job_id, job.epoch)
+
+    def attend() -> None:
+        with Keeper(workplace.sessions, lease, lease_seconds=30, renew_seconds=0.5) as keeper:
+            Attempt(workplace, job, keeper).run()
+
+    proxy.cut()
+    thread = threading.Thread(target=attend)
+    thread.start()
+    wait_until(lambda: proxy.num_refused >= 2)
+    proxy.mend()
+    thread.join(timeout=30)
+
+    done = bench.job(job_id)
+    assert (done.status, done.epoch) == (JobStatus.SUCCEEDED, 1)
+    invariants.check(bench.settings, bench.sessions, [job_id])
+
+
+def test_rows_are_looked_up_through_an_outage(bench: Bench, proxy: Proxy) -> None:
+    job = bench.job(bench.submit())
+    runs = RunDirectories(bench.settings, bench.workers_sessions, bench.storage)
+
+    proxy.cut()
+    thread = threading.Thread(target=runs.prepare, args=(job,))
+    thread.start()
+    wait_until(lambda: proxy.num_refused)
+    proxy.mend()
+    thread.join(timeout=30)
+
+    assert (runs.path(job) / "plan.json").exists()
 
 
 def test_a_running_job_does_not_notice_a_frozen_broker(bench: Bench) -> None:

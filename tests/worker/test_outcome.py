@@ -26,13 +26,16 @@ def test_an_end_is_judged_by_what_was_asked_first_and_then_by_its_status(
     if stop is Stop.CANCEL:
         assert isinstance(outcome, Cancelled)
     elif stop is Stop.DRAIN:
-        assert isinstance(outcome, Drained)
+        assert outcome == Drained()
     elif stop is Stop.DEADLINE:
         assert isinstance(outcome, Failed)
         assert outcome.failure.code == "deadline_exceeded"
     elif stop is not None:
         assert isinstance(outcome, Died)
         assert outcome.failure.code in ("stalled", "database_lost")
+    elif status == ExitCode.DRAINED:
+        assert isinstance(outcome, Drained)
+        assert outcome.delay_seconds > 0, "nobody of ours asked for it"
     elif status in finals:
         assert isinstance(outcome, Failed)
         assert (outcome.failure == REPORT) == is_told
@@ -41,6 +44,15 @@ def test_an_end_is_judged_by_what_was_asked_first_and_then_by_its_status(
         assert isinstance(outcome, Died)
         is_told_infra = is_told and status == ExitCode.INFRA
         assert outcome.failure.code == ("told" if is_told_infra else "trainer_exit")
+
+
+def test_a_deadline_is_told_in_the_trainers_own_words_if_it_has_any() -> None:
+    told = REPORT.model_copy(update={"code": "deadline_exceeded", "message": "After step 7."})
+    for failure in (told, REPORT, None):
+        outcome = judge(ExitCode.USER, stop=Stop.DEADLINE, failure=failure, artifact=None)
+        assert isinstance(outcome, Failed)
+        assert outcome.failure.code == "deadline_exceeded"
+        assert (outcome.failure == told) == (failure == told)
 
 
 @pytest.mark.parametrize("stop", [None, *Stop])

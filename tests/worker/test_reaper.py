@@ -9,14 +9,15 @@ import pytest
 import redis
 from sqlalchemy import Engine, select, update
 
-from app.core.db.models import NOW, Checkpoint, Job, Worker
+from app.core.db.models import NOW, Checkpoint, Dataset, Job, Worker
 from app.core.db.session import transaction
+from app.core.ids import new_id
 from app.core.jobs import dispatch, lifecycle
 from app.core.jobs.lifecycle import Lease, LeaseLost
 from app.core.jobs.status import JobStatus
 from app.core.queue import Doorbell
 from tests.faults import invariants
-from tests.rows import make_job
+from tests.rows import make_dataset, make_job
 from tests.waiting import wait_until
 from tests.worker.bench import Bench
 from worker.garbage import Garbage
@@ -230,3 +231,21 @@ def test_files_of_jobs_that_are_gone_or_over_are_deleted_and_others_kept(
     with transaction(bench.sessions) as session:
         rows = select(Checkpoint.kept).where(Checkpoint.job_id == failed)
         assert session.scalars(rows.order_by(Checkpoint.step)).all() == [False, True]
+
+
+def test_bytes_of_deleted_datasets_and_of_uploads_without_a_row_are_deleted(
+    bench: Bench, housekeeper: Housekeeper
+) -> None:
+    with transaction(bench.sessions) as session:
+        kept = make_dataset(session).id
+        deleted = make_dataset(session).id
+        session.execute(update(Dataset).where(Dataset.id == deleted).values(deleted_at=NOW))
+    lost = f"ds_{int((time.time() - 2 * 86400) * 1000) << 80:032x}"
+    coming = new_id("ds")
+    for dataset_id in (kept, deleted, lost, coming):
+        bench.storage.write(f"datasets/{dataset_id}/upload", [b"{}"])
+
+    assert housekeeper.garbage.collect() == 2
+
+    found = {key.split("/")[1] for key in bench.storage.keys("datasets/")}
+    assert found == {kept, coming}

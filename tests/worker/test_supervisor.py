@@ -3,11 +3,14 @@
 import json
 import os
 import signal
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
+from app.core.clock import utc_now
 from app.core.db.models import Attempt, Checkpoint, Job, Metric
 from app.core.db.session import transaction
 from app.core.jobs import lifecycle
@@ -17,6 +20,7 @@ from tests.faults import invariants
 from tests.waiting import wait_until
 from tests.worker.bench import Bench
 from worker import processes
+from worker.supervisor import Supervisor
 
 
 def test_a_job_that_trains_well_succeeds_and_publishes_its_artifact(bench: Bench) -> None:
@@ -72,6 +76,7 @@ def test_a_trainer_killed_in_mid_step_goes_on_from_its_last_checkpoint(bench: Be
         ("2:exit=30", JobStatus.QUEUED, "trainer_exit"),
         ("2:exit=7", JobStatus.QUEUED, "trainer_exit"),
         ("2:exit=0", JobStatus.QUEUED, "trainer_exit"),
+        ("2:exit=40", JobStatus.QUEUED, "drained"),
         ("2:exit=41", JobStatus.QUEUED, "trainer_exit"),
         ("2:segv", JobStatus.QUEUED, "trainer_exit"),
     ],
@@ -189,6 +194,34 @@ def test_a_job_past_its_time_fails_after_a_last_checkpoint(bench: Bench) -> None
     assert (job.status, job.status_reason) == (JobStatus.FAILED, "deadline_exceeded")
     with transaction(bench.sessions) as session:
         assert session.scalars(select(Checkpoint.step)).all() == [2]
+
+
+def test_a_drain_that_comes_when_the_artifact_is_there_does_not_throw_it_away(
+    bench: Bench,
+) -> None:
+    job_id = bench.submit("steps=2")
+    artifact = bench.settings.runs_dir / job_id / "1" / "artifact" / "manifest.json"
+    workplace = replace(bench.supervisor().workplace, should_drain=artifact.exists)
+
+    assert Supervisor(workplace, "worker-1").drain() == 1
+
+    job = bench.job(job_id)
+    assert (job.status, job.epoch) == (JobStatus.SUCCEEDED, 1)
+    invariants.check(bench.settings, bench.sessions, [job_id])
+
+
+def test_a_job_that_runs_out_of_time_after_its_last_step_succeeds(bench: Bench) -> None:
+    job_id = bench.submit("steps=1 2:wait", limits={"max_seconds": 2})
+    bench.start()
+    wait_until(lambda: bench.job(job_id).phase == "finalizing")
+
+    started_at = bench.job(job_id).started_at
+    assert started_at is not None
+    wait_until(lambda: utc_now() - started_at > timedelta(seconds=2.3))
+    (bench.settings.runs_dir / job_id / "go").touch()
+
+    wait_until(lambda: bench.job(job_id).finished_at)
+    assert bench.job(job_id).status == JobStatus.SUCCEEDED
 
 
 def test_a_drain_commits_a_checkpoint_and_counts_no_attempt(bench: Bench) -> None:

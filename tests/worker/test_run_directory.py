@@ -1,0 +1,61 @@
+"""Rows fetched for a run: one whole copy, whoever else fetches them."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.core.storage import Storage
+from tests.rows import ROWS
+from tests.worker.bench import Bench
+from worker.run_directory import RunDirectories
+
+
+class Meeting(Storage):
+    """Two readers are in the middle of their files at once; `cut` takes all but the beginning."""
+
+    def __init__(self, store: Storage, *, parties: int = 1, cut: bool = False) -> None:
+        super().__init__(store._store)
+        self._both = threading.Barrier(parties, timeout=10)
+        self._is_cut = cut
+
+    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        whole = b"".join(super().read(key, start, end))
+        yield whole[:7]
+        self._both.wait()
+        if not self._is_cut:
+            yield whole[7:]
+
+
+def rows_of(bench: Bench, job_id: str) -> Path:
+    cache = bench.settings.data_dir.absolute() / "cache" / "datasets"
+    return cache / f"{bench.job(job_id).dataset_id}.jsonl"
+
+
+def test_two_workers_fetch_the_same_rows_at_once(bench: Bench) -> None:
+    job_id = bench.submit()
+    store = Meeting(bench.storage, parties=2)
+    runs = RunDirectories(bench.settings, bench.sessions, store)
+    jobs = [bench.job(job_id), bench.job(job_id)]
+    jobs[1].epoch = 2
+
+    threads = [threading.Thread(target=runs.prepare, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert all((runs.path(job) / "plan.json").exists() for job in jobs)
+    assert rows_of(bench, job_id).read_bytes() == ROWS
+    assert list(rows_of(bench, job_id).parent.iterdir()) == [rows_of(bench, job_id)]
+
+
+def test_rows_that_come_in_cut_are_not_kept(bench: Bench) -> None:
+    job_id = bench.submit()
+    runs = RunDirectories(bench.settings, bench.sessions, Meeting(bench.storage, cut=True))
+
+    with pytest.raises(OSError, match="cut"):
+        runs.prepare(bench.job(job_id))
+
+    assert list(rows_of(bench, job_id).parent.iterdir()) == []
