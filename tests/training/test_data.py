@@ -23,7 +23,7 @@ def spec(**changes: Any) -> JobSpec:
 
 
 def examples_of(rows: list[Any], tokenizer: Any, **changes: Any) -> Any:
-    return encode(list(enumerate(rows, start=1)), spec(**changes), tokenizer)
+    return encode(list(enumerate(rows, start=1)), spec(**changes), tokenizer, Counts())
 
 
 def test_only_the_answer_and_its_end_are_trained(tokenizer):
@@ -80,6 +80,24 @@ def test_a_chat_template_without_an_end_still_gets_one(tokenizer):
         tokenizer.chat_template = None
 
     assert example.labels[-1] == tokenizer.eos_token_id
+
+
+def test_a_generation_prompt_the_chat_does_not_begin_with_is_followed_by_the_answer(tokenizer):
+    opened = "{% if add_generation_prompt %}<|assistant|><think>\n"
+    tokenizer.chat_template = CHATML.replace("{% if add_generation_prompt %}<|assistant|>", opened)
+    counts = Counts()
+    row = {**ROW, "history": [["Say a", "a"]]}
+    try:
+        (example,) = encode([(3, row)], spec(template="chat"), tokenizer, counts)
+        (prompt,) = prompt_texts([row], "chat", tokenizer)
+    finally:
+        tokenizer.chat_template = None
+
+    trained = [label for label in example.labels if label != IGNORED]
+    assert tokenizer.decode(trained) == "hi</s>"
+    assert tokenizer.decode(example.input_ids) == prompt + "hi</s>"
+    assert prompt.endswith("<think>\n")
+    assert counts.unlike_prompt == [3]
 
 
 def test_a_model_without_a_chat_template_is_refused_for_chat(tokenizer):

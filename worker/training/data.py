@@ -34,6 +34,8 @@ class Counts:
     """Rows that would train nothing."""
     split: list[int] = field(default_factory=list)
     tokens_lost: int = 0
+    unlike_prompt: list[int] = field(default_factory=list)
+    """Rows whose rendered chat does not begin with the prompt that generation starts from."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,9 @@ def load_splits(plan: Plan, tokenizer: Any) -> Splits:
         held_rows = read_rows(Path(plan.validation_rows.path), plan.spec.template)
     else:
         rows, held_rows = split(rows, plan.spec)
-    train = fit(encode(rows, plan.spec, tokenizer), plan.spec, counts)
-    held_out = fit(encode(held_rows, plan.spec, tokenizer), plan.spec, Counts())
+    train = fit(encode(rows, plan.spec, tokenizer, counts), plan.spec, counts)
+    not_told = Counts()
+    held_out = fit(encode(held_rows, plan.spec, tokenizer, not_told), plan.spec, not_told)
     if not any(each.num_trained for each in train):
         raise NoTrainedTokens("No row has a token to train on.")
     if held_rows and not held_out:
@@ -118,11 +121,13 @@ def split(rows: list[tuple[int, Row]], spec: JobSpec) -> tuple[list[Any], list[A
     )
 
 
-def encode(rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: Any) -> list[Example]:
+def encode(
+    rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: Any, counts: Counts
+) -> list[Example]:
     """Every row whole, its answer ended by EOS; prompt ids are those generation will start from."""
     if not rows:
         return []
-    prompts, texts = _texts(rows, spec, tokenizer)
+    prompts, texts = _texts(rows, spec, tokenizer, counts)
     special = spec.template != "chat"  # a chat template writes its special tokens itself
     whole = tokenizer(texts, add_special_tokens=special)["input_ids"]
     heads = tokenizer(prompts, add_special_tokens=special)["input_ids"] if any(prompts) else []
@@ -204,7 +209,7 @@ def _refuse_or_drop(example: Example, head: int, spec: JobSpec, counts: Counts) 
 
 
 def _texts(
-    rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: Any
+    rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: Any, counts: Counts
 ) -> tuple[list[str], list[str]]:
     """(prompts, prompts with their answers); a ready text has no prompt."""
     plain = [row for _, row in rows]
@@ -214,12 +219,16 @@ def _texts(
     if spec.template == "alpaca":
         answers = (row["output"] for row in plain)
         return prompts, [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
-    return prompts, [
-        tokenizer.apply_chat_template(
-            [*chat_messages(row), {"role": "assistant", "content": row["output"]}], tokenize=False
-        )
-        for row in plain
-    ]
+    whole = []
+    for (number, row), prompt in zip(rows, prompts, strict=True):
+        messages = [*chat_messages(row), {"role": "assistant", "content": row["output"]}]
+        text = tokenizer.apply_chat_template(messages, tokenize=False)
+        if not text.startswith(prompt):
+            # The generation prompt opens a thought, say, that no answer has.
+            counts.unlike_prompt.append(number)
+            text = prompt + row["output"]
+        whole.append(text)
+    return prompts, whole
 
 
 def _without(ids: list[int], eos: int) -> list[int]:

@@ -44,6 +44,14 @@ def warn(plan: Plan, counts: Counts, reports: Reports) -> None:
             numbers = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
             message = f"{len(rows)} of {counts.rows} rows {what} (rows {numbers})."
             reports.warn(code, message, hint="Raise `max_length`.", pointer="/training/max_length")
+    if counts.unlike_prompt:
+        message = (
+            f"In {len(counts.unlike_prompt)} of {counts.rows} rows the chat template's prompt for "
+            "an answer is not how its rendered chat goes on: the answer is trained after that "
+            "prompt, as it stands."
+        )
+        hint = "Templates that open a thought do so; the model learns to answer inside it."
+        reports.warn("generation_prompt_differs", message, hint=hint, pointer="/template")
     if counts.tokens_lost:
         message = f"{counts.tokens_lost} tokens are not trained on."
         reports.warn("tokens_lost", message, pointer="/training/max_length")
