@@ -12,7 +12,7 @@ from worker.training.packing import IGNORED
 ROW = {"instruction": "Say hi", "output": "hi"}
 CHATML = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
-    "{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}"
+    "{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
@@ -61,7 +61,7 @@ def test_earlier_turns_and_system_text_belong_to_the_prompt(tokenizer):
 
 @pytest.mark.parametrize("newline_after_end", [True, False])
 def test_a_chat_answer_ends_with_eos_whatever_its_template_writes(tokenizer, newline_after_end):
-    template = CHATML if newline_after_end else CHATML.replace("\n", "")
+    template = CHATML if newline_after_end else CHATML.replace("{{ '\\n' }}", "")
     tokenizer.chat_template = template
     try:
         (example,) = examples_of([ROW], tokenizer, template="chat")
@@ -98,6 +98,27 @@ def test_a_generation_prompt_the_chat_does_not_begin_with_is_followed_by_the_ans
     assert tokenizer.decode(example.input_ids) == prompt + "hi</s>"
     assert prompt.endswith("<think>\n")
     assert counts.unlike_prompt == [3]
+
+
+@pytest.mark.parametrize(
+    ("template", "row"),
+    [
+        ("text", {"text": "one</s>two"}),
+        ("alpaca", {**ROW, "output": "one</s>two"}),
+        ("alpaca", {**ROW, "output": "one</s>\n"}),
+        ("chat", {**ROW, "output": "one</s>two"}),
+    ],
+)
+def test_text_after_an_eos_inside_a_row_is_trained_too(tokenizer, template, row):
+    tokenizer.chat_template = CHATML.replace("{{ eos_token }}", "")
+    try:
+        (example,) = examples_of([row], tokenizer, template=template, train_on="all")
+    finally:
+        tokenizer.chat_template = None
+
+    text = row.get("output", row.get("text"))
+    end = "\n</s>" if template == "chat" else "</s>"
+    assert tokenizer.decode(example.input_ids).endswith(text + end)
 
 
 def test_a_model_without_a_chat_template_is_refused_for_chat(tokenizer):

@@ -135,11 +135,12 @@ def encode(
     examples = []
     for at, (number, _) in enumerate(rows):
         head = _without(heads[at], eos) if heads else []
-        full = ended(whole[at], eos)
+        full = ended(whole[at], tokenizer, spec.template)
         if full[: len(head)] != head:
             # A token spans the border. Generation will see the prompt's own tokens: train on those.
             answer = texts[at].removeprefix(prompts[at])
-            full = head + ended(tokenizer(answer, add_special_tokens=False)["input_ids"], eos)
+            ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
+            full = head + ended(ids, tokenizer, spec.template)
         masked = 0 if spec.train_on == "all" else len(head)
         examples.append(Example(full, [IGNORED] * masked + full[masked:], number))
     return examples
@@ -161,11 +162,16 @@ def prompt_texts(rows: Sequence[Row], template: str, tokenizer: Any) -> list[str
     ]
 
 
-def ended(ids: list[int], eos: int) -> list[int]:
-    """Up to the last EOS, as a chat template may write a newline after it; with one in any case."""
-    if eos not in ids:
-        return [*ids, eos]
-    return ids[: len(ids) - ids[::-1].index(eos)]
+def ended(ids: list[int], tokenizer: Any, template: str) -> list[int]:
+    """With one EOS at the end. What a chat template writes after its own, a newline, is cut."""
+    eos = tokenizer.eos_token_id
+    if ids[-1:] == [eos]:
+        return ids
+    if template == "chat" and eos in ids:
+        size = len(ids) - ids[::-1].index(eos)
+        if not tokenizer.decode(ids[size:]).strip():
+            return ids[:size]
+    return [*ids, eos]
 
 
 def fit(examples: list[Example], spec: JobSpec, counts: Counts) -> list[Example]:
