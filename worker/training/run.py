@@ -40,6 +40,7 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
     reports.phase("training")
     trainer.go_on_from(checkpoint.path if checkpoint else None)
     watch.raise_if_stopped()
+    stop.is_finishing = True
 
     reports.phase("finalizing")
     staging = run_dir / "artifact.partial"
