@@ -110,7 +110,7 @@ def build_trainer(
     from datasets import Dataset
 
     check_targets(plan, base)
-    return LoraTrainer(
+    trainer = LoraTrainer(
         tally,
         model=base,
         args=sft_config(plan, run_dir / "checkpoints", device),
@@ -120,6 +120,11 @@ def build_trainer(
         data_collator=collator(tokenizer.pad_token_id),
         peft_config=lora_config(plan),
     )
+    if trainer.args.activation_checkpointing:
+        # The Trainer does so when it trains: too late for the probe of the longest batch.
+        options = trainer.args.activation_checkpointing_kwargs
+        trainer.model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
+    return trainer
 
 
 def check_targets(plan: Plan, base: Any) -> None:
