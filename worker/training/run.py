@@ -21,6 +21,7 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
     """Train the adapter a plan describes and leave it, proven, in RUN_DIR/artifact."""
     reports.phase("preparing")
     tokenizer = load_tokenizer(plan)
+    export.check_tokenizer(tokenizer, run_dir)
     splits = load_splits(plan, tokenizer)
     check_vocabulary(plan, [*splits.train, *splits.held_out])
     prepare.warn(plan, splits.counts, reports)
