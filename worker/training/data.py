@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ NEEDED = {
     "chat": ("instruction", "output"),
     "text": ("text",),
 }
+_CHUNK = 1000
+"""Rows tokenized at once, between two signs of getting on."""
 OPTIONAL = {"alpaca": ("input", "system"), "chat": ("input", "system"), "text": ()}
 
 
@@ -45,17 +47,21 @@ class Splits:
     counts: Counts
 
 
-def load_splits(plan: Plan, tokenizer: Any) -> Splits:
-    """Training and held-out examples; refuses what cannot be trained on, before a model loads."""
+def load_splits(plan: Plan, tokenizer: Any, sign: Callable[[], None] = lambda: None) -> Splits:
+    """Training and held-out examples; refuses what cannot be trained on, before a model loads.
+
+    `sign` is called after each chunk of rows.
+    """
     counts = Counts()
     rows = read_rows(Path(plan.rows.path), plan.spec.template)
     if plan.validation_rows is not None:
         held_rows = read_rows(Path(plan.validation_rows.path), plan.spec.template)
     else:
         rows, held_rows = split(rows, plan.spec)
-    train = fit(encode(rows, plan.spec, tokenizer, counts), plan.spec, counts)
+    train = fit(encode(rows, plan.spec, tokenizer, counts, sign), plan.spec, counts)
     not_told = Counts()
-    held_out = fit(encode(held_rows, plan.spec, tokenizer, not_told), plan.spec, not_told)
+    held_examples = encode(held_rows, plan.spec, tokenizer, not_told, sign)
+    held_out = fit(held_examples, plan.spec, not_told)
     if not any(each.num_trained for each in train):
         raise NoTrainedTokens("No row has a token to train on.")
     if held_rows and not held_out:
@@ -122,11 +128,23 @@ def split(rows: list[tuple[int, Row]], spec: JobSpec) -> tuple[list[Any], list[A
 
 
 def encode(
-    rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: Any, counts: Counts
+    rows: Sequence[tuple[int, Row]],
+    spec: JobSpec,
+    tokenizer: Any,
+    counts: Counts,
+    sign: Callable[[], None] = lambda: None,
 ) -> list[Example]:
     """Every row whole, its answer ended by EOS; prompt ids are those generation will start from."""
-    if not rows:
-        return []
+    examples = []
+    for start in range(0, len(rows), _CHUNK):
+        examples += _encode(rows[start : start + _CHUNK], spec, tokenizer, counts)
+        sign()
+    return examples
+
+
+def _encode(
+    rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: Any, counts: Counts
+) -> list[Example]:
     prompts, texts = _texts(rows, spec, tokenizer, counts)
     special = spec.template != "chat"  # a chat template writes its special tokens itself
     whole = tokenizer(texts, add_special_tokens=special)["input_ids"]

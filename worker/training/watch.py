@@ -61,6 +61,11 @@ class Watch(TrainerCallback):
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._cancel_if_asked()
+        self._reports.sign()
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._cancel_if_asked()
+        self._reports.sign()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._cancel_if_asked()
