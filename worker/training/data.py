@@ -30,7 +30,7 @@ class Counts:
 
     rows: int = 0
     truncated: list[int] = field(default_factory=list)
-    """Row numbers, from 1."""
+    """Row numbers, from 0."""
     eos_lost: list[int] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     """Rows that would train nothing."""
@@ -76,7 +76,7 @@ def read_rows(path: Path, template: str) -> list[tuple[int, Row]]:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise BadData(f"The rows cannot be read: {error.strerror}.") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines):
         try:
             row = json.loads(line.decode("utf-8"))
         except ValueError as error:

@@ -42,7 +42,7 @@ def warn(plan: Plan, counts: Counts, reports: Reports) -> None:
     for code, rows, what in told:
         if rows:
             numbers = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
-            message = f"{len(rows)} of {counts.rows} rows {what} (rows {numbers})."
+            message = f"{len(rows)} of {counts.rows} rows {what} (rows {numbers}, counted from 0)."
             reports.warn(code, message, hint="Raise `max_length`.", pointer="/training/max_length")
     if counts.unlike_prompt:
         message = (
