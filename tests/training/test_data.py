@@ -12,7 +12,7 @@ from worker.training.packing import IGNORED
 ROW = {"instruction": "Say hi", "output": "hi"}
 CHATML = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
-    "{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}"
+    "{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
@@ -23,7 +23,7 @@ def spec(**changes: Any) -> JobSpec:
 
 
 def examples_of(rows: list[Any], tokenizer: Any, **changes: Any) -> Any:
-    return encode(list(enumerate(rows, start=1)), spec(**changes), tokenizer)
+    return encode(list(enumerate(rows)), spec(**changes), tokenizer, Counts())
 
 
 def test_only_the_answer_and_its_end_are_trained(tokenizer):
@@ -61,7 +61,7 @@ def test_earlier_turns_and_system_text_belong_to_the_prompt(tokenizer):
 
 @pytest.mark.parametrize("newline_after_end", [True, False])
 def test_a_chat_answer_ends_with_eos_whatever_its_template_writes(tokenizer, newline_after_end):
-    template = CHATML if newline_after_end else CHATML.replace("\n", "")
+    template = CHATML if newline_after_end else CHATML.replace("{{ '\\n' }}", "")
     tokenizer.chat_template = template
     try:
         (example,) = examples_of([ROW], tokenizer, template="chat")
@@ -80,6 +80,45 @@ def test_a_chat_template_without_an_end_still_gets_one(tokenizer):
         tokenizer.chat_template = None
 
     assert example.labels[-1] == tokenizer.eos_token_id
+
+
+def test_a_generation_prompt_the_chat_does_not_begin_with_is_followed_by_the_answer(tokenizer):
+    opened = "{% if add_generation_prompt %}<|assistant|><think>\n"
+    tokenizer.chat_template = CHATML.replace("{% if add_generation_prompt %}<|assistant|>", opened)
+    counts = Counts()
+    row = {**ROW, "history": [["Say a", "a"]]}
+    try:
+        (example,) = encode([(3, row)], spec(template="chat"), tokenizer, counts)
+        (prompt,) = prompt_texts([row], "chat", tokenizer)
+    finally:
+        tokenizer.chat_template = None
+
+    trained = [label for label in example.labels if label != IGNORED]
+    assert tokenizer.decode(trained) == "hi</s>"
+    assert tokenizer.decode(example.input_ids) == prompt + "hi</s>"
+    assert prompt.endswith("<think>\n")
+    assert counts.unlike_prompt == [3]
+
+
+@pytest.mark.parametrize(
+    ("template", "row"),
+    [
+        ("text", {"text": "one</s>two"}),
+        ("alpaca", {**ROW, "output": "one</s>two"}),
+        ("alpaca", {**ROW, "output": "one</s>\n"}),
+        ("chat", {**ROW, "output": "one</s>two"}),
+    ],
+)
+def test_text_after_an_eos_inside_a_row_is_trained_too(tokenizer, template, row):
+    tokenizer.chat_template = CHATML.replace("{{ eos_token }}", "")
+    try:
+        (example,) = examples_of([row], tokenizer, template=template, train_on="all")
+    finally:
+        tokenizer.chat_template = None
+
+    text = row.get("output", row.get("text"))
+    end = "\n</s>" if template == "chat" else "</s>"
+    assert tokenizer.decode(example.input_ids).endswith(text + end)
 
 
 def test_a_model_without_a_chat_template_is_refused_for_chat(tokenizer):
@@ -124,7 +163,7 @@ def test_cut_rows_lost_ends_and_lost_tokens_are_counted(tokenizer):
     kept = fit(examples, spec(training={"max_length": limit, "packing": False}), counts)
 
     assert len(kept) == 3
-    assert (counts.truncated, counts.eos_lost, counts.split) == ([2, 3], [2, 3], [])
+    assert (counts.truncated, counts.eos_lost, counts.split) == ([1, 2], [1, 2], [])
     assert counts.tokens_lost == sum(len(each.input_ids) - limit for each in examples[1:])
 
 
@@ -135,7 +174,7 @@ def test_packing_splits_long_rows_and_loses_no_end(tokenizer):
 
     fit(examples, spec(training={"max_length": limit, "packing": True}), counts)
 
-    assert (counts.truncated, counts.eos_lost, counts.split) == ([], [], [2])
+    assert (counts.truncated, counts.eos_lost, counts.split) == ([], [], [1])
 
 
 def prompt_length(tokenizer: Any) -> int:
@@ -149,7 +188,9 @@ def test_a_prompt_longer_than_max_length_is_an_error_with_row_and_column(tokeniz
     limit = prompt_length(tokenizer) - 1
     asked = spec(training={"max_length": limit, "packing": packing})
 
-    with pytest.raises(BadRow, match='Row 2, column "instruction": the prompt takes') as caught:
+    with pytest.raises(
+        BadRow, match='Row 1 .counted from 0., column "instruction": the prompt takes'
+    ) as caught:
         fit(examples_of([short, ROW], tokenizer), asked, Counts())
 
     assert caught.value.report.code == "prompt_too_long"
@@ -163,8 +204,8 @@ def test_such_a_row_is_dropped_and_counted_when_asked(tokenizer):
 
     kept = fit(examples_of([short, ROW], tokenizer), asked, counts)
 
-    assert [each.row for each in kept] == [1]
-    assert counts.dropped == [2]
+    assert [each.row for each in kept] == [0]
+    assert counts.dropped == [1]
 
 
 def test_a_row_whose_prompt_leaves_no_room_is_dropped_and_counted(tokenizer):
@@ -172,7 +213,7 @@ def test_a_row_whose_prompt_leaves_no_room_is_dropped_and_counted(tokenizer):
     asked = spec(training={"max_length": prompt_length(tokenizer)})
 
     assert fit(examples_of([ROW], tokenizer), asked, counts) == []
-    assert counts.dropped == [1]
+    assert counts.dropped == [0]
 
 
 def test_a_job_without_a_trained_token_is_refused(bench, tokenizer):
@@ -204,13 +245,15 @@ def test_a_bad_row_is_named_with_its_column(bench, tokenizer, row, code, column)
         load_splits(plan, tokenizer)
 
     assert caught.value.report.code == code
-    assert caught.value.report.message.startswith(f'Row 2, column "{column}"')
+    assert caught.value.report.message.startswith(f'Row 1 (counted from 0), column "{column}"')
 
 
 def test_a_missing_text_column_is_named(bench, tokenizer):
     plan = bench.plan([ROW], template="text", train_on="all")
 
-    with pytest.raises(BadRow, match='Row 1, column "text": missing; the row has instruction'):
+    with pytest.raises(
+        BadRow, match='Row 0 .counted from 0., column "text": missing; the row has instruction'
+    ):
         load_splits(plan, tokenizer)
 
 
@@ -220,7 +263,7 @@ def test_a_line_that_is_not_json_or_not_utf8_is_named(bench, tokenizer):
         with open(plan.rows.path, "wb") as file:  # noqa: PTH123
             file.write(json.dumps(ROW).encode() + b"\n" + line + b"\n")
 
-        with pytest.raises(BadRow, match="Row 2"):
+        with pytest.raises(BadRow, match="Row 1 "):
             load_splits(plan, tokenizer)
 
 

@@ -71,7 +71,7 @@ def test_rows_that_lost_something_are_warned_of_with_their_numbers(bench: Bench)
         if each["type"] == "warning"
     }
     assert messages["eos_lost"].startswith("1 of 4 rows lost the end-of-sequence token")
-    assert "(rows 4)" in messages["eos_lost"]
+    assert "(rows 3, counted from 0)" in messages["eos_lost"]
 
 
 def test_trained_tokens_are_those_with_a_label_times_the_epochs(bench: Bench, tokenizer: Any):

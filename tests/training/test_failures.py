@@ -196,7 +196,7 @@ def test_a_token_the_model_has_no_row_for_is_named(bench, tiny_base, tmp_path):
 
     assert outcome.status == ExitCode.DATA
     assert outcome.failure["code"] == "token_outside_vocabulary"
-    assert outcome.failure["message"].startswith("Row 1")
+    assert outcome.failure["message"].startswith("Row 0 (counted from 0)")
 
 
 @pytest.mark.parametrize("name", ["lm_head", "no_such_layer", "embed_tokens"])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from tests.training.bench import Bench, sum_rows
@@ -49,6 +50,25 @@ def test_the_longest_batch_is_run_and_leaves_no_trace(bench: Bench, tokenizer: A
     assert tally == Tally()
     assert all(each.grad is None for each in trainer.model.parameters())
     assert all((each == weights[name]).all() for name, each in trainer.model.named_parameters())
+
+
+@pytest.mark.parametrize(("checkpointing", "forwards"), [(True, 2), (False, 1)])
+def test_the_longest_batch_is_run_with_the_memory_that_training_will_take(
+    bench: Bench, tokenizer: Any, tmp_path: Path, checkpointing: bool, forwards: int
+):
+    plan = bench.plan(sum_rows(4), training={"gradient_checkpointing": checkpointing})
+    splits = load_splits(plan, tokenizer)
+    base = load_base(plan, "cpu")
+    train, _ = prepare.sequences(plan, splits, base, tokenizer, Reports(io.BytesIO()))
+    trainer = prepare.build_trainer(plan, tmp_path, "cpu", base, tokenizer, train, [], Tally())
+    calls: list[None] = []
+    # The hook of a part of it: those of the layer itself stay outside the checkpoint.
+    layer = base.model.layers[0].mlp
+    layer.register_forward_pre_hook(lambda module, args: calls.append(None))
+
+    run_longest_batch(trainer, train)
+
+    assert len(calls) == forwards
 
 
 def test_a_model_that_does_not_keep_packed_rows_apart_is_trained_unpacked(

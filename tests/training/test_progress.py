@@ -5,13 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from app.core.jobs.run import MAX_REPORT_BYTES, ExitCode, Report
 from tests.training.bench import REPOSITORY
-from worker.training.progress import Reports, fitted, plain
+from worker.training.__main__ import attempt
+from worker.training.progress import SIGN_SECONDS, Reports, fitted, plain
+from worker.training.stop import StopRequest
 
 
 def lines_of(stream: io.BytesIO) -> list[dict[str, Any]]:
@@ -56,6 +59,46 @@ def test_progress_is_told_once_a_second_and_at_the_end():
     reports.progress(last=True, step=1000)
 
     assert [each["data"]["step"] for each in lines_of(stream)] == [0, 1000]
+
+
+def test_signs_of_getting_on_repeat_the_newest_progress_now_and_then():
+    stream, now = io.BytesIO(), [0.0]
+    reports = Reports(stream, clock=lambda: now[0])
+    reports.progress(step=3, max_steps=9)
+    reports.progress(step=4, max_steps=9)
+    for _ in range(120):
+        now[0] += SIGN_SECONDS / 50
+        reports.sign()
+
+    assert [each["data"] for each in lines_of(stream)] == [
+        {"step": 3, "max_steps": 9},
+        {"step": 4, "max_steps": 9},
+        {"step": 4, "max_steps": 9},
+    ]
+
+
+def test_every_long_phase_gives_signs_of_getting_on(bench):
+    plan = bench.plan(
+        validation={"fraction": 0.5},
+        training={"max_steps": 1, "gradient_accumulation_steps": 2, "packing": False},
+    )
+    run_dir, phase, signs = bench.run_dir(plan), "", Counter()
+
+    class Counting(Reports):
+        def phase(self, name: str) -> None:
+            nonlocal phase
+            phase = name
+            super().phase(name)
+
+        def sign(self) -> None:
+            signs[phase] += 1
+
+    assert attempt(run_dir, Counting(io.BytesIO()), StopRequest(run_dir)) == 0
+
+    assert signs["preparing"] >= 4
+    assert signs["training"] == 1  # between the two parts of a step
+    assert signs["evaluating"] == 3  # batches
+    assert signs["finalizing"] >= 2
 
 
 def test_the_heart_beats_while_the_trainer_is_busy():

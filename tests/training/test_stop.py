@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from app.core.jobs.run import ExitCode
+from app.core.jobs.run import ExitCode, StopReason
 from tests.training.bench import Bench, Outcome, start_trainer
+from worker.training.__main__ import attempt
+from worker.training.failures import Stopped
+from worker.training.progress import Reports
+from worker.training.stop import StopRequest
 
 LONG = {"num_train_epochs": 100, "save_strategy": "no", "logging_steps": 1}
 
@@ -111,3 +115,45 @@ def test_sigterm_drains(bench):
 
     assert process.wait(timeout=30) == ExitCode.DRAINED
     assert len(committed(Outcome(run_dir, 0))) == 1
+
+
+@pytest.mark.parametrize("during", ["training", "finalizing"])
+@pytest.mark.parametrize(
+    ("reason", "status"),
+    [("cancel", ExitCode.CANCELLED), ("drain", ExitCode.OK), ("deadline", ExitCode.OK)],
+)
+def test_once_the_last_step_is_reached_only_a_cancel_ends_a_run(bench, during, reason, status):
+    plan = bench.plan(training={"max_steps": 1})
+    run_dir = bench.run_dir(plan)
+
+    class Asking(Reports):
+        def phase(self, phase: str) -> None:
+            super().phase(phase)
+            if phase == during:
+                (run_dir / "stop").write_text(reason)
+
+    with (run_dir / "reports.jsonl").open("ab") as stream:
+        assert attempt(run_dir, Asking(stream), StopRequest(run_dir)) == status
+
+    assert (run_dir / "artifact").exists() == (status == ExitCode.OK)
+
+
+def test_a_signal_is_obeyed_before_training_and_not_once_it_is_over(tmp_path):
+    stop = StopRequest(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    stop.listen()
+    try:
+        stop.in_step = True
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.reason() is StopReason.DRAIN
+        stop.in_step = False
+        with pytest.raises(Stopped):
+            signal.raise_signal(signal.SIGTERM)
+        stop.is_finishing = True
+        signal.raise_signal(signal.SIGTERM)
+        stop.check()
+        (tmp_path / "stop").write_text("cancel")
+        with pytest.raises(Stopped):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM
 base = AutoModelForCausalLM.from_pretrained({base_call})
 model = PeftModel.from_pretrained(base, "path/to/this/folder")
 ```
-
+{local}
 The prompt it was trained on is in `prompt_template.json`{chat}. Numbers per step are in
 `metrics.csv`, all settings in `training_args.json`, hashes of every file in `manifest.json`.
 
@@ -33,10 +33,16 @@ model and of the dataset hold for this adapter too.
 """
 
 
+_LOCAL = """
+The base `{base}` is not on the Hub: it is a folder of the server's `MODELS_DIR`.
+"""
+
+
 def model_card(plan: Plan, state: Any, tally: Tally) -> str:
     losses = [each["train_loss"] for each in state.log_history if "train_loss" in each]
     held_out = [each["eval_loss"] for each in state.log_history if "eval_loss" in each]
     revision = f', revision="{plan.base.revision}"' if plan.base.revision else ""
+    is_public = "/" in plan.base.id  # as the Hub's names are; a local one is a folder's name
     body = _BODY.format(
         base=plan.base.id,
         job=plan.job_id,
@@ -44,7 +50,8 @@ def model_card(plan: Plan, state: Any, tally: Tally) -> str:
         tokens=tally.trained_tokens,
         loss=f"{losses[0]:.4f} to {losses[-1]:.4f}" if losses else "unknown",
         valid=f", validation loss {held_out[-1]:.4f}" if held_out else "",
-        base_call=json.dumps(plan.base.id) + revision,
+        base_call=json.dumps(plan.base.id if is_public else f"path/to/{plan.base.id}") + revision,
+        local="" if is_public else _LOCAL.format(base=plan.base.id),
         chat=" and `chat_template.jinja`" if plan.spec.template == "chat" else "",
         dataset=plan.rows.dataset,
         rows=plan.rows.num_rows,

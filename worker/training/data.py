@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ NEEDED = {
     "chat": ("instruction", "output"),
     "text": ("text",),
 }
+_CHUNK = 1000
+"""Rows tokenized at once, between two signs of getting on."""
 OPTIONAL = {"alpaca": ("input", "system"), "chat": ("input", "system"), "text": ()}
 
 
@@ -28,12 +30,14 @@ class Counts:
 
     rows: int = 0
     truncated: list[int] = field(default_factory=list)
-    """Row numbers, from 1."""
+    """Row numbers, from 0."""
     eos_lost: list[int] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     """Rows that would train nothing."""
     split: list[int] = field(default_factory=list)
     tokens_lost: int = 0
+    unlike_prompt: list[int] = field(default_factory=list)
+    """Rows whose rendered chat does not begin with the prompt that generation starts from."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +47,21 @@ class Splits:
     counts: Counts
 
 
-def load_splits(plan: Plan, tokenizer: Any) -> Splits:
-    """Training and held-out examples; refuses what cannot be trained on, before a model loads."""
+def load_splits(plan: Plan, tokenizer: Any, sign: Callable[[], None] = lambda: None) -> Splits:
+    """Training and held-out examples; refuses what cannot be trained on, before a model loads.
+
+    `sign` is called after each chunk of rows.
+    """
     counts = Counts()
     rows = read_rows(Path(plan.rows.path), plan.spec.template)
     if plan.validation_rows is not None:
         held_rows = read_rows(Path(plan.validation_rows.path), plan.spec.template)
     else:
         rows, held_rows = split(rows, plan.spec)
-    train = fit(encode(rows, plan.spec, tokenizer), plan.spec, counts)
-    held_out = fit(encode(held_rows, plan.spec, tokenizer), plan.spec, Counts())
+    train = fit(encode(rows, plan.spec, tokenizer, counts, sign), plan.spec, counts)
+    not_told = Counts()
+    held_examples = encode(held_rows, plan.spec, tokenizer, not_told, sign)
+    held_out = fit(held_examples, plan.spec, not_told)
     if not any(each.num_trained for each in train):
         raise NoTrainedTokens("No row has a token to train on.")
     if held_rows and not held_out:
@@ -67,7 +76,7 @@ def read_rows(path: Path, template: str) -> list[tuple[int, Row]]:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise BadData(f"The rows cannot be read: {error.strerror}.") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines):
         try:
             row = json.loads(line.decode("utf-8"))
         except ValueError as error:
@@ -118,11 +127,25 @@ def split(rows: list[tuple[int, Row]], spec: JobSpec) -> tuple[list[Any], list[A
     )
 
 
-def encode(rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: Any) -> list[Example]:
+def encode(
+    rows: Sequence[tuple[int, Row]],
+    spec: JobSpec,
+    tokenizer: Any,
+    counts: Counts,
+    sign: Callable[[], None] = lambda: None,
+) -> list[Example]:
     """Every row whole, its answer ended by EOS; prompt ids are those generation will start from."""
-    if not rows:
-        return []
-    prompts, texts = _texts(rows, spec, tokenizer)
+    examples = []
+    for start in range(0, len(rows), _CHUNK):
+        examples += _encode(rows[start : start + _CHUNK], spec, tokenizer, counts)
+        sign()
+    return examples
+
+
+def _encode(
+    rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: Any, counts: Counts
+) -> list[Example]:
+    prompts, texts = _texts(rows, spec, tokenizer, counts)
     special = spec.template != "chat"  # a chat template writes its special tokens itself
     whole = tokenizer(texts, add_special_tokens=special)["input_ids"]
     heads = tokenizer(prompts, add_special_tokens=special)["input_ids"] if any(prompts) else []
@@ -130,11 +153,12 @@ def encode(rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: Any) -> li
     examples = []
     for at, (number, _) in enumerate(rows):
         head = _without(heads[at], eos) if heads else []
-        full = ended(whole[at], eos)
+        full = ended(whole[at], tokenizer, spec.template)
         if full[: len(head)] != head:
             # A token spans the border. Generation will see the prompt's own tokens: train on those.
             answer = texts[at].removeprefix(prompts[at])
-            full = head + ended(tokenizer(answer, add_special_tokens=False)["input_ids"], eos)
+            ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
+            full = head + ended(ids, tokenizer, spec.template)
         masked = 0 if spec.train_on == "all" else len(head)
         examples.append(Example(full, [IGNORED] * masked + full[masked:], number))
     return examples
@@ -156,11 +180,16 @@ def prompt_texts(rows: Sequence[Row], template: str, tokenizer: Any) -> list[str
     ]
 
 
-def ended(ids: list[int], eos: int) -> list[int]:
-    """Up to the last EOS, as a chat template may write a newline after it; with one in any case."""
-    if eos not in ids:
-        return [*ids, eos]
-    return ids[: len(ids) - ids[::-1].index(eos)]
+def ended(ids: list[int], tokenizer: Any, template: str) -> list[int]:
+    """With one EOS at the end. What a chat template writes after its own, a newline, is cut."""
+    eos = tokenizer.eos_token_id
+    if ids[-1:] == [eos]:
+        return ids
+    if template == "chat" and eos in ids:
+        size = len(ids) - ids[::-1].index(eos)
+        if not tokenizer.decode(ids[size:]).strip():
+            return ids[:size]
+    return [*ids, eos]
 
 
 def fit(examples: list[Example], spec: JobSpec, counts: Counts) -> list[Example]:
@@ -204,7 +233,7 @@ def _refuse_or_drop(example: Example, head: int, spec: JobSpec, counts: Counts) 
 
 
 def _texts(
-    rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: Any
+    rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: Any, counts: Counts
 ) -> tuple[list[str], list[str]]:
     """(prompts, prompts with their answers); a ready text has no prompt."""
     plain = [row for _, row in rows]
@@ -214,12 +243,16 @@ def _texts(
     if spec.template == "alpaca":
         answers = (row["output"] for row in plain)
         return prompts, [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
-    return prompts, [
-        tokenizer.apply_chat_template(
-            [*chat_messages(row), {"role": "assistant", "content": row["output"]}], tokenize=False
-        )
-        for row in plain
-    ]
+    whole = []
+    for (number, row), prompt in zip(rows, prompts, strict=True):
+        messages = [*chat_messages(row), {"role": "assistant", "content": row["output"]}]
+        text = tokenizer.apply_chat_template(messages, tokenize=False)
+        if not text.startswith(prompt):
+            # The generation prompt opens a thought, say, that no answer has.
+            counts.unlike_prompt.append(number)
+            text = prompt + row["output"]
+        whole.append(text)
+    return prompts, whole
 
 
 def _without(ids: list[int], eos: int) -> list[int]:

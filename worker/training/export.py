@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from app.core.datasets import templates
 from app.core.jobs.run import Plan
 from worker.training.card import model_card
 from worker.training.checkpoints import described, sync, versions, write_durably
+from worker.training.failures import BadModel
 from worker.training.plan import training_values
 from worker.training.trainer import Tally
 
@@ -42,6 +44,18 @@ TOKENIZER_FILES = frozenset(
     }
 )
 _STATE = ("global_step", "max_steps", "epoch", "num_train_epochs", "log_history", "total_flos")
+
+
+def check_tokenizer(tokenizer: Any, run_dir: Path) -> None:
+    """Refuse a tokenizer that could not be saved at the end, before anything is trained."""
+    with tempfile.TemporaryDirectory(dir=run_dir) as folder:
+        try:
+            _write_tokenizer(Path(folder), tokenizer)
+        except (BadModel, OSError, MemoryError):
+            raise
+        except Exception as error:  # whatever a library makes of files it did not write
+            problem = "The tokenizer cannot be saved."
+            raise BadModel(problem, evidence=f"{type(error).__name__}: {error}"[:2000]) from error
 
 
 def stage(
@@ -150,6 +164,7 @@ def write_adapter(folder: Path, plan: Plan, model: Any) -> None:
 
 def _write_tokenizer(folder: Path, tokenizer: Any) -> None:
     tokenizer.save_pretrained(folder)
+    _remove_unnamed(folder)
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     for key in (
@@ -163,6 +178,24 @@ def _write_tokenizer(folder: Path, tokenizer: Any) -> None:
     ):
         config.pop(key, None)
     _write_json(path, config)
+
+
+def _remove_unnamed(folder: Path) -> None:
+    """What a tokenizer saves beyond its named files, such as further chat templates.
+
+    Not needed beside tokenizer.json, which holds a whole tokenizer; refused without it.
+    """
+    unnamed = _unnamed(folder)
+    if unnamed and not (folder / "tokenizer.json").is_file():
+        raise BadModel(
+            f"The tokenizer needs files that an artifact has no name for: {', '.join(unnamed)}.",
+            hint="Convert it to a tokenizer.json.",
+        )
+    for name in unnamed:
+        (folder / name).unlink()
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
 
 
 def _write_metrics(path: Path, history: list[dict[str, Any]]) -> None:
@@ -189,10 +222,17 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def _names(folder: Path) -> list[str]:
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    if unknown := [name for name in names if _kind(name) is None]:
-        raise RuntimeError(f"not among an artifact's named files: {', '.join(sorted(unknown))}")
-    return names
+    if unnamed := _unnamed(folder):
+        raise RuntimeError(f"not among an artifact's named files: {', '.join(unnamed)}")
+    return _files(folder)
+
+
+def _unnamed(folder: Path) -> list[str]:
+    return sorted(name for name in _files(folder) if _kind(name) is None)
+
+
+def _files(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
 
 
 def _kind(name: str) -> str | None:

@@ -55,13 +55,14 @@ class BadData(RunFailed):
 
 
 class BadRow(BadData):
-    """A row that cannot be trained on; names the row (counted from 1) and its column."""
+    """A row that cannot be trained on; names the row and its column."""
 
     def __init__(
         self, code: str, row: int, column: str, problem: str, hint: str = "", **more: Any
     ) -> None:
         self.code = code
-        super().__init__(f'Row {row}, column "{column}": {problem}', hint=hint, **more)
+        message = f'Row {row} (counted from 0), column "{column}": {problem}'
+        super().__init__(message, hint=hint, **more)
 
 
 class NoTrainedTokens(BadData):

@@ -21,7 +21,7 @@ class Example:
     input_ids: list[int]
     labels: list[int]
     row: int
-    """Counted from 1 in the rows file."""
+    """Counted from 0 in the rows file."""
 
     @property
     def num_trained(self) -> int:

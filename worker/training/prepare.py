@@ -42,8 +42,16 @@ def warn(plan: Plan, counts: Counts, reports: Reports) -> None:
     for code, rows, what in told:
         if rows:
             numbers = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
-            message = f"{len(rows)} of {counts.rows} rows {what} (rows {numbers})."
+            message = f"{len(rows)} of {counts.rows} rows {what} (rows {numbers}, counted from 0)."
             reports.warn(code, message, hint="Raise `max_length`.", pointer="/training/max_length")
+    if counts.unlike_prompt:
+        message = (
+            f"In {len(counts.unlike_prompt)} of {counts.rows} rows the chat template's prompt for "
+            "an answer is not how its rendered chat goes on: the answer is trained after that "
+            "prompt, as it stands."
+        )
+        hint = "Templates that open a thought do so; the model learns to answer inside it."
+        reports.warn("generation_prompt_differs", message, hint=hint, pointer="/template")
     if counts.tokens_lost:
         message = f"{counts.tokens_lost} tokens are not trained on."
         reports.warn("tokens_lost", message, pointer="/training/max_length")
@@ -102,7 +110,7 @@ def build_trainer(
     from datasets import Dataset
 
     check_targets(plan, base)
-    return LoraTrainer(
+    trainer = LoraTrainer(
         tally,
         model=base,
         args=sft_config(plan, run_dir / "checkpoints", device),
@@ -112,6 +120,11 @@ def build_trainer(
         data_collator=collator(tokenizer.pad_token_id),
         peft_config=lora_config(plan),
     )
+    if trainer.args.activation_checkpointing:
+        # The Trainer does so when it trains: too late for the probe of the longest batch.
+        options = trainer.args.activation_checkpointing_kwargs
+        trainer.model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
+    return trainer
 
 
 def check_targets(plan: Plan, base: Any) -> None:

@@ -5,6 +5,7 @@ import math
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -19,6 +20,9 @@ from app.core.jobs.run import (
 HEARTBEAT_SECONDS = 5.0
 PROGRESS_SECONDS = 1.0
 """At most one progress line in this time; the last one always goes out."""
+SIGN_SECONDS = 10.0
+"""Between two lines that only say that a long piece of work is getting on. The supervisor ends a
+trainer from which it has heard nothing but heartbeats for `stall_seconds`."""
 
 Level = Literal["info", "warning", "error"]
 
@@ -26,10 +30,13 @@ Level = Literal["info", "warning", "error"]
 class Reports:
     """A line-by-line writer that any thread may use."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
+        self._clock = clock
         self._lock = threading.Lock()
         self._last_progress = -math.inf
+        self.position: dict[str, Any] = {"step": 0}
+        """The newest progress."""
 
     def send(
         self, kind: ReportType, message: str = "", level: Level = "info", /, **data: Any
@@ -53,10 +60,18 @@ class Reports:
         self.send("error", failure.message, "error", **failure.model_dump(by_alias=True))
 
     def progress(self, *, last: bool = False, **data: Any) -> None:
-        now = time.monotonic()
-        if last or now - self._last_progress >= PROGRESS_SECONDS:
-            self._last_progress = now
-            self.send("progress", **data)
+        self.position = data
+        if last or self._clock() - self._last_progress >= PROGRESS_SECONDS:
+            self._send_position()
+
+    def sign(self) -> None:
+        """Say now and then, in work of many parts, that one more of them is done."""
+        if self._clock() - self._last_progress >= SIGN_SECONDS:
+            self._send_position()
+
+    def _send_position(self) -> None:
+        self._last_progress = self._clock()
+        self.send("progress", **self.position)
 
     def beat(self, stop: threading.Event) -> None:
         while not stop.wait(HEARTBEAT_SECONDS):

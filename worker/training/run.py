@@ -21,25 +21,31 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
     """Train the adapter a plan describes and leave it, proven, in RUN_DIR/artifact."""
     reports.phase("preparing")
     tokenizer = load_tokenizer(plan)
-    splits = load_splits(plan, tokenizer)
+    export.check_tokenizer(tokenizer, run_dir)
+    checkpoint = prepare.find_checkpoint(plan, run_dir, reports)
+    if checkpoint:
+        reports.position = {"step": checkpoint.step}
+    splits = load_splits(plan, tokenizer, reports.sign)
     check_vocabulary(plan, [*splits.train, *splits.held_out])
     prepare.warn(plan, splits.counts, reports)
     stop.check()
 
     device = choose_device(plan.device)
     base = load_base(plan, device)
+    reports.sign()
     train, held_out = prepare.sequences(plan, splits, base, tokenizer, reports)
-    checkpoint = prepare.find_checkpoint(plan, run_dir, reports)
     tally = Tally(**checkpoint.commit["tally"]) if checkpoint else Tally()
     trainer = prepare.build_trainer(plan, run_dir, device, base, tokenizer, train, held_out, tally)
     watch = Watch(plan, run_dir, reports, stop, tally)
     trainer.add_callback(watch)
+    reports.sign()
     run_longest_batch(trainer, train)
     stop.check()
 
     reports.phase("training")
     trainer.go_on_from(checkpoint.path if checkpoint else None)
     watch.raise_if_stopped()
+    stop.is_finishing = True
 
     reports.phase("finalizing")
     staging = run_dir / "artifact.partial"
@@ -51,7 +57,9 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
     del model, base, trainer, watch
     gc.collect()
 
+    reports.sign()
     proven = verify.reloaded(plan, device, staging)
+    reports.sign()
     verify.prove(proven, expected, shown, verify.TOLERANCE[precision(plan.spec, device)])
     report_samples(proven, tokenizer, plan.spec, step=state.global_step, reports=reports)
     stop.check()

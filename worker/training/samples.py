@@ -23,6 +23,7 @@ def report_samples(
     texts = prompt_texts(rows, template, tokenizer)
     special = template != "chat"
     adapter = generate(model, tokenizer, texts, special=special)
+    reports.sign()
     with model.disable_adapter():
         base = generate(model, tokenizer, texts, special=special)
     for prompt, before, after in zip(prompts, base, adapter, strict=True):

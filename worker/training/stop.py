@@ -14,6 +14,9 @@ class StopRequest:
         self._signalled = False
         self.in_step = False
         """While true, SIGTERM waits for the step's end, where a checkpoint can be made."""
+        self.is_finishing = False
+        """Once true, only a cancel is obeyed: the adapter is trained, and saving it is quicker than
+        going back to it from a checkpoint."""
 
     def reason(self) -> StopReason | None:
         try:
@@ -24,8 +27,11 @@ class StopRequest:
             return StopReason.DRAIN  # a file half written: the gentle way to stop
 
     def check(self) -> None:
-        if (reason := self.reason()) is not None:
-            raise Stopped(reason)
+        """Raise `Stopped` if there is a wish to obey."""
+        reason = self.reason()
+        if reason is None or (self.is_finishing and reason is not StopReason.CANCEL):
+            return
+        raise Stopped(reason)
 
     def listen(self) -> None:
         signal.signal(signal.SIGTERM, self._on_signal)

@@ -91,6 +91,9 @@ class LoraTrainer(SFTTrainer):
                 loss -= outputs.log_probs.float().sum().item()
                 correct += outputs.is_top1.sum().item()
                 tokens += outputs.label_mask.sum().item()
+                self.control = self.callback_handler.on_prediction_step(
+                    self.args, self.state, self.control
+                )
         metrics = {"eval_loss": loss / tokens, "eval_mean_token_accuracy": correct / tokens}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(

@@ -61,6 +61,11 @@ class Watch(TrainerCallback):
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._cancel_if_asked()
+        self._reports.sign()
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._cancel_if_asked()
+        self._reports.sign()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._cancel_if_asked()
@@ -113,6 +118,8 @@ class Watch(TrainerCallback):
         self._reports.send("checkpoint", message, **data, best=best, path=str(path))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # In this order: a signal between the two must not throw away a finished training.
+        self._stop.is_finishing = self._stopped is None
         self._stop.in_step = False
         self._progress(state, last=True)
 
