@@ -192,12 +192,17 @@ def _pulled(form: Form) -> Iterator[bytes]:
 
 def _parser(request: Request, form: Form) -> MultipartParser:
     kind, options = parse_options_header(request.headers.get("content-type"))
-    boundary = options.get(b"boundary")
-    if kind != b"multipart/form-data" or not boundary:
+    curl = "curl does it with: -F file=@data.jsonl"
+    if kind != b"multipart/form-data":
         shown = request.headers.get("content-type", "no content type")[:100]
         raise NotMultipart(
-            f"Send the file as multipart/form-data with a part `file`, not {shown}. "
-            "curl does it with: -F file=@data.jsonl"
+            f"Send the file as multipart/form-data with a part `file`, not {shown}. {curl}"
+        )
+    boundary = options.get(b"boundary")
+    if not boundary:
+        raise NotMultipart(
+            "The Content-Type multipart/form-data names no boundary. Do not set this header by "
+            f"hand: let your client write it with the form. {curl}"
         )
     names = ("part_begin", "part_data", "header_field", "header_value", "header_end", "end")
     callbacks: Any = {f"on_{name}": getattr(form, f"on_{name}") for name in names}

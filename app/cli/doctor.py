@@ -123,7 +123,13 @@ def _server(settings: Settings, url: str | None) -> Iterator[Finding]:
         yield Finding("note", "stack", "none runs on this data folder; `tunesmith up` starts one")
         return
     with client.connect(url, settings.data_dir) as server:
-        yield _try("stack", lambda: f"{server.url} answers: {server.get('/readyz')}")
+        yield _try("stack", lambda: _answer(server))
+
+
+def _answer(server: client.Server) -> str:
+    told = server.get("/readyz")
+    checks = ", ".join(f"{name} {state}" for name, state in told["checks"].items())
+    return f"{server.url} answers: {told['status']} ({checks})"
 
 
 def _bindable(settings: Settings) -> str:

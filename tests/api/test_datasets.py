@@ -124,6 +124,14 @@ def test_what_is_no_form_is_told_so(client, world, body, kind, status, code):
     assert list(world.storage.keys("datasets/")) == []
 
 
+def test_a_form_without_its_boundary_is_told_what_is_missing(client):
+    headers = {"Content-Type": "multipart/form-data"}
+
+    answer = client.post("/datasets", content=b"x", headers=headers)
+
+    assert "names no boundary" in answer.json()["detail"]
+
+
 def test_an_upload_cut_off_leaves_nothing(client, world):
     body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"x" * 99
 

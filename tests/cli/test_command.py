@@ -197,3 +197,13 @@ def test_doctor_passes_where_all_is_well(tunesmith, tmp_path):
     done = tunesmith("doctor", "--models-dir", "models", TUNESMITH_PORT="0")
 
     assert done.returncode == 0, done.stdout
+
+
+def test_doctor_tells_in_words_how_a_stack_is(tunesmith, site, tmp_path):
+    (tmp_path / "models").mkdir()
+    checks = {"database": "ok", "broker": "failing"}
+    site.answer("/readyz", {"status": "degraded", "checks": checks})
+
+    done = tunesmith("doctor", "--models-dir", "models", "--url", site.url)
+
+    assert f"{site.url} answers: degraded (database ok, broker failing)" in done.stdout

@@ -84,8 +84,9 @@ class JobOut(JobSpec):
 
 def _progress(job: Job) -> Anything | None:
     """What an ended job last told may promise time that will never pass."""
-    is_over = job.progress is not None and JobStatus(job.status).is_final
-    return {**job.progress, "eta_seconds": None} if is_over else job.progress
+    if job.progress is None or not JobStatus(job.status).is_final:
+        return job.progress
+    return {**job.progress, "eta_seconds": None}
 
 
 class JobPatch(Closed):

@@ -125,7 +125,9 @@ class _Check:
             add("rows_mixed", "Some rows have only `text`, others have no `text`.")
         if profile.num_copies:
             pairs = ", ".join(f"{copy} of {first}" for first, copy in profile.copies[:3])
-            add("duplicate_rows", f"{profile.num_copies:,} rows are exact copies: row {pairs}.")
+            one = "1 row is an exact copy"
+            many = f"{profile.num_copies:,} rows are exact copies"
+            add("duplicate_rows", f"{one if profile.num_copies == 1 else many}: row {pairs}.")
         if not profile.all_compared:
             add("duplicates_partial", "Copies were looked for among the first rows only.")
 

@@ -47,7 +47,9 @@ CODES: Mapping[str, Code] = {
     "json_comment": Code("error", "JSON has no comments: remove it."),
     "json_single_quotes": Code("error", 'Use double quotes ("): write it with a JSON library.'),
     "json_python_literal": Code("error", "Write true, false, null: `json.dumps`, not `str`."),
-    "json_not_finite": Code("error", "JSON has no NaN and no Infinity: use null, or no key."),
+    "json_not_finite": Code(
+        "error", "JSON has no NaN and no Infinity: write a text, or remove the row."
+    ),
     "json_control_character": Code("error", r"Escape it inside strings: \n, \t, \u0000."),
     "json_bad_escape": Code("error", r"Write a backslash as \\ inside strings."),
     "json_extra_data": Code("error", "Put each object on a line of its own, and nothing else."),

@@ -16,7 +16,7 @@ class Recipe:
     values: Mapping[str, Any]
     """What differs from the schema's own defaults."""
     warnings: tuple[str, ...] = ()
-    """Where a job by this recipe departs from its source; its trainer tells those that hold for it."""
+    """Where a job by this recipe departs from its source; the trainer tells those that hold."""
 
 
 class UnknownRecipe(Invalid):

@@ -121,3 +121,12 @@ def test_every_code_has_a_test():
 
     elsewhere = {code for code in CODES if code.startswith("validator_")}
     assert CODES.keys() - tested == elsewhere | {"format_mismatch", "duplicates_partial"}
+
+
+@pytest.mark.parametrize(
+    ("num_copies", "said"), [(1, "1 row is an exact copy: "), (2, "2 rows are exact copies: ")]
+)
+def test_copies_are_counted_in_words_that_agree(tmp_path, num_copies, said):
+    report = run(tmp_path, lines(GOOD, *[GOOD] * num_copies))
+
+    assert report["problems"][0]["message"].startswith(said)
