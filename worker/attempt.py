@@ -31,6 +31,7 @@ from worker import publish, resume
 from worker.conclusion import conclude
 from worker.keeper import Keeper
 from worker.outcome import (
+    Cancelled,
     Died,
     Failed,
     Outcome,
@@ -130,7 +131,7 @@ class Attempt:
         )
         stop: Stop | None = None
         try:
-            while (status := trainer.wait(_TICK_SECONDS)) is None:
+            while (status := trainer.wait(_TICK_SECONDS)) is None and not trainer.is_stuck:
                 self._keeper.check()
                 self._relay.flush()
                 stop = stop or self._why_stop()
@@ -139,6 +140,8 @@ class Attempt:
                     trainer.press()
         finally:
             trainer.close()
+        if status is None:
+            return _stuck(stop)
         _log.info("trainer_ended", status=status, stop=stop, num_garbage=trainer.num_garbage)
         self._note_end(status, stop, trainer.num_garbage)
         self._patiently(self._relay.flush_last)
@@ -267,6 +270,14 @@ class Attempt:
                 self._at.storage.write_file(key, path)
         except (StoreError, OSError) as error:
             _log.warning("log_not_stored", error=type(error).__name__)
+
+
+def _stuck(stop: Stop | None) -> Outcome:
+    """Of a trainer that SIGKILL did not end. Nothing more of it is waited for."""
+    if stop is Stop.CANCEL:
+        return Cancelled()
+    hint = "Look at the machine: a process hangs in its kernel, on a disk or on the GPU."
+    return Died(retries.failure("trainer_stuck", "The trainer could not be killed.", hint=hint))
 
 
 def _hint(error: Failure) -> str:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Session
 
-from app.core.db.models import Checkpoint, Job, Metric
+from app.core.db.models import Checkpoint, Event, Job, Metric
 from app.core.db.session import Sessions, transaction
+from app.core.events import log
 from app.core.events.bell import Bell
 from app.core.events.log import Entry
 from app.core.jobs import lifecycle
@@ -35,6 +36,7 @@ MAX_METRIC_EVENTS = 5
 """Of one batch; the table gets every step all the same."""
 MAX_SPOOLED = 5_000
 """Events, and metric steps, kept while the database is away."""
+_MANY = 2 * MAX_SPOOLED
 
 
 @dataclass
@@ -79,6 +81,10 @@ class Relay:
         self._progress: Report | None = None
         self._progress_at = 0.0
         self._num_dropped = 0
+        self._known_seq = 0
+        """Of the last event whose commit was answered."""
+        self._is_in_doubt = False
+        """Whether the batch may be written already, in part: a commit's answer was lost."""
         self.last_sign_at = time.monotonic()
         """Of getting on: any report but a heartbeat, which a hung trainer may go on sending."""
         self.phase = ""
@@ -118,12 +124,14 @@ class Relay:
             return
         try:
             with transaction(self._sessions) as session:
-                self._write(session, batch)
+                seq = self._write(session, batch)
         except OUTAGE:
             with self._lock:
                 batch.follow(self._batch)
                 self._batch = batch
+            self._is_in_doubt = True
             raise
+        self._known_seq, self._is_in_doubt = seq, False
         self._bell.ring(self._lease.job_id)
 
     def _take(self, report: Report) -> None:
@@ -166,16 +174,41 @@ class Relay:
             self._progress = None
             self._progress_at = now
 
-    def _write(self, session: Session, batch: Batch) -> None:
+    def _write(self, session: Session, batch: Batch) -> int:
+        """The number of the job's last event then."""
         columns = dict(batch.columns)
         if batch.metrics:
             columns["metrics"] = Job.metrics.op("||", return_type=JSONB())(batch.latest())
-        lifecycle.record(session, self._lease, *batch.entries, **columns)
+        entries = self._unwritten(session, batch.entries)
+        lifecycle.record(session, self._lease, *entries, **columns)
         _upsert_metrics(session, self._lease, batch.metrics)
         for checkpoint in batch.checkpoints:
             _upsert_checkpoint(session, self._lease, checkpoint)
         if batch.checkpoints:
             _mark_kept(session, self._lease, self._run_dir / "checkpoints")
+        last = select(Job.last_seq).where(Job.id == self._lease.job_id)
+        return session.execute(last).scalar_one()
+
+    def _unwritten(self, session: Session, entries: list[Entry]) -> list[Entry]:
+        """Without those that are there, though the answer to their commit was lost.
+
+        All else but events is written the same way twice.
+        """
+        if not self._is_in_doubt:
+            return entries
+        lifecycle.record(session, self._lease)
+        num_written = 0
+        for event in log.read(session, self._lease.job_id, after=self._known_seq, limit=_MANY):
+            # What is there of ours is a beginning, with events of others in between.
+            is_ours = event.epoch == self._lease.epoch and num_written < len(entries)
+            if is_ours and _is_same(event, entries[num_written]):
+                num_written += 1
+        return entries[num_written:]
+
+
+def _is_same(event: Event, entry: Entry) -> bool:
+    there = (event.type, event.level, event.message, event.data)
+    return there == (entry.type, entry.level, entry.message, dict(entry.data))
 
 
 def _entry(report: Report) -> Entry:

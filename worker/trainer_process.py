@@ -41,6 +41,7 @@ class TrainerProcess:
         self._grace_seconds = grace_seconds
         self._stop_at: float | None = None
         self._signals: list[tuple[float, signal.Signals]] = []
+        self._killed_at: float | None = None
         token = janitor.note_run(run_dir)
         report_read, report_write = os.pipe()
         output_read, output_write = os.pipe()
@@ -75,6 +76,12 @@ class TrainerProcess:
         return self._stop_at is not None
 
     @property
+    def is_stuck(self) -> bool:
+        """SIGKILL did not end it: it hangs in the kernel, as on a lost disk or a sick GPU."""
+        killed_at = self._killed_at
+        return killed_at is not None and time.monotonic() - killed_at > _LAST_WORDS_SECONDS
+
+    @property
     def num_garbage(self) -> int:
         return self._reports.num_garbage
 
@@ -100,20 +107,32 @@ class TrainerProcess:
         while self._signals and time.monotonic() >= self._signals[0][0]:
             number = self._signals.pop(0)[1]
             _log.info("trainer_signalled", signal=number.name, pid=self.pid)
-            kill_group(self.pid, number)
+            if number is signal.SIGKILL:
+                self._kill()
+            else:
+                kill_group(self.pid, number)
 
     def close(self) -> None:
-        """No process of the group is left, and all that it said has been taken in."""
-        until = time.monotonic() + _LAST_WORDS_SECONDS
+        """No process of the group is left, and all that it said has been taken in.
+
+        One that cannot be killed is left to the janitor, which finds it by its note.
+        """
         while True:
-            kill_group(self.pid, signal.SIGKILL)
-            self._process.wait()
-            if not group_members(self.pid) or time.monotonic() > until:
+            self._kill()
+            is_gone = self.wait(0.01) is not None and not group_members(self.pid)
+            if is_gone or self.is_stuck:
                 break
             time.sleep(0.01)
         for reader in self._readers:
-            reader.join(_LAST_WORDS_SECONDS)
-        janitor.forget_run(self._run_dir)
+            reader.join(_LAST_WORDS_SECONDS if is_gone else 0)
+        if is_gone:
+            janitor.forget_run(self._run_dir)
+        else:
+            _log.error("trainer_not_killed", pid=self.pid)
+
+    def _kill(self) -> None:
+        self._killed_at = self._killed_at or time.monotonic()
+        kill_group(self.pid, signal.SIGKILL)
 
 
 def environment(
