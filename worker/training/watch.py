@@ -46,8 +46,10 @@ class Watch(TrainerCallback):
 
     def raise_if_stopped(self) -> None:
         if self._stopped is StopReason.DEADLINE:
-            limit = self._plan.spec.limits.max_seconds
-            evidence = f"{self._tally.seconds:.0f} s of training; `max_seconds` is {limit}"
+            limit, seconds = self._plan.spec.limits.max_seconds, self._tally.seconds
+            evidence = f"`max_seconds` is {limit}; training took {seconds:.0f} s"
+            if limit and seconds < limit:  # the supervisor's count, which stopped it
+                evidence += ", what came before and between attempts took the rest"
             raise DeadlineExceeded("The job ran out of its time.", evidence=evidence)
         if self._stopped is not None:
             raise Stopped(self._stopped)
