@@ -7,6 +7,7 @@ import pytest
 from app.core.jobs.spec import JobSpec
 from worker.training.data import (
     Counts,
+    count_cut,
     encode,
     fit,
     load_splits,
@@ -169,9 +170,8 @@ def test_cut_rows_lost_ends_and_lost_tokens_are_counted(tokenizer):
     limit = len(examples[0].input_ids) + 5
     counts = Counts()
 
-    kept = fit(examples, spec(training={"max_length": limit, "packing": False}), counts)
+    count_cut(examples, limit, counts, packed=False)
 
-    assert len(kept) == 3
     assert (counts.truncated, counts.eos_lost, counts.split) == ([1, 2], [1, 2], [])
     assert counts.tokens_lost == sum(len(each.input_ids) - limit for each in examples[1:])
 
@@ -181,7 +181,7 @@ def test_packing_splits_long_rows_and_loses_no_end(tokenizer):
     limit = len(examples[0].input_ids) + 5
     counts = Counts()
 
-    fit(examples, spec(training={"max_length": limit, "packing": True}), counts)
+    count_cut(examples, limit, counts, packed=True)
 
     assert (counts.truncated, counts.eos_lost, counts.split) == ([], [], [1])
 

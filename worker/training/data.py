@@ -224,28 +224,32 @@ def refuse_long_prompts(
 
 
 def fit(examples: list[Example], spec: JobSpec, counts: Counts) -> list[Example]:
-    """The examples that train something within `max_length`; counts what is cut, split, dropped.
-
-    Packed rows stay whole here: `packing.packed` splits them.
-    """
+    """The examples that train something within `max_length`, still whole; counts the others."""
     limit = spec.training.max_length
     counts.rows += len(examples)
     kept = []
     for example in examples:
-        size = len(example.input_ids)
         if _prompt_size(example) >= limit:
             counts.dropped.append(example.row)
-            counts.tokens_lost += size
+            counts.tokens_lost += len(example.input_ids)
+        else:
+            kept.append(example)
+    return kept
+
+
+def count_cut(examples: Sequence[Example], limit: int, counts: Counts, *, packed: bool) -> None:
+    """Count what the layout does to rows beyond `max_length`: packed, they are split, else cut."""
+    for example in examples:
+        size = len(example.input_ids)
+        if size <= limit:
             continue
-        if size > limit and spec.training.packing:
+        if packed:
             counts.split.append(example.row)
             counts.tokens_lost += (size - 1) // limit  # a piece's first token has no context
-        elif size > limit:
+        else:
             counts.truncated.append(example.row)
             counts.eos_lost.append(example.row)
             counts.tokens_lost += size - limit
-        kept.append(example)
-    return kept
 
 
 def _prompt_size(example: Example) -> int:
