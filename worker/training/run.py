@@ -44,7 +44,8 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
     stop.check()
 
     reports.phase("training")
-    trainer.go_on_from(checkpoint.path if checkpoint else None)
+    patience = plan.spec.training.early_stopping_patience
+    trainer.go_on_from(checkpoint.path if checkpoint else None, patience)
     watch.raise_if_stopped()
     stop.is_finishing = True
 

@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 from app.core.jobs.run import Plan, StopReason
 from worker.training import checkpoints
 from worker.training.failures import DeadlineExceeded, Stopped
-from worker.training.losses import LossWatch
+from worker.training.losses import LossWatch, patience_is_lost
 from worker.training.plan import fingerprint
 from worker.training.progress import Reports
 from worker.training.stop import StopRequest
@@ -98,10 +98,8 @@ class Watch(TrainerCallback):
         values = {METRIC_NAMES[key]: value for key, value in kwargs["metrics"].items()}
         self._write("eval", state.global_step, values)
         self._reports.phase("training")
-        # From the history, which a checkpoint carries: patience survives a resume.
-        losses = [each["eval_loss"] for each in state.log_history if "eval_loss" in each]
         patience = self._plan.spec.training.early_stopping_patience
-        if patience and len(losses) - 1 - losses.index(min(losses)) >= patience:
+        if patience_is_lost(state.log_history, patience):
             control.should_training_stop = True
             control.should_save |= self._plan.spec.training.save_strategy != "no"
 
