@@ -5,8 +5,18 @@ from typing import Any
 import pytest
 
 from app.core.jobs.spec import JobSpec
-from worker.training.data import Counts, encode, fit, load_splits, prompt_texts, split
+from worker.training.data import (
+    Counts,
+    count_cut,
+    encode,
+    fit,
+    load_splits,
+    prompt_texts,
+    refuse_long_prompts,
+    split,
+)
 from worker.training.failures import BadData, BadModel, BadRow, NoTrainedTokens
+from worker.training.model import max_positions
 from worker.training.packing import IGNORED
 
 ROW = {"instruction": "Say hi", "output": "hi"}
@@ -160,9 +170,8 @@ def test_cut_rows_lost_ends_and_lost_tokens_are_counted(tokenizer):
     limit = len(examples[0].input_ids) + 5
     counts = Counts()
 
-    kept = fit(examples, spec(training={"max_length": limit, "packing": False}), counts)
+    count_cut(examples, limit, counts, packed=False)
 
-    assert len(kept) == 3
     assert (counts.truncated, counts.eos_lost, counts.split) == ([1, 2], [1, 2], [])
     assert counts.tokens_lost == sum(len(each.input_ids) - limit for each in examples[1:])
 
@@ -172,7 +181,7 @@ def test_packing_splits_long_rows_and_loses_no_end(tokenizer):
     limit = len(examples[0].input_ids) + 5
     counts = Counts()
 
-    fit(examples, spec(training={"max_length": limit, "packing": True}), counts)
+    count_cut(examples, limit, counts, packed=True)
 
     assert (counts.truncated, counts.eos_lost, counts.split) == ([], [], [1])
 
@@ -182,19 +191,51 @@ def prompt_length(tokenizer: Any) -> int:
     return len(tokenizer(prompt)["input_ids"])
 
 
-@pytest.mark.parametrize("packing", [True, False])
-def test_a_prompt_longer_than_max_length_is_an_error_with_row_and_column(tokenizer, packing):
-    short = {**ROW, "instruction": "Hi"}
-    limit = prompt_length(tokenizer) - 1
-    asked = spec(training={"max_length": limit, "packing": packing})
-
-    with pytest.raises(
-        BadRow, match='Row 1 .counted from 0., column "instruction": the prompt takes'
-    ) as caught:
-        fit(examples_of([short, ROW], tokenizer), asked, Counts())
-
+def refusal(rows: list[Any], held_out: list[Any], tokenizer: Any, limit: int, base: int) -> Any:
+    asked = spec(training={"max_length": limit})
+    parts = [examples_of(each, tokenizer) for each in (rows, held_out)]
+    with pytest.raises(BadRow) as caught:
+        refuse_long_prompts(*parts, asked, base)
     assert caught.value.report.code == "prompt_too_long"
-    assert caught.value.report.suggested_patch == {"on_invalid_row": "skip"}
+    return caught.value.report
+
+
+SHORT = {**ROW, "instruction": "Hi"}
+
+
+def test_a_prompt_longer_than_max_length_is_an_error_with_row_and_column(tokenizer):
+    report = refusal([SHORT, ROW], [], tokenizer, prompt_length(tokenizer) - 1, 512)
+
+    assert report.message.startswith('Row 1 (counted from 0), column "instruction": the prompt')
+
+
+@pytest.mark.parametrize(
+    ("rows", "held_out", "base", "patch"),
+    [
+        ([SHORT, ROW], [], 512, {"training": {"max_length": 64}}),
+        ([ROW], [{**ROW, "output": "x" * 100}], 512, {"training": {"max_length": 192}}),
+        ([{**ROW, "output": "x" * 100}], [], 160, {"training": {"max_length": 160}}),
+        ([SHORT, ROW], [], 30, {"on_invalid_row": "skip"}),
+        ([SHORT, ROW], [ROW], 30, None),
+        ([ROW, ROW], [], 30, None),
+    ],
+)
+def test_the_change_that_is_suggested_for_long_prompts_works(
+    tokenizer, rows, held_out, base, patch
+):
+    report = refusal(rows, held_out, tokenizer, prompt_length(tokenizer) - 1, base)
+
+    assert report.suggested_patch == patch
+
+
+def test_a_base_or_a_tokenizer_says_how_many_tokens_it_takes(bench, tokenizer):
+    assert max_positions(bench.plan(), tokenizer) == 512
+
+    tokenizer.model_max_length, before = 100, tokenizer.model_max_length
+    try:
+        assert max_positions(bench.plan(), tokenizer) == 100
+    finally:
+        tokenizer.model_max_length = before
 
 
 def test_such_a_row_is_dropped_and_counted_when_asked(tokenizer):
@@ -252,7 +293,7 @@ def test_a_missing_text_column_is_named(bench, tokenizer):
     plan = bench.plan([ROW], template="text", train_on="all")
 
     with pytest.raises(
-        BadRow, match='Row 0 .counted from 0., column "text": missing; the row has instruction'
+        BadRow, match=r'Row 0 \(counted from 0\), column "text": missing; the row has instruction'
     ):
         load_splits(plan, tokenizer)
 

@@ -31,7 +31,8 @@ def test_training_stops_early_when_validation_no_longer_improves(bench: Bench):
         "early_stopping_patience": 2,
         "save_strategy": "epoch",
     }
-    outcome = bench.run(bench.plan(validation={"fraction": 0.3}, training=training))
+    plan = bench.plan(validation={"fraction": 0.3}, training=training)
+    outcome = bench.run(plan)
 
     assert outcome.status == 0
     losses = [each["values"]["valid_loss"] for each in outcome.of("eval")]
@@ -41,6 +42,12 @@ def test_training_stops_early_when_validation_no_longer_improves(bench: Bench):
     assert [each["step"] for each in outcome.of("checkpoint")] == steps
     best = [each["step"] for each in outcome.of("checkpoint") if each["best"]]
     assert best[-1] == steps[losses.index(min(losses))]
+
+    # Gone on from where it stopped, it is over: all that can be missing is the artifact.
+    folder = str(outcome.run_dir / "checkpoints")
+    resumed = bench.run(plan.model_copy(update={"resume_from": [folder]}))
+    assert resumed.of("metrics") == []
+    assert resumed.adapter == outcome.adapter
 
 
 def test_logging_steps_thin_the_metrics_and_the_last_step_is_always_there(bench: Bench):

@@ -83,7 +83,8 @@ def test_a_model_that_does_not_keep_packed_rows_apart_is_trained_unpacked(
             mask = torch.ones_like(input_ids)
             return model(input_ids, attention_mask=mask, position_ids=position_ids, **options)
 
-    plan = bench.plan(sum_rows(9))
+    long = {"instruction": "Say much", "output": "many words " * 30}
+    plan = bench.plan([*sum_rows(8), long])
     stream = io.BytesIO()
     splits = load_splits(plan, tokenizer)
 
@@ -91,6 +92,8 @@ def test_a_model_that_does_not_keep_packed_rows_apart_is_trained_unpacked(
 
     assert [len(each.lengths) for each in train] == [1] * 9
     assert json.loads(stream.getvalue())["data"]["code"] == "packing_unsafe"
+    # Told as what happens to it: one by one, a long row is cut.
+    assert (splits.counts.truncated, splits.counts.split) == ([8], [])
 
 
 def test_code_in_a_models_folder_never_runs(bench: Bench, tiny_base: Path, tmp_path: Path):

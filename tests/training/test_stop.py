@@ -72,11 +72,15 @@ def test_past_the_deadline_a_checkpoint_is_committed_and_the_job_fails(bench, by
         training = LONG | {"num_train_epochs": 100, "gradient_accumulation_steps": 1}
         outcome = bench.run(bench.plan(limits={"max_seconds": 1}, training=training))
     else:
-        outcome = run_and_stop(bench, bench.plan(training=LONG), "deadline")
+        plan = bench.plan(limits={"max_seconds": 1000}, training=LONG)
+        outcome = run_and_stop(bench, plan, "deadline")
 
     assert outcome.status == ExitCode.USER
     assert outcome.failure["code"] == "deadline_exceeded"
     assert outcome.failure["class"] == "user"
+    assert "fork" not in outcome.failure["hint"]
+    came_earlier = "took the rest" in outcome.failure["evidence"]
+    assert came_earlier == (by == "supervisor")
     assert len(committed(outcome)) == 1
 
 

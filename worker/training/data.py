@@ -12,6 +12,7 @@ from app.core.datasets.templates import alpaca_prompt, chat_messages
 from app.core.jobs.run import Plan
 from app.core.jobs.spec import JobSpec
 from worker.training.failures import BadData, BadModel, BadRow, NoTrainedTokens
+from worker.training.model import max_positions
 from worker.training.packing import IGNORED, Example
 
 NEEDED = {
@@ -58,10 +59,11 @@ def load_splits(plan: Plan, tokenizer: Any, sign: Callable[[], None] = lambda: N
         held_rows = read_rows(Path(plan.validation_rows.path), plan.spec.template)
     else:
         rows, held_rows = split(rows, plan.spec)
-    train = fit(encode(rows, plan.spec, tokenizer, counts, sign), plan.spec, counts)
     not_told = Counts()
-    held_examples = encode(held_rows, plan.spec, tokenizer, not_told, sign)
-    held_out = fit(held_examples, plan.spec, not_told)
+    train = encode(rows, plan.spec, tokenizer, counts, sign)
+    held_out = encode(held_rows, plan.spec, tokenizer, not_told, sign)
+    refuse_long_prompts(train, held_out, plan.spec, max_positions(plan, tokenizer))
+    train, held_out = fit(train, plan.spec, counts), fit(held_out, plan.spec, not_told)
     if not any(each.num_trained for each in train):
         raise NoTrainedTokens("No row has a token to train on.")
     if held_rows and not held_out:
@@ -192,44 +194,67 @@ def ended(ids: list[int], tokenizer: Any, template: str) -> list[int]:
     return [*ids, eos]
 
 
-def fit(examples: list[Example], spec: JobSpec, counts: Counts) -> list[Example]:
-    """The examples that train something within `max_length`; counts what is cut, split, dropped.
+def refuse_long_prompts(
+    train: Sequence[Example], held_out: Sequence[Example], spec: JobSpec, maximum: int
+) -> None:
+    """Raise for a prompt beyond `max_length`, with a change that helps and the base can bear.
 
-    Packed rows stay whole here: `packing.packed` splits them.
+    `maximum`: the tokens its base can take.
     """
+    limit = spec.training.max_length
+    examples = [*train, *held_out]
+    long = next((each for each in examples if _prompt_size(each) > limit), None)
+    if long is None or spec.on_invalid_row == "skip":
+        return
+    longest = max(len(each.input_ids) for each in examples)
+    leaves_some = all(
+        any(_prompt_size(each) < limit for each in part) for part in (train, held_out) if part
+    )
+    patch: dict[str, Any] | None = None
+    hint = f"Shorten the prompts: this base takes at most {maximum} tokens."
+    if longest <= maximum:
+        patch = {"training": {"max_length": min(-(-longest // 64) * 64, maximum)}}
+        hint = f"The longest row takes {longest} tokens: raise `training.max_length`."
+    elif leaves_some:
+        patch = {"on_invalid_row": "skip"}
+        hint += ' Or set `on_invalid_row` to "skip".'
+    problem = f"the prompt takes {_prompt_size(long)} tokens, more than `max_length` {limit}"
+    column = NEEDED[spec.template][0]
+    raise BadRow("prompt_too_long", long.row, column, problem, hint, suggested_patch=patch)
+
+
+def fit(examples: list[Example], spec: JobSpec, counts: Counts) -> list[Example]:
+    """The examples that train something within `max_length`, still whole; counts the others."""
     limit = spec.training.max_length
     counts.rows += len(examples)
     kept = []
     for example in examples:
-        size = len(example.input_ids)
-        head = next((at for at, label in enumerate(example.labels) if label != IGNORED), size)
-        if head >= limit:
-            _refuse_or_drop(example, head, spec, counts)
-            continue
-        if size > limit and spec.training.packing:
-            counts.split.append(example.row)
-            counts.tokens_lost += (size - 1) // limit  # a piece's first token has no context
-        elif size > limit:
-            counts.truncated.append(example.row)
-            counts.eos_lost.append(example.row)
-            counts.tokens_lost += size - limit
-        kept.append(example)
+        if _prompt_size(example) >= limit:
+            counts.dropped.append(example.row)
+            counts.tokens_lost += len(example.input_ids)
+        else:
+            kept.append(example)
     return kept
 
 
-def _refuse_or_drop(example: Example, head: int, spec: JobSpec, counts: Counts) -> None:
-    limit = spec.training.max_length
-    if head > limit and spec.on_invalid_row == "error":
-        raise BadRow(
-            "prompt_too_long",
-            example.row,
-            NEEDED[spec.template][0],
-            f"the prompt takes {head} tokens, more than `max_length` {limit}",
-            'Raise `training.max_length`, or set `on_invalid_row` to "skip".',
-            suggested_patch={"on_invalid_row": "skip"},
-        )
-    counts.dropped.append(example.row)
-    counts.tokens_lost += len(example.input_ids)
+def count_cut(examples: Sequence[Example], limit: int, counts: Counts, *, packed: bool) -> None:
+    """Count what the layout does to rows beyond `max_length`: packed, they are split, else cut."""
+    for example in examples:
+        size = len(example.input_ids)
+        if size <= limit:
+            continue
+        if packed:
+            counts.split.append(example.row)
+            counts.tokens_lost += (size - 1) // limit  # a piece's first token has no context
+        else:
+            counts.truncated.append(example.row)
+            counts.eos_lost.append(example.row)
+            counts.tokens_lost += size - limit
+
+
+def _prompt_size(example: Example) -> int:
+    labels = enumerate(example.labels)
+    return next((at for at, label in labels if label != IGNORED), len(example.labels))
 
 
 def _texts(

@@ -87,7 +87,7 @@ class Diverged(RunFailed):
 
 class DeadlineExceeded(RunFailed):
     code = "deadline_exceeded"
-    hint = "Raise `limits.max_seconds`; a fork goes on from the last checkpoint."
+    hint = "Raise `limits.max_seconds`, or train for fewer steps."
 
 
 class AdapterMismatch(RunFailed):

@@ -2,6 +2,8 @@
 
 import math
 from collections import deque
+from collections.abc import Sequence
+from typing import Any
 
 from worker.training.failures import Diverged
 from worker.training.progress import Reports
@@ -13,6 +15,17 @@ FLAT_SPREAD = 1e-3
 """Relative. Batches differ by more than that as long as a model reacts to them."""
 _LEARNED = 0.01
 """A loss below this is flat because there is nothing left to learn."""
+
+
+def patience_is_lost(history: Sequence[dict[str, Any]], patience: int | None) -> bool:
+    """Whether the last `patience` evaluations were no better than the best before them.
+
+    From the history, which a checkpoint carries: patience survives a resume.
+    """
+    losses = [each["eval_loss"] for each in history if "eval_loss" in each]
+    if not patience or not losses:
+        return False
+    return len(losses) - 1 - losses.index(min(losses)) >= patience
 
 
 class LossWatch:

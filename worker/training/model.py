@@ -10,6 +10,8 @@ from worker.training.failures import BadModel, BadRow
 from worker.training.packing import Example
 from worker.training.plan import precision, quantization_config
 
+MAX_LENGTH = 1 << 20
+"""The largest `max_length` of a spec."""
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -43,9 +45,20 @@ def load_tokenizer(plan: Plan) -> Any:
 
 
 def vocabulary_size(plan: Plan) -> int:
+    return _of_config(plan, "vocab_size") or 1 << 62
+
+
+def max_positions(plan: Plan, tokenizer: Any) -> int:
+    """Tokens in a row that base and tokenizer are made for; what a spec allows if neither says."""
+    of_base = _of_config(plan, "max_position_embeddings") or _of_config(plan, "n_positions")
+    return int(min(of_base or MAX_LENGTH, tokenizer.model_max_length, MAX_LENGTH))
+
+
+def _of_config(plan: Plan, name: str) -> int | None:
     config = json.loads((Path(plan.base.path) / "config.json").read_text(encoding="utf-8"))
     nested = config.get("text_config") or {}
-    return int(config.get("vocab_size") or nested.get("vocab_size") or 1 << 62)
+    value = config.get(name) or nested.get(name)
+    return int(value) if value else None
 
 
 def check_vocabulary(plan: Plan, examples: Sequence[Example]) -> None:

@@ -8,7 +8,7 @@ from app.core.jobs.recipes import RECIPES
 from app.core.jobs.run import Plan
 from worker.training import checkpoints
 from worker.training.checkpoints import Checkpoint
-from worker.training.data import Counts, Splits
+from worker.training.data import Counts, Splits, count_cut
 from worker.training.failures import BadTarget
 from worker.training.packing import TokenSequence, alone, collator, packed
 from worker.training.plan import fingerprint, lora_config, sft_config
@@ -20,7 +20,7 @@ _USUAL_RATES = (1e-5, 5e-3)
 """LoRA's best rates lie near 1e-4 to 1e-3 for models of 1B and up, higher only for toys."""
 
 
-def warn(plan: Plan, counts: Counts, reports: Reports) -> None:
+def warn(plan: Plan, reports: Reports) -> None:
     """What the user should know before hours are spent."""
     for text in recipe_warnings(plan):
         reports.warn("recipe_departs", text, pointer="/recipe")
@@ -33,6 +33,10 @@ def warn(plan: Plan, counts: Counts, reports: Reports) -> None:
             hint="2e-4 is a good start.",
             pointer="/training/learning_rate",
         )
+
+
+def warn_of_rows(counts: Counts, reports: Reports) -> None:
+    """What of the dataset is not trained on as it stands."""
     told = [
         ("rows_truncated", counts.truncated, "were cut to `max_length`"),
         ("eos_lost", counts.eos_lost, "lost the end-of-sequence token that teaches to stop"),
@@ -72,7 +76,7 @@ def recipe_warnings(plan: Plan) -> list[str]:
 def sequences(
     plan: Plan, splits: Splits, base: Any, tokenizer: Any, reports: Reports
 ) -> tuple[list[TokenSequence], list[TokenSequence]]:
-    """Training and held-out rows as the model will see them."""
+    """Training and held-out rows as the model will see them; counts what does not fit."""
     lay_out = alone
     if plan.spec.training.packing:
         if keeps_rows_apart(base, splits.train, tokenizer.pad_token_id):
@@ -81,6 +85,7 @@ def sequences(
             message = "This model lets packed rows see each other: they are trained one by one."
             reports.warn("packing_unsafe", message, pointer="/training/packing")
     length = plan.spec.training.max_length
+    count_cut(splits.train, length, splits.counts, packed=lay_out is packed)
     return lay_out(splits.train, length), lay_out(splits.held_out, length)
 
 

@@ -27,13 +27,14 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
         reports.position = {"step": checkpoint.step}
     splits = load_splits(plan, tokenizer, reports.sign)
     check_vocabulary(plan, [*splits.train, *splits.held_out])
-    prepare.warn(plan, splits.counts, reports)
+    prepare.warn(plan, reports)
     stop.check()
 
     device = choose_device(plan.device)
     base = load_base(plan, device)
     reports.sign()
     train, held_out = prepare.sequences(plan, splits, base, tokenizer, reports)
+    prepare.warn_of_rows(splits.counts, reports)
     tally = Tally(**checkpoint.commit["tally"]) if checkpoint else Tally()
     trainer = prepare.build_trainer(plan, run_dir, device, base, tokenizer, train, held_out, tally)
     watch = Watch(plan, run_dir, reports, stop, tally)
@@ -43,7 +44,8 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
     stop.check()
 
     reports.phase("training")
-    trainer.go_on_from(checkpoint.path if checkpoint else None)
+    patience = plan.spec.training.early_stopping_patience
+    trainer.go_on_from(checkpoint.path if checkpoint else None, patience)
     watch.raise_if_stopped()
     stop.is_finishing = True
 

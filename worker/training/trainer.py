@@ -9,6 +9,8 @@ import torch
 from transformers import TrainerState
 from trl.trainer.sft_trainer import SFTTrainer
 
+from worker.training.losses import patience_is_lost
+
 _COUNTS = ("num_tokens", "num_trained")
 
 
@@ -53,10 +55,15 @@ class LoraTrainer(SFTTrainer):
         self.tally.trained_tokens += counts["num_trained"]
         return loss
 
-    def go_on_from(self, checkpoint: Path | None) -> None:
-        """Train from the start or from a checkpoint, which may be that of the last step."""
+    def go_on_from(self, checkpoint: Path | None, patience: int | None = None) -> None:
+        """Train from the start or from a checkpoint, which may be that of the last step.
+
+        `patience`: evaluations without a better loss after which training is over.
+        """
         saved = checkpoint and TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-        if saved and saved.global_step >= saved.max_steps:
+        if saved and (
+            saved.global_step >= saved.max_steps or patience_is_lost(saved.log_history, patience)
+        ):
             # All that was missing is the artifact. The Trainer would begin another epoch.
             self._load_from_checkpoint(str(checkpoint))
             self.state = saved

@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 from app.core.jobs.run import Plan, StopReason
 from worker.training import checkpoints
 from worker.training.failures import DeadlineExceeded, Stopped
-from worker.training.losses import LossWatch
+from worker.training.losses import LossWatch, patience_is_lost
 from worker.training.plan import fingerprint
 from worker.training.progress import Reports
 from worker.training.stop import StopRequest
@@ -46,8 +46,10 @@ class Watch(TrainerCallback):
 
     def raise_if_stopped(self) -> None:
         if self._stopped is StopReason.DEADLINE:
-            limit = self._plan.spec.limits.max_seconds
-            evidence = f"{self._tally.seconds:.0f} s of training; `max_seconds` is {limit}"
+            limit, seconds = self._plan.spec.limits.max_seconds, self._tally.seconds
+            evidence = f"`max_seconds` is {limit}; training took {seconds:.0f} s"
+            if limit and seconds < limit:  # the supervisor's count, which stopped it
+                evidence += ", what came before and between attempts took the rest"
             raise DeadlineExceeded("The job ran out of its time.", evidence=evidence)
         if self._stopped is not None:
             raise Stopped(self._stopped)
@@ -96,10 +98,8 @@ class Watch(TrainerCallback):
         values = {METRIC_NAMES[key]: value for key, value in kwargs["metrics"].items()}
         self._write("eval", state.global_step, values)
         self._reports.phase("training")
-        # From the history, which a checkpoint carries: patience survives a resume.
-        losses = [each["eval_loss"] for each in state.log_history if "eval_loss" in each]
         patience = self._plan.spec.training.early_stopping_patience
-        if patience and len(losses) - 1 - losses.index(min(losses)) >= patience:
+        if patience_is_lost(state.log_history, patience):
             control.should_training_stop = True
             control.should_save |= self._plan.spec.training.save_strategy != "no"
 
