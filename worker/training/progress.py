@@ -35,6 +35,7 @@ class Reports:
         self._clock = clock
         self._lock = threading.Lock()
         self._last_progress = -math.inf
+        self._last_sign = clock()
         self.position: dict[str, Any] = {"step": 0}
         """The newest progress."""
 
@@ -66,11 +67,11 @@ class Reports:
 
     def sign(self) -> None:
         """Say now and then, in work of many parts, that one more of them is done."""
-        if self._clock() - self._last_progress >= SIGN_SECONDS:
+        if self._clock() - self._last_sign >= SIGN_SECONDS:
             self._send_position()
 
     def _send_position(self) -> None:
-        self._last_progress = self._clock()
+        self._last_progress = self._last_sign = self._clock()
         self.send("progress", **self.position)
 
     def beat(self, stop: threading.Event) -> None:
