@@ -6,8 +6,10 @@ A process and no thread: Celery's main process forks, and must not do so beside 
 
 import ctypes
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -40,6 +42,7 @@ class Presence:
         self._settings = settings
         self._sessions = sessions
         self._id = worker_id
+        self._device = device_of(settings.device)
         self._over = threading.Event()
 
     def leave(self) -> None:
@@ -80,7 +83,7 @@ class Presence:
             "id": self._id,
             "hostname": socket.gethostname(),
             "pid": os.getppid(),
-            "device": self._settings.device,
+            "device": self._device,
             "queue": self._settings.queue,
             "version": _version(),
             "job_id": select(Job.id).where(*mine).limit(1).scalar_subquery(),
@@ -104,6 +107,15 @@ class Presence:
             _log.warning("database_unavailable", error=type(error).__name__)
         except Exception:
             _log.exception("presence_failed")
+
+
+def device_of(wanted: str) -> str:
+    """What `auto` will come to; asked of the driver, since torch is not loaded here."""
+    if wanted != "auto":
+        return wanted
+    program = shutil.which("nvidia-smi")
+    asked = program and subprocess.run([program, "-L"], capture_output=True, check=False)
+    return "cuda:0" if asked and asked.returncode == 0 and asked.stdout.strip() else "cpu"
 
 
 def _version() -> str:

@@ -1,53 +1,23 @@
-"""The process beside a Celery worker: whom it lives with."""
-
-import os
-import shutil
-import signal
-import subprocess
-import sys
+"""What a worker says of itself."""
 
 import pytest
-from sqlalchemy import select
 
-from app.core.db.models import Worker
-from app.core.db.session import Sessions, transaction
-from app.core.settings import Settings
-from tests.stacks import ROOT
-from tests.waiting import wait_until
-from tests.worker.celery_worker import environment
-from worker import processes
-
-_NEW_PIDS = ("unshare", "--user", "--pid", "--fork", "--kill-child")
+from worker.presence import device_of
 
 
-def presence(settings: Settings, *before: str, parent: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [*before, sys.executable, "-m", "worker.presence", "node", str(parent)],
-        env=environment(settings),
-        cwd=ROOT,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+@pytest.mark.parametrize("wanted", ["cpu", "cuda:1"])
+def test_a_device_that_was_named_is_shown_as_named(wanted):
+    assert device_of(wanted) == wanted
 
 
-def test_a_presence_whose_worker_is_gone_goes_too(settings: Settings) -> None:
-    assert presence(settings, parent=os.getppid()).wait(20) == 1
+@pytest.mark.parametrize(
+    ("script", "device"),
+    [("echo 'GPU 0: NVIDIA H200'", "cuda:0"), ("exit 9", "cpu"), ("true", "cpu")],
+)
+def test_auto_is_what_the_driver_lists(tmp_path, monkeypatch, script, device):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
-
-def test_a_presence_is_seen_although_its_worker_is_process_1(
-    settings: Settings, sessions: Sessions
-) -> None:
-    if shutil.which("unshare") is None or subprocess.run([*_NEW_PIDS, "true"]).returncode:
-        pytest.skip("no process namespaces here")
-
-    def is_seen() -> bool:
-        with transaction(sessions) as session:
-            return session.scalar(select(Worker.id)) == "node"
-
-    # The shell is process 1 of its namespace, as Celery is of its container.
-    process = presence(settings, *_NEW_PIDS, "sh", "-c", '"$@"; true', "sh", parent=1)
-    try:
-        wait_until(is_seen, timeout=20)
-    finally:
-        processes.kill_group(process.pid, signal.SIGKILL)
-        process.wait()
+    assert device_of("auto") == device
