@@ -51,7 +51,7 @@ def test_a_stack_is_ready_when_it_says_so(stack):
         assert client.get("/readyz").status_code == 200
 
     assert set(stack.state.processes) == ALL
-    assert f"API and dashboard   {stack.url}" in stack.output
+    assert f"API           {stack.url}" in stack.output
 
 
 def test_the_state_file_is_for_its_owner_only(stack):
