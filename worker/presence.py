@@ -4,7 +4,6 @@ fresh, and looks for work by itself when the bell does not ring.
 A process and no thread: Celery's main process forks, and must not do so beside live connections.
 """
 
-import ctypes
 import os
 import shutil
 import signal
@@ -26,7 +25,7 @@ from app.core.db.models import NOW, Job, Worker
 from app.core.db.session import Sessions, make_engine, make_sessions, transaction
 from app.core.jobs.status import JobStatus
 from app.core.settings import Settings
-from worker import wiring
+from worker import processes, wiring
 from worker.patience import OUTAGE
 from worker.slot import Slot
 from worker.threads import start_thread
@@ -34,7 +33,6 @@ from worker.threads import start_thread
 _log = structlog.get_logger(__name__)
 _BEAT_SECONDS = 10.0
 _LOOK_SECONDS = 30.0
-_PR_SET_PDEATHSIG = 1
 
 
 class Presence:
@@ -125,16 +123,11 @@ def _version() -> str:
         return "0"
 
 
-def _die_with_parent(pid: int) -> None:
-    """`pid` is told and not guessed: in a container the worker itself may be process 1."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != pid:
-        raise SystemExit("The worker is gone.")
-
-
 def main() -> None:
     node, parent = sys.argv[1:]
-    _die_with_parent(int(parent))
+    # Told and not guessed: in a container the worker itself may be process 1.
+    if not processes.die_with(int(parent)):
+        raise SystemExit("The worker is gone.")
     settings = Settings()
     logs.configure(settings.log_format)
     engine = make_engine(wiring.database_url(settings), pool_size=2)

@@ -3,6 +3,7 @@ environment.
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 from collections.abc import Iterator
@@ -12,6 +13,16 @@ TOKEN_VARIABLE = "TUNESMITH_RUN_TOKEN"
 """In the environment of a trainer and all it starts; how the janitor finds what is left of one."""
 
 _PROC = Path("/proc")
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with(parent: int) -> bool:
+    """Have the kernel kill this process when the thread that started it ends.
+
+    False when `parent` was gone before the request was made: then nothing will come.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return os.getppid() == parent
 
 
 def pids() -> Iterator[int]:

@@ -100,8 +100,6 @@ def _measured(folder: Path, name: str, kind: str) -> File:
         or not path.resolve().is_relative_to(folder.resolve())
     ):
         raise BadArtifact(f"{name} is not a plain file of the artifact.")
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return {"path": name, "bytes": path.stat().st_size, "sha256": digest.hexdigest(), "kind": kind}
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"path": name, "bytes": path.stat().st_size, "sha256": digest, "kind": kind}

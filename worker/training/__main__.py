@@ -3,15 +3,14 @@
 What libraries print goes to stdout and stderr and means nothing; reports are the interface.
 """
 
-import ctypes
 import faulthandler
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 from app.core.jobs.run import REPORT_FD_VARIABLE, ExitCode, Plan, StopReason
+from worker import processes
 from worker.training.failures import (
     STOP_EXITS,
     DeadlineExceeded,
@@ -22,8 +21,6 @@ from worker.training.failures import (
 from worker.training.plan import read_plan
 from worker.training.progress import Reports, open_reports, start_heartbeat
 from worker.training.stop import StopRequest
-
-_PR_SET_PDEATHSIG = 1
 
 ENVIRONMENT = {
     # The base lies on this disk; nothing is asked of a network.
@@ -119,9 +116,7 @@ def set_environment(device: str) -> None:
 
 def die_with_parent() -> None:
     """A trainer whose supervisor is gone has lost its lease: the kernel ends it."""
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the request was made
+    if not processes.die_with(os.getppid()):
         os._exit(ExitCode.INFRA)
 
 
