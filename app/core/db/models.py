@@ -58,12 +58,40 @@ class Dataset(Base):
     num_rows: Mapped[int | None]
     num_valid_rows: Mapped[int | None]
     features: Mapped[Json | None]
+    columns: Mapped[Json | None]
+    """The caller's mapping: our column to the upload's."""
+    row_format: Mapped[str | None]
+    """What a row is: `alpaca`, `prompt_completion`, `messages`, `sharegpt` or `text`."""
+    source: Mapped[Json | None]
+    """Of an import: {type, repo, split, revision, license, files}."""
+    progress: Mapped[Json | None]
+    """While it is validated: {fraction, rows}."""
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     validated_at: Mapped[datetime | None]
     lease_until: Mapped[datetime | None]
     """While a validator is at work on it."""
     deleted_at: Mapped[datetime | None]
     """Set when its data went; the row stays for the jobs that point at it, and nobody sees it."""
+
+
+class PartialUpload(Base):
+    """A dataset that comes in parts; its bytes are `uploads/<id>/<number>` until it is whole."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (Index("ix_uploads_project_id_id", "project_id", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    owner_id: Mapped[str]
+    name: Mapped[str]
+    format: Mapped[str]
+    columns: Mapped[Json | None]
+    num_bytes: Mapped[int]
+    """Promised; so is the hash."""
+    sha256: Mapped[str]
+    dataset_id: Mapped[str | None]
+    """Set once all parts were put together."""
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
 class Job(Base):
