@@ -1,0 +1,105 @@
+"""A module of ours in a process of its own, that may crash, hang or bloat as it likes."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+# -I leaves out the working directory and PYTHONPATH; only the folder that holds `app` comes back,
+# last, so that nothing in it can stand in for the standard library. Limits come before anything
+# else is imported.
+_BOOT = (
+    "import resource as r, runpy, sys\n"
+    "module, root, memory, cpu = sys.argv[1:5]\n"
+    "r.setrlimit(r.RLIMIT_AS, (int(memory),) * 2)\n"
+    "r.setrlimit(r.RLIMIT_CPU, (int(cpu), int(cpu) + 5))\n"
+    "r.setrlimit(r.RLIMIT_CORE, (0, 0))\n"
+    "sys.path.append(root)\n"
+    "del sys.argv[1:5]\n"
+    "runpy.run_module(module, run_name='__main__', alter_sys=True)\n"
+)
+_ROOT = Path(__file__).resolve().parents[3]
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "true"}
+
+
+@dataclass(frozen=True)
+class Limits:
+    memory_bytes: int = 4 << 30
+    """Address space, of which a tokenizer's threads reserve much and touch little."""
+    cpu_seconds: int = 600
+    wall_seconds: float = 600
+
+
+class ChildFailed(Exception):
+    """It ended other than with 0; negative is a signal, as in subprocess."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(f"status {status}: {said[-2000:]}")
+        self.status = status
+        self.said = said
+
+
+def run(
+    module: str, arguments: Iterable[object], feed: Iterable[bytes], limits: Limits | None = None
+) -> None:
+    """Run `python -m module arguments` on what `feed` yields. Raises ChildFailed.
+
+    It gets no environment and no open file but its input; results go where `arguments` say. What
+    `feed` raises is raised here, once the process is gone.
+    """
+    limits = limits or Limits()
+    with tempfile.TemporaryFile() as said:
+        child = _start(module, arguments, said.fileno(), limits)
+        watch = threading.Timer(limits.wall_seconds, _kill, [child])
+        watch.daemon = True
+        watch.start()
+        try:
+            _pour(feed, child)
+            child.wait()
+        finally:
+            watch.cancel()
+            _kill(child)
+            child.wait()
+        if child.returncode != 0:
+            said.seek(0)
+            raise ChildFailed(child.returncode, said.read(1 << 16).decode(errors="replace"))
+
+
+def _start(
+    module: str, arguments: Iterable[object], said: int, limits: Limits
+) -> subprocess.Popen[bytes]:
+    numbers = (limits.memory_bytes, limits.cpu_seconds)
+    command = [sys.executable, "-I", "-X", "utf8", "-c", _BOOT, module, _ROOT, *numbers, *arguments]
+    return subprocess.Popen(
+        list(map(str, command)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=said,
+        env=_ENVIRONMENT,
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+def _pour(feed: Iterable[bytes], child: subprocess.Popen[bytes]) -> None:
+    assert child.stdin
+    try:
+        for chunk in feed:
+            child.stdin.write(chunk)
+    except BrokenPipeError:
+        pass  # it ended early: its status says why
+    finally:
+        with suppress(BrokenPipeError):
+            child.stdin.close()
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)

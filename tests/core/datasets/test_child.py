@@ -1,0 +1,72 @@
+"""The limited child: fed, read, and ended whatever it does."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.core.datasets import child
+from app.core.datasets.child import ChildFailed, Limits
+
+CODE = "timeit"
+"""A module of the standard library that runs what it is given: `-n1 -r1 -s CODE`."""
+
+
+def run(code: str, feed: Iterator[bytes] | list[bytes] = [], **limits: float) -> None:  # noqa: B006
+    child.run(CODE, ["-n1", "-r1", "-s", code], feed, Limits(**limits))  # type: ignore[arg-type]
+
+
+def test_it_is_fed_through_its_standard_input(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    run(f"import sys; open({str(out)!r}, 'wb').write(sys.stdin.buffer.read())", [b"ab", b"c"])
+
+    assert out.read_bytes() == b"abc"
+
+
+def test_one_that_ends_before_it_was_fed_is_told_by_its_status() -> None:
+    with pytest.raises(ChildFailed) as caught:
+        run("import os; os._exit(7)", (b"x" * (1 << 20) for _ in range(50)))
+
+    assert caught.value.status == 7
+
+
+def test_one_that_hangs_is_ended() -> None:
+    started = time.monotonic()
+
+    with pytest.raises(ChildFailed) as caught:
+        run("import threading; threading.Event().wait()", wall_seconds=1)
+
+    assert caught.value.status == -9
+    assert time.monotonic() - started < 10
+
+
+def test_one_that_computes_too_long_is_ended() -> None:
+    with pytest.raises(ChildFailed):
+        run("while True: pass", cpu_seconds=1)
+
+
+def test_one_that_wants_too_much_memory_gets_none() -> None:
+    with pytest.raises(ChildFailed) as caught:
+        run("b'x' * (1 << 33)")
+
+    assert "MemoryError" in caught.value.said
+
+
+def test_what_its_food_raises_is_raised() -> None:
+    def feed() -> Iterator[bytes]:
+        yield b"x"
+        raise OSError("the store is away")
+
+    with pytest.raises(OSError, match="the store is away"):
+        run("import sys; sys.stdin.read()", feed())
+
+
+def test_it_has_no_environment_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TUNESMITH_S3_SECRET_ACCESS_KEY", "secret")
+    out = tmp_path / "out"
+
+    run(f"import os; open({str(out)!r}, 'w').write(repr(dict(os.environ)))")
+
+    assert "TUNESMITH" not in out.read_text()
