@@ -28,6 +28,7 @@ from app.core.events.bell import Bell
 from app.core.queue import Doorbell
 from app.core.settings import Settings
 from app.core.storage import open_storage
+from app.services.measures import Measures
 
 UPLOADS_AT_A_TIME = 16
 _log = structlog.get_logger(__name__)
@@ -53,7 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description="Fine-tuning as a job API.",
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(settings.redis_url, engine, ringer, follower),
+        lifespan=_lifespan(settings.redis_url, adapters, ringer, follower),
         generate_unique_id_function=lambda route: route.name,
         middleware=middleware.stack(settings, adapters.telemetry),
         redirect_slashes=False,
@@ -78,11 +79,13 @@ def _adapters(
         with suppress(RuntimeError):  # after shutdown nobody listens
             ringer.submit(bell.ring, job_id)
 
+    storage = open_storage(settings)
     return Adapters(
         settings=settings,
         engine=engine,
         sessions=make_sessions(engine),
-        storage=open_storage(settings),
+        storage=storage,
+        measures=Measures(storage),
         queue=Doorbell(redis_url),
         ring=ring,
         telemetry=Telemetry(),
@@ -91,7 +94,7 @@ def _adapters(
 
 
 def _lifespan(
-    redis_url: str, engine: Engine, ringer: ThreadPoolExecutor, follower: Follower
+    redis_url: str, adapters: Adapters, ringer: ThreadPoolExecutor, follower: Follower
 ) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -108,7 +111,8 @@ def _lifespan(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             ringer.shutdown(wait=False, cancel_futures=True)
-            engine.dispose()
+            adapters.measures.close()
+            adapters.engine.dispose()
 
     return lifespan
 

@@ -15,6 +15,7 @@ from app.core.queue import Queue
 from app.core.settings import DEFAULT_PROJECT, Settings
 from app.core.storage import Storage
 from app.services.caller import Caller
+from app.services.measures import Measures
 from app.services.pages import Cursor
 
 
@@ -30,6 +31,7 @@ class Adapters:
     ring: Callable[[str], None]
     """Tell those who follow a job that it has news; returns at once."""
     telemetry: Telemetry
+    measures: Measures
     uploads: CapacityLimiter
     """How many uploads are taken in at a time; more wait unread."""
 

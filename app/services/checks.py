@@ -140,7 +140,7 @@ def _usable(
 
 def _check_template(spec: JobSpec, dataset: Dataset, at: str) -> None:
     """A template needs its column; what the rows have is known once they were judged."""
-    needed = "text" if spec.template == "text" else "instruction"
+    needed = needed_column(spec.template)
     if not dataset.features or needed in dataset.features:
         return
     message = f"Template {spec.template!r} needs a column {needed!r}; {dataset.id!r} has none."
@@ -150,6 +150,10 @@ def _check_template(spec: JobSpec, dataset: Dataset, at: str) -> None:
     else:
         hint = f"Name a dataset whose rows have {needed!r}, as the training rows have."
     raise TemplateUnfit(message, errors=[Problem(at, TemplateUnfit.code, message, hint)])
+
+
+def needed_column(template: str) -> str:
+    return "text" if template == "text" else "instruction"
 
 
 def _invalid(dataset: Dataset, storage: Storage, at: str) -> DatasetInvalid:

@@ -12,10 +12,12 @@ from app.api.routes import (
     health,
     history,
     jobs,
+    lengths,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
     datasets.router,
+    lengths.router,
     jobs.router,
     events.router,
     history.router,

@@ -67,3 +67,53 @@ class ReportOut(Answer):
     templates: list[str]
     """Those that every good row can be rendered with."""
     first_rows: list[Anything]
+
+
+class Histogram(Answer):
+    edges: list[int]
+    """One more than `counts`; a bin holds its lower edge and not its upper."""
+    counts: list[int]
+
+
+class Distribution(Answer):
+    """`min`, `max`, `mean` and the percentiles are null where there is no row."""
+
+    total: int
+    min: int | None = None
+    max: int | None = None
+    mean: float | None = None
+    p50: int | None = None
+    p90: int | None = None
+    p95: int | None = None
+    p99: int | None = None
+    over: int
+    """Rows longer than `max_length`, in this unit."""
+    share_over: float
+    histogram: Histogram
+
+
+class Loss(Answer):
+    rows: int
+    """Longer than `max_length`, and so cut or split."""
+    dropped_rows: int
+    """Whose prompt alone fills `max_length`: nothing of them is trained."""
+    eos_lost_rows: int
+    """That no longer teach when to stop."""
+    tokens_lost: int
+
+
+class LengthsOut(Answer):
+    """How long rows are, rendered by a template and counted by a model's tokenizer."""
+
+    dataset: str
+    model: str
+    template: str
+    num_rows: int
+    max_length: int
+    characters: Distribution
+    tokens: Distribution
+    """With special tokens and the closing EOS."""
+    cut: Loss
+    """What `max_length` does with `packing: false`."""
+    split: Loss
+    """What it does with `packing: true`."""

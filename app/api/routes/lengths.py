@@ -1,0 +1,67 @@
+"""How long a dataset's rows are: numbers for programs, a picture for people."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from app.api import plots
+from app.api.deps import AdaptersDep, CallerDep, SessionDep
+from app.api.schemas.datasets import LengthsOut
+from app.services import lengths
+
+router = APIRouter(prefix="/datasets", tags=["datasets"])
+_PICTURES: dict[str, plots.Kind] = {"image/svg+xml": "svg", "image/png": "png"}
+
+
+@router.get("/{dataset_id}/lengths", response_model=LengthsOut)
+def get_dataset_lengths(
+    dataset_id: str,
+    request: Request,
+    session: SessionDep,
+    adapters: AdaptersDep,
+    caller: CallerDep,
+    model: Annotated[str, Query(min_length=1, max_length=200)],
+    model_revision: Annotated[str | None, Query(pattern=r"^[0-9a-f]{40}$")] = None,
+    template: Literal["alpaca", "chat", "text"] = "alpaca",
+    max_length: Annotated[int, Query(ge=8, le=1 << 20)] = 1024,
+) -> Response:
+    """In tokens and in characters; with `Accept: image/svg+xml` or `image/png`, drawn.
+
+    409 with Retry-After while the tokens are being counted; asked again, the answer is there.
+    """
+    found = lengths.describe(
+        session,
+        caller,
+        dataset_id,
+        settings=adapters.settings,
+        measures=adapters.measures,
+        model=model,
+        revision=model_revision,
+        template=template,
+        train_on="all" if template == "text" else "completion",
+        max_length=max_length,
+    )
+    kind = _picture(request.headers.get("accept", ""))
+    vary = {"vary": "accept"}
+    if kind is None:
+        return Response(
+            LengthsOut.model_validate(found).model_dump_json(),
+            headers=vary,
+            media_type="application/json",
+        )
+    title = f"{dataset_id} - {model} - {template}"
+    drawn = plots.draw_lengths(found, title, kind)
+    media = next(name for name, each in _PICTURES.items() if each == kind)
+    return Response(drawn, headers=vary, media_type=media)
+
+
+def _picture(accept: str) -> plots.Kind | None:
+    """The first picture named, unless JSON is named before it."""
+    for part in accept.split(","):
+        name = part.partition(";")[0].strip().lower()
+        if name in _PICTURES:
+            return _PICTURES[name]
+        if name == "application/json":
+            return None
+    return None

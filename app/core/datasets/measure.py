@@ -1,0 +1,52 @@
+"""python -m app.core.datasets.measure MODEL TEMPLATE TRAIN_ON OUT < rows.jsonl
+
+Counts what each row of a canonical file takes, in characters and in tokens. `child` starts it.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.core.datasets.encoding import IGNORED, Example
+from app.core.datasets.lengths import Measured
+from app.core.datasets.tokenizer import RowTokenizer
+
+_CHUNK = 1000
+
+
+def measure(lines: Iterable[bytes], model: Path, template: str, train_on: str) -> Measured:
+    """One number of each kind per row, by the code that makes the trainer's batches."""
+    tokenizer = RowTokenizer.from_folder(model)
+    counted: list[tuple[int, int, int]] = []
+    for rows in _chunks(lines):
+        pass
+    columns = zip(*counted, strict=True) if counted else ((), (), ())
+    return Measured(*(np.array(each, dtype=np.int64) for each in columns))
+
+
+def prompt_size(example: Example) -> int:
+    """Tokens before the first trained one; all of them where none is trained."""
+    labels = enumerate(example.labels)
+    return next((at for at, label in labels if label != IGNORED), len(example.labels))
+
+
+def _chunks(lines: Iterable[bytes]) -> Iterator[list[Any]]:
+    numbered = enumerate(map(json.loads, lines))
+    while chunk := list(islice(numbered, _CHUNK)):
+        yield chunk
+
+
+def main(arguments: list[str]) -> int:
+    model, template, train_on, out = arguments
+    measured = measure(sys.stdin.buffer, Path(model), template, train_on)
+    np.savez(out, **measured._asdict())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

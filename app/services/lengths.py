@@ -1,0 +1,66 @@
+"""How long a dataset's rows are for a model, and what a `max_length` would do to them."""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.core.datasets import lengths
+from app.core.db.models import Dataset
+from app.core.db.session import commit
+from app.core.errors import Conflict, Problem
+from app.core.models import ModelInfo, find_model
+from app.core.settings import Settings
+from app.services import datasets
+from app.services.caller import Caller
+from app.services.checks import TemplateUnfit, needed_column
+from app.services.measures import Measures, Wanted
+
+
+class ModelNotFetched(Conflict):
+    code = "model_not_fetched"
+
+
+def describe(
+    session: Session,
+    caller: Caller,
+    dataset_id: str,
+    *,
+    settings: Settings,
+    measures: Measures,
+    model: str,
+    revision: str | None,
+    template: str,
+    train_on: str,
+    max_length: int,
+) -> dict[str, Any]:
+    """The answer of GET /datasets/{id}/lengths. Gives the connection back before it counts."""
+    dataset = datasets.judged(session, caller, dataset_id)
+    base = find_model(settings, model, revision)
+    _check_template(dataset, base, template)
+    wanted = Wanted(dataset.id, dataset.sha256, _path(base), template, train_on)
+    commit(session)
+    found = lengths.describe(measures.get(wanted), max_length)
+    return {"dataset": dataset_id, "model": base.id, "template": template, **found}
+
+
+def _path(base: ModelInfo) -> Path:
+    if base.path is None:
+        raise ModelNotFetched(
+            f"The files of {base.id!r} are not here yet: the first job on it fetches them.",
+            current="remote",
+            allowed=[],
+        )
+    return base.path
+
+
+def _check_template(dataset: Dataset, base: ModelInfo, template: str) -> None:
+    needed = needed_column(template)
+    message = ""
+    if template == "chat" and base.has_chat_template is False:
+        message = f"{base.id!r} has no chat template."
+    elif dataset.features is not None and needed not in dataset.features:
+        message = f"Template {template!r} needs a column {needed!r}; {dataset.id!r} has none."
+    if message:
+        problem = Problem("?template", TemplateUnfit.code, message, "Name another template.")
+        raise TemplateUnfit(message, errors=[problem])

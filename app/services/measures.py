@@ -1,0 +1,137 @@
+"""Lengths of a dataset's rows under a tokenizer and a template: counted once, kept by content."""
+
+import hashlib
+import io
+import json
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillRunning
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from app.core.datasets import child
+from app.core.datasets.child import ChildFailed
+from app.core.datasets.lengths import Measured
+from app.core.errors import Conflict, Invalid
+from app.core.storage import Storage
+
+VERSION = 1
+"""Raised when the same rows would be counted otherwise."""
+AT_A_TIME = 2
+_WAIT_SECONDS = 25.0
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+_CHAT = "chat_template.jinja"
+_log = structlog.get_logger(__name__)
+
+
+class Measuring(Conflict):
+    code = "dataset_measuring"
+
+    def __init__(self, dataset_id: str) -> None:
+        super().__init__(
+            f"The tokens of dataset {dataset_id!r} are being counted; ask again in a moment.",
+            current="measuring",
+            allowed=[],
+            retry_after_seconds=5,
+        )
+
+
+class NotMeasured(Invalid):
+    code = "dataset_not_measured"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    dataset_id: str
+    dataset_sha256: str
+    model_path: Path
+    template: str
+    train_on: str
+
+    @property
+    def key(self) -> str:
+        """Of everything the numbers depend on, and of nothing else."""
+        files = [self.model_path / name for name in (*_TOKENIZER, _CHAT)]
+        hashes = [_sha256(path) for path in files]
+        parts = [VERSION, self.dataset_sha256, hashes, self.template, self.train_on]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@dataclass
+class Measures:
+    """Counts in children, at most two at a time; a second asker waits for the first one's."""
+
+    storage: Storage
+    wait_seconds: float = _WAIT_SECONDS
+    _pool: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="measure")
+    )
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _running: dict[str, Future[Measured]] = field(default_factory=dict)
+
+    def get(self, wanted: Wanted) -> Measured:
+        """Raises Measuring when it takes longer than a request should; the counting goes on."""
+        key = f"measures/{wanted.key}.npz"
+        kept = self._read(key)
+        if kept is not None:
+            return kept
+        try:
+            return self._start(key, wanted).result(self.wait_seconds)
+        except StillRunning:
+            raise Measuring(wanted.dataset_id) from None
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self, key: str, wanted: Wanted) -> Future[Measured]:
+        with self._lock:
+            running = self._running.get(key)
+            if running is None:
+                running = self._running[key] = self._pool.submit(self._measure, key, wanted)
+                running.add_done_callback(lambda _: self._running.pop(key, None))
+            return running
+
+    def _measure(self, key: str, wanted: Wanted) -> Measured:
+        rows = self.storage.read(f"datasets/{wanted.dataset_id}/rows.jsonl")
+        with tempfile.TemporaryDirectory(prefix="tunesmith-measure-") as folder:
+            out = Path(folder) / "measured.npz"
+            arguments = (wanted.model_path.absolute(), wanted.template, wanted.train_on, out)
+            try:
+                child.run("app.core.datasets.measure", arguments, _or_nothing(rows))
+            except ChildFailed as failed:
+                _log.warning("measure_failed", dataset_id=wanted.dataset_id, said=failed.said)
+                message = "The tokens of this dataset could not be counted with this model."
+                raise NotMeasured(message) from failed
+            self.storage.write_file(key, out)
+            return _load(out.read_bytes())
+
+    def _read(self, key: str) -> Measured | None:
+        try:
+            return _load(b"".join(self.storage.read(key)))
+        except FileNotFoundError:
+            return None
+
+
+def _load(data: bytes) -> Measured:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return Measured(*(arrays[name] for name in Measured._fields))
+
+
+def _or_nothing(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """A dataset without a good row has no rows to read."""
+    try:
+        yield from chunks
+    except FileNotFoundError:
+        return
+
+
+def _sha256(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
