@@ -21,10 +21,10 @@ from app.core.errors import Failure, Invalid, Problem, TooLarge
 from app.core.ids import new_id
 from app.core.storage import CHUNK_BYTES
 from app.services import uploads
-from app.services.uploads import Upload
+from app.services.uploads import Promise, Upload
 
 FORMATS = ("auto", "json", "jsonl")
-FIELDS = ("file", "name", "format")
+FIELDS = ("file", "name", "format", "num_bytes", "sha256")
 MAX_PARTS = 8
 MAX_FIELD_BYTES = 1000
 STALLED_SECONDS = 60.0
@@ -41,6 +41,8 @@ UPLOAD_BODY = {
                         "file": {"type": "string", "format": "binary"},
                         "name": {"type": "string", "maxLength": 200},
                         "format": {"type": "string", "enum": list(FORMATS), "default": "auto"},
+                        "num_bytes": {"type": "integer", "minimum": 0},
+                        "sha256": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$"},
                     },
                 }
             }
@@ -144,7 +146,7 @@ class Form:
         _, options = parse_options_header(self._disposition)
         self._part = options.get(b"name", b"").decode("utf-8", "replace")
         if self._part not in FIELDS:
-            raise _wrong(self._part, "unknown_field", "The form has only file, name and format.")
+            raise _wrong(self._part, "unknown_field", f"The form has only {', '.join(FIELDS)}.")
         if self._part in self.fields or (self._part == "file" and self.filename is not None):
             raise _wrong(self._part, "twice", "This field comes twice.")
         if self._part == "file":
@@ -179,6 +181,7 @@ async def receive_upload(request: Request, adapters: Adapters) -> Upload:
     )
     try:
         name, kind = _name(form), _format(form)
+        meter.verify(_promise(form))
     except Invalid:
         await run_in_threadpool(uploads.discard, storage, dataset_id)
         raise
@@ -229,6 +232,18 @@ def _format(form: Form) -> str:
     return kind
 
 
+def _promise(form: Form) -> Promise:
+    num_bytes, sha256 = form.fields.get("num_bytes"), form.fields.get("sha256")
+    if num_bytes is not None and not re.fullmatch(rb"[0-9]{1,18}", num_bytes):
+        raise _wrong("num_bytes", "wrong_format", "A whole number of bytes, in digits.")
+    if sha256 is not None and not re.fullmatch(rb"[0-9a-fA-F]{64}", sha256):
+        raise _wrong("sha256", "wrong_format", "A sha256 is 64 hexadecimal digits.")
+    return Promise(
+        None if num_bytes is None else int(num_bytes),
+        None if sha256 is None else sha256.decode().lower(),
+    )
+
+
 def _text(field: str, value: bytearray) -> str:
     try:
         return value.decode("utf-8")
@@ -237,6 +252,6 @@ def _text(field: str, value: bytearray) -> str:
 
 
 def _wrong(field: str, code: str, message: str) -> Invalid:
-    hint = "The parts are `file`, and if you like `name` and `format`, each once."
+    hint = f"The parts are `file` and, if you like, {', '.join(FIELDS[1:])}; each once."
     at = Problem(f"/{field}"[:200], code, message, hint)
     return Invalid("The upload form is not right; see `errors`.", errors=[at])

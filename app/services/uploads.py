@@ -4,7 +4,20 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from app.core.errors import Invalid
 from app.core.storage import Storage
+
+
+class UploadMismatch(Invalid):
+    code = "upload_mismatch"
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a caller says its bytes are; None: did not say."""
+
+    num_bytes: int | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,19 @@ class Meter:
     @property
     def sha256(self) -> str:
         return self._digest.hexdigest()
+
+    def verify(self, promise: Promise) -> None:
+        """Raises UploadMismatch."""
+        if promise.num_bytes not in (None, self.num_bytes):
+            raise UploadMismatch(
+                f"{promise.num_bytes:,} bytes were promised, {self.num_bytes:,} came; "
+                "nothing was kept, send the file again."
+            )
+        if promise.sha256 not in (None, self.sha256):
+            raise UploadMismatch(
+                f"The sha256 promised is {promise.sha256}, that of the bytes that came "
+                f"{self.sha256}; nothing was kept, send the file again."
+            )
 
 
 def store(storage: Storage, dataset_id: str, chunks: Iterable[bytes]) -> Meter:

@@ -86,6 +86,10 @@ def test_a_file_name_is_a_label_and_never_a_path(client, world, filename, name):
         ({"name": "x" * 201}, {"file": ("a", b"[]")}, "/name", "wrong_length"),
         ({"name": "x" * 2000}, {"file": ("a", b"[]")}, "/name", "wrong_length"),
         ({"name": b"\xff"}, {"file": ("a", b"[]")}, "/name", "wrong_format"),
+        ({"num_bytes": "-1"}, {"file": ("a", b"[]")}, "/num_bytes", "wrong_format"),
+        ({"num_bytes": ""}, {"file": ("a", b"[]")}, "/num_bytes", "wrong_format"),
+        ({"sha256": "z" * 64}, {"file": ("a", b"[]")}, "/sha256", "wrong_format"),
+        ({"sha256": b"\xff" * 64}, {"file": ("a", b"[]")}, "/sha256", "wrong_format"),
     ],
 )
 def test_a_wrong_form_is_refused_and_leaves_nothing(client, world, fields, files, pointer, code):
@@ -93,6 +97,37 @@ def test_a_wrong_form_is_refused_and_leaves_nothing(client, world, fields, files
 
     assert answer.status_code == 422
     assert [(one["pointer"], one["code"]) for one in answer.json()["errors"]] == [(pointer, code)]
+    assert list(world.storage.keys("datasets/")) == []
+    assert world.count() == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "body_of",
+    [lambda file, fields: [*fields, file], lambda file, fields: [file, *fields]],
+    ids=["before", "after"],
+)
+@pytest.mark.parametrize(
+    ("num_bytes", "sha256", "named"),
+    [
+        (str(len(LINES)), hashlib.sha256(LINES).hexdigest(), ()),
+        (str(len(LINES)), hashlib.sha256(LINES).hexdigest().upper(), ()),
+        (str(len(LINES) + 1), hashlib.sha256(LINES).hexdigest(), (len(LINES) + 1, len(LINES))),
+        (str(len(LINES)), "0" * 64, ("0" * 64, hashlib.sha256(LINES).hexdigest())),
+    ],
+)
+def test_bytes_other_than_promised_are_refused_whole(
+    client, world, body_of, num_bytes, sha256, named
+):
+    file = ("file", ("rows.jsonl", LINES))
+    fields = [("num_bytes", (None, num_bytes)), ("sha256", (None, sha256))]
+
+    answer = client.post("/datasets", files=body_of(file, fields))
+
+    if not named:
+        assert answer.status_code == 201, answer.text
+        return
+    assert (answer.status_code, answer.json()["code"]) == (422, "upload_mismatch")
+    assert all(str(each) in answer.json()["detail"] for each in named)
     assert list(world.storage.keys("datasets/")) == []
     assert world.count() == (0, 0, 0)
 

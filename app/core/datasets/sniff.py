@@ -8,6 +8,8 @@ from app.core.datasets.parse import Fault, parse, skip_space
 from app.core.datasets.readers import BOM
 
 HEAD = 1 << 16
+_SPACE = " \t\n\r\v\f"
+"""What bytes.strip() takes away; str.strip() takes more, and may leave nothing of a file."""
 _SUPPORTED = ("json", "jsonl")
 
 _MAGIC = (
@@ -61,7 +63,7 @@ def detect(file: BinaryIO) -> Detection:
         fault = Fault("file_empty", "The file is empty.")
         return Detection("unknown", "There is nothing in the file.", fault=fault)
     at = len(BOM) if start else 0
-    return _detect_text(head[start:].decode("utf-8", "replace").lstrip(), at)
+    return _detect_text(head[start:].decode("utf-8", "replace").lstrip(_SPACE), at)
 
 
 def _detect_binary(head: bytes) -> Detection | None:

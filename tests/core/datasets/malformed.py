@@ -19,6 +19,7 @@ FILES = {
     "no bytes": (b"", [("file_empty", 1)], 0),
     "white space only": (b" \n\r\n\t" * 30_000, [("file_empty", 1)], 0),
     "a byte order mark only": (b"\xef\xbb\xbf", [("file_empty", 1)], 0),
+    "separators that only Unicode takes for space": (b"\x1c\x1d", [("format_unsupported", 1)], 0),
     "an empty array": (b"[]", [("no_rows", None)], 0),
     "gzip": (b"\x1f\x8b\x08\0\0\0", [("format_unsupported", 1)], 0),
     "zip": (b"PK\x03\x04\x14\0\0\0", [("format_unsupported", 1)], 0),

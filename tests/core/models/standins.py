@@ -101,8 +101,8 @@ def _tree(files: dict[str, bytes]) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def serve() -> Iterator[Hub]:
-    hub = Hub()
+def serve(hub: Hub | None = None) -> Iterator[Hub]:
+    hub = hub or Hub()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

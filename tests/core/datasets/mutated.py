@@ -1,0 +1,97 @@
+"""python -m tests.core.datasets.mutated FILES SEED
+
+Checks that many spoiled copies of good and bad files, under the limits of the real child, and
+prints {files, ready, invalid, slowest_seconds, rss_bytes} as JSON. Ends with a traceback, naming
+the file's number, at the first one that is anything else than judged.
+"""
+
+import json
+import random
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from app.core.datasets.check import check
+from tests.core.datasets.malformed import FILES
+
+ROOT = Path(__file__).resolve().parents[3]
+GOOD_BYTES = 20_000
+"""Of the sample data: enough for every kind of row, little enough to go through thousands."""
+TOKENS = (
+    b'"', b"'", b"{", b"}", b"[", b"]", b",", b":", b"\\", b"\\u", b"\\ud800", b"\n", b"\r\n",
+    b"\0", b"\xff", b"\xef\xbb\xbf", b"null", b"NaN", b"1e999", b"-0", b"9" * 50, b"[" * 200,
+    b'{"a":' * 50, b"//", b"/*", b"#", b"text", b"instruction", b"output", b"messages", b"\t", b";",
+    b'{"instruction": "a", "output": "b"}', b"\xf0\x9f\x92\xa9", b"\xed\xa0\x80", b" " * 300,
+)  # fmt: skip
+
+
+def main(count: int, seed: int) -> dict[str, Any]:
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+    dice = random.Random(seed)
+    seeds = _seeds()
+    slowest, told = 0.0, Counter[str]()
+    with tempfile.TemporaryDirectory() as folder:
+        upload = Path(folder) / "upload"
+        for number in range(count):
+            upload.write_bytes(_spoil(dice.choice(seeds), dice))
+            started = time.monotonic()
+            try:
+                report = check(upload, Path(folder), declared="auto", max_row_chars=50_000)
+            except Exception as error:
+                error.add_note(f"file {number} of seed {seed}")
+                raise
+            slowest = max(slowest, time.monotonic() - started)
+            told[report["status"]] += 1
+            assert _holds_together(report, Path(folder)), f"file {number} of seed {seed}"
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"files": count, **told, "slowest_seconds": round(slowest, 3), "rss_bytes": rss}
+
+
+def _seeds() -> list[bytes]:
+    sample = json.loads((ROOT / "examples/data/tickets_train.json").read_bytes())[:40]
+    array = json.dumps(sample).encode()[:GOOD_BYTES]
+    lines = "\n".join(json.dumps(row) for row in sample).encode()[:GOOD_BYTES]
+    small = [content for content, *_ in FILES.values() if len(content) <= GOOD_BYTES]
+    return [array, lines] * (len(small) // 8) + small
+
+
+def _spoil(content: bytes, dice: random.Random) -> bytes:
+    spoiled = bytearray(content)
+    for _ in range(dice.choice((1, 1, 2, 3, 8))):
+        at = dice.randrange(len(spoiled) + 1)
+        size = dice.choice((1, 1, 2, 10, 200))
+        match dice.randrange(6):
+            case 0:
+                del spoiled[at : at + size]
+            case 1:
+                spoiled[at:at] = dice.choice(TOKENS)
+            case 2:
+                spoiled[at : at + size] = dice.choice(TOKENS)
+            case 3:
+                spoiled[at:at] = spoiled[max(0, at - size) : at]
+            case 4 if at < len(spoiled):
+                spoiled[at] ^= 1 << dice.randrange(8)
+            case 5 if dice.random() < 0.2:
+                del spoiled[at:]
+    return bytes(spoiled)
+
+
+def _holds_together(report: dict[str, Any], folder: Path) -> bool:
+    """As many canonical rows as told, an error exactly when it is invalid, all of it encodable."""
+    rows = (folder / "rows.jsonl").read_bytes().splitlines()
+    errors = [each for each in report["problems"] if each["severity"] == "error"]
+    json.dumps(report, ensure_ascii=False).encode()
+    return (
+        len(rows) == report["num_valid_rows"] <= max(report["num_rows"], 0)
+        and bool(errors) == (report["status"] == "invalid")
+        and all(each["message"] and each["hint"] for each in report["problems"])
+        and all(isinstance(json.loads(row), dict) for row in rows)
+    )
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(int(sys.argv[1]), int(sys.argv[2]))))
