@@ -1,0 +1,155 @@
+"""Lengths over HTTP: counted by the sample base's own tokenizer, kept by content, drawn on demand."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from app.core.settings import Settings
+from tests.api.world import ROWS, World
+from tests.stacks import ROOT
+
+SAMPLE = ROOT / "examples/models/tunesmith-tiny"
+
+
+@pytest.fixture
+def model(settings: Settings) -> Iterator[str]:
+    """A base with a tokenizer that works; the other ones of these tests only look like one."""
+    folder = settings.models_dir / "sample"
+    shutil.copytree(SAMPLE, folder)
+    yield "sample"
+    shutil.rmtree(folder)
+
+
+def kept(settings: Settings) -> list[Path]:
+    store = Path(settings.store_url.removeprefix("file://"))
+    return sorted((store / "measures").glob("*.npz"))
+
+
+def test_rows_are_counted_as_the_librarys_own_tokenizer_counts_them(
+    client: TestClient, world: World, model: str
+) -> None:
+    from transformers import AutoTokenizer
+
+    from app.core.datasets.templates import alpaca_prompt
+
+    texts = [alpaca_prompt(row) + row["output"] for row in ROWS]  # type: ignore[arg-type]
+    tokenizer = AutoTokenizer.from_pretrained(SAMPLE)
+    expected = [len(ids) + 1 for ids in tokenizer(texts)["input_ids"]]
+
+    found = client.get(f"/datasets/{world.dataset()}/lengths", params={"model": model})
+
+    assert found.status_code == 200, found.text
+    told = found.json()
+    assert told["num_rows"] == len(ROWS)
+    assert told["tokens"]["total"] == sum(expected)
+    assert (told["tokens"]["min"], told["tokens"]["max"]) == (min(expected), max(expected))
+    assert told["characters"]["total"] == sum(map(len, texts))
+    assert told["tokens"]["over"] == told["cut"]["rows"] == told["cut"]["tokens_lost"] == 0
+
+
+def test_a_shorter_max_length_costs_what_it_costs_and_counts_nothing_anew(
+    client: TestClient, world: World, model: str, settings: Settings
+) -> None:
+    dataset = world.dataset()
+    path = f"/datasets/{dataset}/lengths"
+    whole = client.get(path, params={"model": model}).json()
+    [file] = kept(settings)
+    before = file.stat().st_mtime_ns
+    limit = whole["tokens"]["max"] - 1
+
+    short = client.get(path, params={"model": model, "max_length": limit}).json()
+
+    assert short["cut"]["rows"] == short["tokens"]["over"] >= 1
+    assert short["cut"]["tokens_lost"] == short["cut"]["eos_lost_rows"] == short["cut"]["rows"]
+    assert short["split"]["eos_lost_rows"] == 0
+    assert [each.stat().st_mtime_ns for each in kept(settings)] == [before]
+
+
+def test_the_same_bytes_under_another_id_are_not_counted_again(
+    client: TestClient, world: World, model: str, settings: Settings
+) -> None:
+    one, other = world.dataset(), world.dataset()
+
+    first = client.get(f"/datasets/{one}/lengths", params={"model": model}).json()
+    second = client.get(f"/datasets/{other}/lengths", params={"model": model}).json()
+
+    assert {**first, "dataset": other} == second
+    assert len(kept(settings)) == 1
+
+
+def test_another_tokenizer_or_template_is_counted_by_itself(
+    client: TestClient, world: World, model: str, settings: Settings
+) -> None:
+    path = f"/datasets/{world.dataset()}/lengths"
+    client.get(path, params={"model": model})
+    config = settings.models_dir / model / "tokenizer_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "padding_side": "left"}))
+
+    client.get(path, params={"model": model})
+
+    assert len(kept(settings)) == 2
+
+
+@pytest.mark.parametrize(
+    ("accept", "begin"), [("image/svg+xml", b"<?xml"), ("image/png", b"\x89PNG")]
+)
+def test_who_asks_for_a_picture_gets_one(
+    accept: str, begin: bytes, client: TestClient, world: World, model: str
+) -> None:
+    path = f"/datasets/{world.dataset()}/lengths"
+
+    drawn = client.get(path, params={"model": model}, headers={"accept": f"{accept}, */*"})
+
+    assert drawn.status_code == 200
+    assert drawn.headers["content-type"].partition(";")[0] == accept
+    assert drawn.content.startswith(begin)
+
+
+def test_a_template_the_rows_do_not_fit_is_refused(
+    client: TestClient, world: World, model: str
+) -> None:
+    dataset = world.dataset(features={"instruction": "string", "output": "string"})
+
+    found = client.get(
+        f"/datasets/{dataset}/lengths", params={"model": model, "template": "text"}
+    )
+
+    assert (found.status_code, found.json()["code"]) == (422, "template_unfit")
+    assert found.json()["errors"][0]["pointer"] == "?template"
+
+
+def test_an_unknown_model_and_a_dataset_that_is_still_judged_are_told(
+    client: TestClient, world: World, model: str
+) -> None:
+    unknown = client.get(f"/datasets/{world.dataset()}/lengths", params={"model": "sampel"})
+    early = client.get(
+        f"/datasets/{world.dataset('validating')}/lengths", params={"model": model}
+    )
+
+    assert (unknown.status_code, unknown.json()["code"]) == (422, "model_unknown")
+    assert (early.status_code, early.json()["code"]) == (409, "dataset_validating")
+
+
+def test_a_tokenizer_that_breaks_is_told_and_nothing_is_kept(
+    client: TestClient, world: World, model: str, settings: Settings
+) -> None:
+    (settings.models_dir / model / "tokenizer.json").write_text("{}")
+
+    found = client.get(f"/datasets/{world.dataset()}/lengths", params={"model": model})
+
+    assert (found.status_code, found.json()["code"]) == (422, "dataset_not_measured")
+    assert kept(settings) == []
+
+
+def test_numbers_are_kept_without_a_pickle(
+    client: TestClient, world: World, model: str, settings: Settings
+) -> None:
+    client.get(f"/datasets/{world.dataset()}/lengths", params={"model": model})
+
+    with np.load(kept(settings)[0], allow_pickle=False) as arrays:
+        assert {len(arrays[name]) for name in arrays.files} == {len(ROWS)}
