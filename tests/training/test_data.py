@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from app.core.datasets.templates import alpaca_prompt
 from app.core.jobs.spec import JobSpec
 from worker.training.data import (
     Counts,
@@ -136,28 +137,31 @@ def test_a_model_without_a_chat_template_is_refused_for_chat(tokenizer):
         examples_of([ROW], tokenizer, template="chat")
 
 
-class Merging:
-    """A tokenizer whose tokens span the border between prompt and answer: pairs of characters."""
+def pairs_of(text: str) -> list[str]:
+    return [text[at : at + 2] for at in range(0, len(text), 2)]
 
-    eos_token_id = 1
-    chat_template = None
 
-    def __call__(self, text: Any, add_special_tokens: bool) -> dict[str, Any]:
-        if isinstance(text, list):
-            return {"input_ids": [self(each, add_special_tokens)["input_ids"] for each in text]}
-        pairs = [text[at : at + 2] for at in range(0, len(text), 2)]
-        return {"input_ids": [2 + sum(ord(c) << (8 * i) for i, c in enumerate(p)) for p in pairs]}
+def merging_tokenizer(texts: list[str]) -> Any:
+    """Its tokens, pairs of characters, span the border between an odd prompt and its answer."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    pairs = sorted({pair for text in texts for pair in pairs_of(text)})
+    vocabulary = {pair: at for at, pair in enumerate(["<unk>", "</s>", *pairs])}
+    core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S][\s\S]?"), "isolated")
+    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", unk_token="<unk>")
 
 
 @pytest.mark.parametrize("instruction", ["odd", "even"])
 def test_prompt_tokens_are_those_generation_starts_from_even_if_the_answer_would_merge(instruction):
-    row = {"instruction": instruction, "output": "xyz"}
-    tokenizer = Merging()
+    row: Any = {"instruction": instruction, "output": "xyz"}
+    prompt = alpaca_prompt(row)
+    tokenizer = merging_tokenizer([prompt, prompt + "xyz", "xyz"])
 
     (example,) = examples_of([row], tokenizer)
 
-    (prompt,) = prompt_texts([row], "alpaca", tokenizer)
-    alone = tokenizer(prompt, add_special_tokens=True)["input_ids"]
+    alone = tokenizer(prompt)["input_ids"]
     assert example.input_ids[: len(alone)] == alone
     assert example.labels[: len(alone)] == [IGNORED] * len(alone)
     assert example.labels[len(alone)] != IGNORED

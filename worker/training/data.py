@@ -2,18 +2,21 @@
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.core.datasets import encoding
+from app.core.datasets.chat import TemplateFailed
+from app.core.datasets.encoding import IGNORED, Example
 from app.core.datasets.formats import Row
-from app.core.datasets.templates import alpaca_prompt, chat_messages
+from app.core.datasets.tokenizer import RowTokenizer
 from app.core.jobs.run import Plan
 from app.core.jobs.spec import JobSpec
 from worker.training.failures import BadData, BadModel, BadRow, NoTrainedTokens
 from worker.training.model import max_positions
-from worker.training.packing import IGNORED, Example
 
 NEEDED = {
     "alpaca": ("instruction", "output"),
@@ -22,6 +25,8 @@ NEEDED = {
 }
 _CHUNK = 1000
 """Rows tokenized at once, between two signs of getting on."""
+_COMPARED = 64
+"""Rows encoded twice, to see that a preview shows what is trained."""
 OPTIONAL = {"alpaca": ("input", "system"), "chat": ("input", "system"), "text": ()}
 
 
@@ -39,6 +44,8 @@ class Counts:
     tokens_lost: int = 0
     unlike_prompt: list[int] = field(default_factory=list)
     """Rows whose rendered chat does not begin with the prompt that generation starts from."""
+    tokenizer_differs: bool = False
+    """A preview, made from the model's files, shows other tokens."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ def load_splits(plan: Plan, tokenizer: Any, sign: Callable[[], None] = lambda: N
     not_told = Counts()
     train = encode(rows, plan.spec, tokenizer, counts, sign)
     held_out = encode(held_rows, plan.spec, tokenizer, not_told, sign)
+    counts.tokenizer_differs = differs_from_folder(rows, plan.spec, tokenizer, Path(plan.base.path))
     refuse_long_prompts(train, held_out, plan.spec, max_positions(plan, tokenizer))
     train, held_out = fit(train, plan.spec, counts), fit(held_out, plan.spec, not_told)
     if not any(each.num_trained for each in train):
@@ -136,62 +144,59 @@ def encode(
     counts: Counts,
     sign: Callable[[], None] = lambda: None,
 ) -> list[Example]:
-    """Every row whole, its answer ended by EOS; prompt ids are those generation will start from."""
+    """Every row as a preview shows it; `sign` is called after each chunk."""
+    rows_tokenizer = row_tokenizer(tokenizer)
     examples = []
     for start in range(0, len(rows), _CHUNK):
-        examples += _encode(rows[start : start + _CHUNK], spec, tokenizer, counts)
+        chunk = rows[start : start + _CHUNK]
+        with _refusals(rows_tokenizer):
+            examples += encoding.encode(chunk, spec.template, spec.train_on, rows_tokenizer)
         sign()
-    return examples
-
-
-def _encode(
-    rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: Any, counts: Counts
-) -> list[Example]:
-    prompts, texts = _texts(rows, spec, tokenizer, counts)
-    special = spec.template != "chat"  # a chat template writes its special tokens itself
-    whole = tokenizer(texts, add_special_tokens=special)["input_ids"]
-    heads = tokenizer(prompts, add_special_tokens=special)["input_ids"] if any(prompts) else []
-    eos = tokenizer.eos_token_id
-    examples = []
-    for at, (number, _) in enumerate(rows):
-        head = _without(heads[at], eos) if heads else []
-        full = ended(whole[at], tokenizer, spec.template)
-        if full[: len(head)] != head:
-            # A token spans the border. Generation will see the prompt's own tokens: train on those.
-            answer = texts[at].removeprefix(prompts[at])
-            ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
-            full = head + ended(ids, tokenizer, spec.template)
-        masked = 0 if spec.train_on == "all" else len(head)
-        examples.append(Example(full, [IGNORED] * masked + full[masked:], number))
+    counts.unlike_prompt += [each.row for each in examples if each.unlike_prompt]
     return examples
 
 
 def prompt_texts(rows: Sequence[Row], template: str, tokenizer: Any) -> list[str]:
     """What a model is given before it answers."""
-    if template == "text":
-        return [row.get("text", row.get("instruction", "")) for row in rows]
-    if template == "alpaca":
-        return [alpaca_prompt(row) for row in rows]
-    if not tokenizer.chat_template:
-        raise BadModel("This model has no chat template.", hint='Use `template` "alpaca".')
-    return [
-        tokenizer.apply_chat_template(
-            chat_messages(row), tokenize=False, add_generation_prompt=True
-        )
-        for row in rows
-    ]
+    rows_tokenizer = row_tokenizer(tokenizer)
+    with _refusals(rows_tokenizer):
+        return [encoding.prompt_text(row, template, rows_tokenizer) for row in rows]
 
 
-def ended(ids: list[int], tokenizer: Any, template: str) -> list[int]:
-    """With one EOS at the end. What a chat template writes after its own, a newline, is cut."""
-    eos = tokenizer.eos_token_id
-    if ids[-1:] == [eos]:
-        return ids
-    if template == "chat" and eos in ids:
-        size = len(ids) - ids[::-1].index(eos)
-        if not tokenizer.decode(ids[size:]).strip():
-            return ids[:size]
-    return [*ids, eos]
+def row_tokenizer(tokenizer: Any) -> RowTokenizer:
+    """The very tokenizer that transformers loaded, as rows are encoded with it."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise BadModel("The tokenizer has no tokenizer.json and none can be made from its files.")
+    return RowTokenizer.from_backend(backend, tokenizer.special_tokens_map, tokenizer.chat_template)
+
+
+def differs_from_folder(
+    rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: Any, folder: Path
+) -> bool:
+    """Whether the model's files, which previews read, give other tokens than transformers does."""
+    try:
+        shown = RowTokenizer.from_folder(folder)
+    except (OSError, ValueError):
+        return False  # no preview was possible either
+    few = rows[:_COMPARED]
+    trained = encoding.encode(few, spec.template, spec.train_on, row_tokenizer(tokenizer))
+    try:
+        return encoding.encode(few, spec.template, spec.train_on, shown) != trained
+    except (LookupError, ValueError):
+        return True
+
+
+@contextmanager
+def _refusals(tokenizer: RowTokenizer) -> Iterator[None]:
+    try:
+        yield
+    except TemplateFailed as error:
+        hint = 'Use `template` "alpaca".'
+        if not tokenizer.chat_template:
+            raise BadModel("This model has no chat template.", hint=hint) from error
+        message = "This model's chat template cannot render the rows."
+        raise BadModel(message, evidence=str(error)[:2000], hint=hint) from error
 
 
 def refuse_long_prompts(
@@ -255,31 +260,3 @@ def count_cut(examples: Sequence[Example], limit: int, counts: Counts, *, packed
 def _prompt_size(example: Example) -> int:
     labels = enumerate(example.labels)
     return next((at for at, label in labels if label != IGNORED), len(example.labels))
-
-
-def _texts(
-    rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: Any, counts: Counts
-) -> tuple[list[str], list[str]]:
-    """(prompts, prompts with their answers); a ready text has no prompt."""
-    plain = [row for _, row in rows]
-    if spec.template == "text":
-        return [""] * len(plain), [row["text"] for row in plain]
-    prompts = prompt_texts(plain, spec.template, tokenizer)
-    if spec.template == "alpaca":
-        answers = (row["output"] for row in plain)
-        return prompts, [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
-    whole = []
-    for (number, row), prompt in zip(rows, prompts, strict=True):
-        messages = [*chat_messages(row), {"role": "assistant", "content": row["output"]}]
-        text = tokenizer.apply_chat_template(messages, tokenize=False)
-        if not text.startswith(prompt):
-            # The generation prompt opens a thought, say, that no answer has.
-            counts.unlike_prompt.append(number)
-            text = prompt + row["output"]
-        whole.append(text)
-    return prompts, whole
-
-
-def _without(ids: list[int], eos: int) -> list[int]:
-    """A tokenizer that ends every text with EOS would tell the model to answer after the end."""
-    return ids[:-1] if ids and ids[-1] == eos else ids

@@ -10,23 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-IGNORED = -100
-"""Label of a position that is not trained."""
+from app.core.datasets.encoding import IGNORED, Example
 
-
-@dataclass(frozen=True)
-class Example:
-    """One row as tokens; labels are the tokens themselves where they are trained."""
-
-    input_ids: list[int]
-    labels: list[int]
-    row: int
-    """Counted from 0 in the rows file."""
-
-    @property
-    def num_trained(self) -> int:
-        # The first token has nothing before it to be predicted from.
-        return sum(label != IGNORED for label in self.labels[1:])
+__all__ = ["IGNORED", "Example", "TokenSequence", "alone", "collator", "packed", "pieces"]
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,10 @@ def warn_of_rows(counts: Counts, reports: Reports) -> None:
         )
         hint = "Templates that open a thought do so; the model learns to answer inside it."
         reports.warn("generation_prompt_differs", message, hint=hint, pointer="/template")
+    if counts.tokenizer_differs:
+        message = "The library reads this model's tokenizer files in another way than the preview."
+        hint = "The tokens trained on are the library's; a preview may show others."
+        reports.warn("tokenizer_differs", message, hint=hint, pointer="/model")
     if counts.tokens_lost:
         message = f"{counts.tokens_lost} tokens are not trained on."
         reports.warn("tokens_lost", message, pointer="/training/max_length")

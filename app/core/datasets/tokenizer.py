@@ -1,0 +1,135 @@
+"""A tokenizer as rows need it: the `tokenizers` library, special tokens and a chat template."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from tokenizers import AddedToken, Tokenizer
+
+from app.core.datasets import chat
+
+_NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+
+
+@dataclass(frozen=True)
+class RowTokenizer:
+    core: Tokenizer
+    """Neither pads nor truncates."""
+    special_tokens: Mapping[str, str]
+    """By the names chat templates use: `bos_token`, `eos_token`, ..."""
+    chat_template: str | None
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Self:
+        """From the files of a model; raises OSError or ValueError where they do not serve."""
+        config = _read(folder / "tokenizer_config.json")
+        named = {**_read(folder / "special_tokens_map.json"), **config}
+        special = {
+            f"{name}_token": _content(named[f"{name}_token"])
+            for name in _NAMES
+            if named.get(f"{name}_token")
+        }
+        core = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        _add_missing(core, config.get("added_tokens_decoder", {}), special)
+        return cls(
+            _bare(core, split_special=bool(config.get("split_special_tokens", False))),
+            special,
+            _chat_template(folder, config),
+        )
+
+    @classmethod
+    def from_backend(
+        cls,
+        backend: Tokenizer,
+        special_tokens: Mapping[str, str],
+        chat_template: str | Mapping[str, str] | None,
+    ) -> Self:
+        """From what a library loaded; the backend itself stays as it is."""
+        core = _bare(
+            Tokenizer.from_str(backend.to_str()), split_special=backend.encode_special_tokens
+        )
+        return cls(core, dict(special_tokens), default_template(chat_template))
+
+    @property
+    def eos_token(self) -> str:
+        return self.special_tokens["eos_token"]
+
+    @property
+    def bos_token(self) -> str | None:
+        return self.special_tokens.get("bos_token")
+
+    @property
+    def eos_id(self) -> int:
+        found = self.core.token_to_id(self.eos_token)
+        if found is None:
+            raise ValueError(f"The EOS token {self.eos_token!r} is not in the vocabulary.")
+        return found
+
+    def ids(self, texts: Sequence[str], *, special: bool) -> list[list[int]]:
+        """`special`: with what the tokenizer adds itself, a BOS mostly."""
+        found = self.core.encode_batch_fast(list(texts), add_special_tokens=special)
+        return [each.ids for each in found]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.core.decode(list(ids), skip_special_tokens=False)
+
+    def render(
+        self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = False
+    ) -> str:
+        """Raises chat.TemplateFailed, also where there is no chat template."""
+        if not self.chat_template:
+            raise chat.TemplateFailed("This model has no chat template.")
+        return chat.render(
+            self.chat_template,
+            messages,
+            self.special_tokens,
+            add_generation_prompt=add_generation_prompt,
+        )
+
+
+def default_template(given: str | Mapping[str, str] | None) -> str | None:
+    """Of several named templates, the one that is taken without naming one."""
+    return given if given is None or isinstance(given, str) else given.get("default")
+
+
+def _bare(core: Tokenizer, *, split_special: bool) -> Tokenizer:
+    core.no_padding()
+    core.no_truncation()
+    core.encode_special_tokens = split_special
+    return core
+
+
+def _add_missing(core: Tokenizer, added: Mapping[str, Any], special: Mapping[str, str]) -> None:
+    """Tokens that only tokenizer_config.json names, in the order of their ids."""
+    for _, token in sorted(added.items(), key=lambda each: int(each[0])):
+        flags = {name: token[name] for name in _FLAGS if name in token}
+        if core.token_to_id(token["content"]) is None:
+            core.add_tokens([AddedToken(token["content"], **flags)])
+    known = {each.content for each in core.get_added_tokens_decoder().values()}
+    core.add_special_tokens([each for each in special.values() if each not in known])
+
+
+def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    given = config.get("chat_template")
+    if isinstance(given, list):
+        given = {each["name"]: each["template"] for each in given}
+    return default_template(given)
+
+
+def _content(token: Any) -> str:
+    return str(token["content"] if isinstance(token, dict) else token)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} is not a JSON object.")
+    return found
