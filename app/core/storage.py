@@ -3,6 +3,7 @@
 datasets/<id>/upload        the bytes as they came
 datasets/<id>/rows.jsonl    canonical rows
 datasets/<id>/report.json
+measures/<sha256>.npz       lengths of rows under a tokenizer and a template, by content
 artifacts/<job>/<epoch>/... named files, manifest.json last; visible only through the job's row
 logs/<job>/<epoch>.log
 """

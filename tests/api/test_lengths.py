@@ -1,4 +1,4 @@
-"""Lengths over HTTP: counted by the sample base's own tokenizer, kept by content, drawn on demand."""
+"""Lengths over HTTP: counted by the base's own tokenizer, kept by content, drawn on demand."""
 
 import json
 import shutil
@@ -56,6 +56,8 @@ def test_a_shorter_max_length_costs_what_it_costs_and_counts_nothing_anew(
     client: TestClient, world: World, model: str, settings: Settings
 ) -> None:
     dataset = world.dataset()
+    rows = [json.dumps({**row, "output": "a longer answer " * at}) for at, row in enumerate(ROWS)]
+    world.storage.write(f"datasets/{dataset}/rows.jsonl", ["\n".join(rows).encode()])
     path = f"/datasets/{dataset}/lengths"
     whole = client.get(path, params={"model": model}).json()
     [file] = kept(settings)
@@ -115,9 +117,7 @@ def test_a_template_the_rows_do_not_fit_is_refused(
 ) -> None:
     dataset = world.dataset(features={"instruction": "string", "output": "string"})
 
-    found = client.get(
-        f"/datasets/{dataset}/lengths", params={"model": model, "template": "text"}
-    )
+    found = client.get(f"/datasets/{dataset}/lengths", params={"model": model, "template": "text"})
 
     assert (found.status_code, found.json()["code"]) == (422, "template_unfit")
     assert found.json()["errors"][0]["pointer"] == "?template"
@@ -127,9 +127,7 @@ def test_an_unknown_model_and_a_dataset_that_is_still_judged_are_told(
     client: TestClient, world: World, model: str
 ) -> None:
     unknown = client.get(f"/datasets/{world.dataset()}/lengths", params={"model": "sampel"})
-    early = client.get(
-        f"/datasets/{world.dataset('validating')}/lengths", params={"model": model}
-    )
+    early = client.get(f"/datasets/{world.dataset('validating')}/lengths", params={"model": model})
 
     assert (unknown.status_code, unknown.json()["code"]) == (422, "model_unknown")
     assert (early.status_code, early.json()["code"]) == (409, "dataset_validating")

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # -I leaves out the working directory and PYTHONPATH; only the folder that holds `app` comes back,
-# last, so that nothing in it can stand in for the standard library. Limits come before anything
-# else is imported.
+# behind the standard library, for which nothing in it can stand in, and before installed packages,
+# among which there may be another copy of us. Limits come before anything else is imported.
 _BOOT = (
     "import resource as r, runpy, sys\n"
     "module, root, memory, cpu = sys.argv[1:5]\n"
     "r.setrlimit(r.RLIMIT_AS, (int(memory),) * 2)\n"
     "r.setrlimit(r.RLIMIT_CPU, (int(cpu), int(cpu) + 5))\n"
     "r.setrlimit(r.RLIMIT_CORE, (0, 0))\n"
-    "sys.path.append(root)\n"
+    "at = [n for n, path in enumerate(sys.path) if 'site-packages' in path] or [len(sys.path)]\n"
+    "sys.path.insert(at[0], root)\n"
     "del sys.argv[1:5]\n"
     "runpy.run_module(module, run_name='__main__', alter_sys=True)\n"
 )

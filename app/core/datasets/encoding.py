@@ -74,6 +74,11 @@ def prompt_text(row: Row, template: str, tokenizer: RowTokenizer) -> str:
     return tokenizer.render(chat_messages(row), add_generation_prompt=True)
 
 
+def whole_text(row: Row, template: str, tokenizer: RowTokenizer) -> str:
+    """Prompt and answer, before any token is made of them."""
+    return _render(row, template, tokenizer).whole
+
+
 def ended(ids: list[int], tokenizer: RowTokenizer, template: str) -> list[int]:
     """With one EOS at the end. What a chat template writes after its own, a newline, is cut."""
     eos = tokenizer.eos_id

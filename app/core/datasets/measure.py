@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from app.core.datasets.encoding import IGNORED, Example
+from app.core.datasets.encoding import IGNORED, Example, encode, whole_text
 from app.core.datasets.lengths import Measured
 from app.core.datasets.tokenizer import RowTokenizer
 
@@ -24,7 +24,11 @@ def measure(lines: Iterable[bytes], model: Path, template: str, train_on: str) -
     tokenizer = RowTokenizer.from_folder(model)
     counted: list[tuple[int, int, int]] = []
     for rows in _chunks(lines):
-        pass
+        for (_, row), example in zip(
+            rows, encode(rows, template, train_on, tokenizer), strict=True
+        ):
+            characters = len(whole_text(row, template, tokenizer))
+            counted.append((characters, len(example.input_ids), prompt_size(example)))
     columns = zip(*counted, strict=True) if counted else ((), (), ())
     return Measured(*(np.array(each, dtype=np.int64) for each in columns))
 
