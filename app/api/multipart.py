@@ -23,7 +23,7 @@ from app.core.storage import CHUNK_BYTES
 from app.services import uploads
 from app.services.uploads import Promise, Upload
 
-FORMATS = ("auto", "json", "jsonl")
+FORMATS = ("auto", "json", "jsonl", "csv")
 FIELDS = ("file", "name", "format", "num_bytes", "sha256")
 MAX_PARTS = 8
 MAX_FIELD_BYTES = 1000

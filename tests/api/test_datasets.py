@@ -81,7 +81,7 @@ def test_a_file_name_is_a_label_and_never_a_path(client, world, filename, name):
     [
         ({}, {"fil": ("a", b"[]")}, "/fil", "unknown_field"),
         ({"nam": "x"}, {"file": ("a", b"[]")}, "/nam", "unknown_field"),
-        ({"format": "csv"}, {"file": ("a", b"[]")}, "/format", "not_allowed"),
+        ({"format": "xlsx"}, {"file": ("a", b"[]")}, "/format", "not_allowed"),
         ({"name": ""}, {"file": ("a", b"[]")}, "/name", "wrong_length"),
         ({"name": "x" * 201}, {"file": ("a", b"[]")}, "/name", "wrong_length"),
         ({"name": "x" * 2000}, {"file": ("a", b"[]")}, "/name", "wrong_length"),

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from app.core.datasets import report
 from app.core.datasets.arrays import read_values
+from app.core.datasets.csv_rows import read_csv
 from app.core.datasets.readers import BOM, Found, read_lines
 from app.core.datasets.rows import KNOWN, check_row, dump, find_bad_characters
 from app.core.datasets.sniff import HEAD, Detection, check_declared, detect
@@ -135,6 +136,8 @@ class _Check:
 def _read(file: BinaryIO, found: Detection, max_chars: int) -> Iterator[Found]:
     if found.format == "json" or found.spans_lines:
         return read_values(file, max_chars, is_array=found.format == "json")
+    if found.format == "csv":
+        return read_csv(file, max_chars, found.delimiter)
     return read_lines(file, max_chars)
 
 

@@ -16,7 +16,7 @@ class Code(NamedTuple):
 
 
 _ACCEPTED = (
-    "Upload a JSON array or JSON Lines, UTF-8, one object per row with the keys "
+    "Upload a JSON array, JSON Lines or CSV, UTF-8, each row with the keys "
     "`instruction`, `output` and optionally `input`."
 )
 _UTF8 = "Save the file as UTF-8, for example `iconv -f <its encoding> -t UTF-8 in > out`."
@@ -55,6 +55,10 @@ CODES: Mapping[str, Code] = {
     "json_extra_data": Code("error", "Put each object on a line of its own, and nothing else."),
     "json_duplicate_key": Code("error", "Keep one of the two: which one is meant is not clear."),
     "json_invalid": Code("error", "Write the file with a JSON library."),
+    "csv_duplicate_column": Code("error", "Give every column a name of its own."),
+    "csv_wrong_width": Code("error", 'Put a cell with the delimiter in it in quotes: "a, b".'),
+    "csv_open_quote": Code("error", 'Close the quote; a quote inside a cell is doubled: "".'),
+    "csv_invalid": Code("error", "Write the file with a CSV library."),
     # A row
     "not_an_object": Code("error", 'A row is {"instruction": "...", "output": "..."}.'),
     "field_missing": Code("error", "Add the key, or remove the row."),

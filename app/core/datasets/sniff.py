@@ -1,6 +1,9 @@
 """What format an upload is in, told from its first bytes, with the reason in a sentence."""
 
+import csv
+import io
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -10,7 +13,14 @@ from app.core.datasets.readers import BOM
 HEAD = 1 << 16
 _SPACE = " \t\n\r\v\f"
 """What bytes.strip() takes away; str.strip() takes more, and may leave nothing of a file."""
-_SUPPORTED = ("json", "jsonl")
+_SUPPORTED = ("json", "jsonl", "csv")
+_DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons"}
+_HEADER_NAMES = frozenset(
+    {
+        *("instruction", "input", "output", "system", "history", "text"),
+        *("prompt", "completion", "response", "question", "answer", "messages", "conversations"),
+    }
+)
 
 _MAGIC = (
     (b"\x1f\x8b", "gzip", "Unpack it first."),
@@ -41,10 +51,12 @@ _WRAPPED = re.compile(
 @dataclass(frozen=True)
 class Detection:
     format: str
-    """json, jsonl, or the name of something that is not accepted; "unknown" at worst."""
+    """json, jsonl, csv, or the name of something that is not accepted; "unknown" at worst."""
     reason: str
     start: int = 0
     """Offset of the first byte that counts."""
+    delimiter: str = ""
+    """Of a CSV file."""
     spans_lines: bool = False
     """Objects one after the other, each over several lines."""
     fault: Fault | None = None
@@ -88,7 +100,7 @@ def _wide(name: str, offset: int) -> Detection:
 
 
 def _unsupported(kind: str, advice: str) -> Detection:
-    hint = " ".join(filter(None, [advice, "Upload a JSON array or JSON Lines in UTF-8."]))
+    hint = " ".join(filter(None, [advice, "Upload a JSON array, JSON Lines or CSV in UTF-8."]))
     fault = Fault("format_unsupported", f"The file looks like {kind}.", hint=hint)
     return Detection(kind, f"Its first bytes are those of {kind}.", fault=fault)
 
@@ -130,15 +142,35 @@ def _detect_other(text: str, start: int) -> Detection:
     lines = [line.strip() for line in text.splitlines()[:20]]
     if lines[0].startswith(("<", "<?xml")):
         return _unsupported("html" if "html" in text[:500].lower() else "xml", "")
+    # Before the search for brackets: a quoted text may hold a line that begins with one.
+    delimiter, names = _split_header(text)
+    if names & _HEADER_NAMES:
+        return _csv(delimiter, start)
     if any(line.startswith(("{", "[")) for line in lines) or _is_json(lines[0]):
         array = lines[0].startswith(("//", "/*", "#")) and any(x.startswith("[") for x in lines)
         reason = "A later line begins with a bracket." if array else "Its lines look like JSON."
         return Detection("json" if array else "jsonl", reason, start)
-    for mark, kind in ((",", "csv"), ("\t", "tsv"), (";", "csv")):
-        if mark in lines[0]:
-            return _unsupported(kind, "")
-    fault = Fault("format_unsupported", "The file is neither a JSON array nor JSON Lines.")
-    return Detection("unknown", "It begins with neither [ nor {.", fault=fault)
+    if len(names) > 1:
+        return _csv(delimiter, start)
+    fault = Fault("format_unsupported", "The file is neither JSON, nor JSON Lines, nor CSV.")
+    reason = "It begins with neither [ nor {, and its first line does not name columns."
+    return Detection("unknown", reason, fault=fault)
+
+
+def _csv(delimiter: str, start: int) -> Detection:
+    reason = f"Its first line names columns, with {_DELIMITERS[delimiter]} between them: CSV."
+    return Detection("csv", reason, start, delimiter=delimiter)
+
+
+def _split_header(text: str) -> tuple[str, set[str]]:
+    """The delimiter under which the first row names most columns we know, and its names."""
+    splits = []
+    for mark in _DELIMITERS:
+        row: list[str] = []
+        with suppress(csv.Error):
+            row = next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), [])
+        splits.append((mark, {name.strip().lower() for name in row}))
+    return max(splits, key=lambda split: (len(split[1] & _HEADER_NAMES), len(split[1])))
 
 
 def check_declared(declared: str, found: Detection) -> Fault | None:

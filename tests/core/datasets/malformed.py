@@ -26,8 +26,6 @@ FILES = {
     "xlsx": (b"PK\x03\x04[Content_Types].xml", [("format_unsupported", 1)], 0),
     "parquet": (b"PAR1\x15\x04", [("format_unsupported", 1)], 0),
     "pickle": (b"\x80\x04\x95\x0b\0", [("format_unsupported", 1)], 0),
-    "csv": (b"instruction,input,output\na,b,c\n", [("format_unsupported", 1)], 0),
-    "tsv": (b"instruction\toutput\na\tb\n", [("format_unsupported", 1)], 0),
     "html": (b"<!DOCTYPE html><html>Not found", [("format_unsupported", 1)], 0),
     "plain text": (b"hello there\n", [("format_unsupported", 1)], 0),
     "utf-16 with a mark": (GOOD.decode().encode("utf-16"), [("not_utf8", 1)], 0),
@@ -234,6 +232,54 @@ FILES = {
         [("objects_span_lines", 1), ("field_type", 5)],
         1,
     ),
+    "csv without rows": (b"instruction,output\n", [("no_rows", None)], 0),
+    "csv, a cell too many": (
+        b"instruction,output\na,b\nc,d,e\nf,g\n",
+        [("csv_wrong_width", 3)],
+        2,
+    ),
+    "csv, a cell too few": (b"instruction,output\na,b\nc\nf,g\n", [("csv_wrong_width", 3)], 2),
+    "csv, too wide behind a quoted line break": (
+        b'instruction,output\n"a\nb",c\nd,e,f\n',
+        [("csv_wrong_width", 4)],
+        1,
+    ),
+    "csv, a forgotten quote": (
+        b'instruction,output\na,b\n"c,d\ne,f\ng,h\n',
+        [("csv_open_quote", 3)],
+        3,
+    ),
+    "csv, a quote open for megabytes": (
+        b'instruction,output\na,b\n"c,d\n' + b"e,f\n" * 1_000_000,
+        [("csv_open_quote", 3), ("duplicate_rows", None)],
+        1_000_001,
+    ),
+    "csv, one line of megabytes": (
+        b"instruction,output\na,b\n" + b"x" * 2_000_000 + b"\ne,f\n",
+        [("row_too_long", 3)],
+        2,
+    ),
+    "csv, text behind a closing quote": (
+        b'instruction,output\n"a"b,c\nd,e\n',
+        [("csv_invalid", 2)],
+        1,
+    ),
+    "csv, a column named twice": (
+        b"instruction,output,output\na,b,c\n",
+        [("csv_duplicate_column", 1)],
+        0,
+    ),
+    "csv, a line of latin-1": (
+        b"instruction,output\na,b\nc,\xe9\nd,e\n",
+        [("not_utf8", 3)],
+        2,
+    ),
+    "csv, an empty answer": (b"instruction,output\na,\nc,d\n", [("output_empty", 2)], 1),
+    "csv with other names": (
+        b"question,answer\na,b\n",
+        [("field_missing", 2), ("field_missing", 2)],
+        0,
+    ),
     "copies": (lines(GOOD, GOOD), [("duplicate_rows", None)], 2),
 }
 
@@ -257,6 +303,22 @@ HARMLESS = {
     "other columns": (
         lines(b'{"instruction": "a", "output": "b", "id": 7, "x/y": {}}', ALSO),
         {"column_ignored"},
+    ),
+    "csv": (b"instruction,input,output\na,b,c\nd,,e\n", set()),
+    "tabs": (b"instruction\toutput\na, b\tc; d\ne\tf\n", set()),
+    "semicolons": (b'instruction;output\n"a;b";c,d\ne;f\n', set()),
+    "csv with line breaks, quotes and brackets in cells": (
+        b'"instruction","output"\r\n"a\r\n{""b"": 1}","[c]"\r\n"d","e"\r\n',
+        {"crlf"},
+    ),
+    "csv with a mark, a nameless column and a blank line": (
+        b"\xef\xbb\xbf,instruction,output\n0,a,b\n\n1,c,d\n",
+        {"bom", "column_ignored", "blank_lines"},
+    ),
+    "csv of one column": (b"text\na\nb\n", {"text_only"}),
+    "csv with a history": (
+        b'instruction,output,history\na,b,"[[""c"", ""d""]]"\ne,f,\n',
+        set(),
     ),
     "text alone": (
         lines(b'{"text": "t"}', b'{"text": "u", "instruction_id": 1}'),

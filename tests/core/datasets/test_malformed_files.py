@@ -106,7 +106,13 @@ def test_thousands_of_unknown_columns_do_not_fill_the_report(tmp_path):
 
 @pytest.mark.parametrize(
     ("declared", "expected"),
-    [("auto", []), ("jsonl", []), ("json", ["format_mismatch"]), ("csv", ["format_mismatch"])],
+    [
+        ("auto", []),
+        ("jsonl", []),
+        ("json", ["format_mismatch"]),
+        ("csv", ["format_mismatch"]),
+        ("xlsx", ["format_mismatch"]),
+    ],
 )
 def test_the_bytes_decide_when_a_named_format_is_another(declared, expected, tmp_path):
     report = run(tmp_path, lines(GOOD), declared)

@@ -88,7 +88,7 @@ def test_running_out_of_time_is_a_verdict_in_time(tmp_path, upload):
 
 
 def test_a_child_that_cannot_write_is_a_verdict(upload, tmp_path):
-    limits = Limits(extra_file_bytes=-upload.stat().st_size + 10)
+    limits = Limits(rows_per_byte=0, extra_file_bytes=10)
 
     assert failed(upload, tmp_path, limits) == "validator_crashed"
 
@@ -102,7 +102,7 @@ def test_a_child_that_cannot_even_start_is_a_verdict(upload, tmp_path):
 def test_an_earlier_report_is_not_taken_for_this_one(upload, tmp_path):
     validate_in_child(upload, tmp_path / "out", Settings())
 
-    assert failed(upload, tmp_path, Limits(extra_file_bytes=-upload.stat().st_size))
+    assert failed(upload, tmp_path, Limits(rows_per_byte=0, extra_file_bytes=0))
 
 
 def test_the_child_sees_no_secret(upload, tmp_path, monkeypatch):
