@@ -47,6 +47,8 @@ class Verdict:
     is_ready: bool
     """Every row is good."""
     format: str
+    row_format: str
+    """The form of its rows."""
     num_rows: int
     num_valid_rows: int
     """Rows in `rows.jsonl`."""
@@ -133,6 +135,7 @@ def _write_failure(out: Path, status: int) -> None:
         how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
         problems.add("validator_crashed", f"The check of the file {how}.")
     made = report.as_dict("unknown", "The check did not finish.", 0, problems, report.Profile())
+    made |= {"row_format": "unknown", "row_format_reason": "The check did not finish."}
     (out / "rows.jsonl").write_bytes(b"")
     (out / "report.json").write_text(json.dumps(made), encoding="utf-8")
 
@@ -142,6 +145,7 @@ def _read_verdict(out: Path) -> Verdict:
     return Verdict(
         is_ready=made["status"] == "ready",
         format=made["format"],
+        row_format=made["row_format"],
         num_rows=made["num_rows"],
         num_valid_rows=made["num_valid_rows"],
         features=made["features"],
