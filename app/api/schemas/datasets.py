@@ -57,7 +57,8 @@ class ReportOut(Answer):
     format: str
     detected: str
     """How the format was told."""
-    row_format: str
+    row_format: str | None
+    """Null where no row could be read."""
     row_format_reason: str
     num_rows: int
     num_valid_rows: int

@@ -41,7 +41,7 @@ class _Check:
         self.problems = report.Problems()
         self.profile = report.Profile()
         self.known = KNOWN
-        self.shape = shapes.Shape("unknown", "No row was read.")
+        self.shape = shapes.Shape(None, "No row was read.")
         self.index = 0
 
     def run(self, file: BinaryIO, declared: str, max_chars: int) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class _Check:
             self._take_row(row, item)
 
     def _take_row(self, index: int, item: Found) -> None:
-        row, flaws = shapes.normalize(item.value, self.shape.row_format)
+        row, flaws = shapes.normalize(item.value, self.shape.row_format or "alpaca")
         line = None
         if row is not None:
             try:

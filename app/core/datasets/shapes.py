@@ -21,7 +21,8 @@ _PAIR = {"prompt": "instruction", "completion": "output"}
 
 
 class Shape(NamedTuple):
-    row_format: str
+    row_format: str | None
+    """None where nothing tells: read as `alpaca`."""
     reason: str
 
 
@@ -47,7 +48,7 @@ def tell(values: Sequence[Any]) -> Shape:
     objects = [value for value in values if isinstance(value, dict)]
     forms = Counter(form for value in objects if (form := form_of(value)))
     if not forms:
-        return Shape("alpaca", "No row tells its form; `instruction` and `output` are looked for.")
+        return Shape(None, "No row tells its form: `instruction` and `output` were looked for.")
     form = max(_SIGNS, key=lambda name: forms[name])
     many = f"{forms[form]} of the first {len(objects)} rows have {_SIGNS[form]}."
     return Shape(form, many)
@@ -70,10 +71,10 @@ def normalize(value: Any, row_format: str) -> tuple[Row | None, list[Flaw]]:
     return row, flaws
 
 
-def used_keys(row_format: str) -> frozenset[str]:
+def used_keys(row_format: str | None) -> frozenset[str]:
     """Columns of the upload beside the canonical ones that are read."""
     keys = {"messages": ("messages",), "sharegpt": ("conversations", "system")}
-    return frozenset(_PAIR if row_format == "prompt_completion" else keys.get(row_format, ()))
+    return frozenset(_PAIR if row_format == "prompt_completion" else keys.get(row_format or "", ()))
 
 
 def _check_pair(value: dict[str, Any]) -> tuple[Row | None, list[Flaw]]:

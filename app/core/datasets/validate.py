@@ -47,14 +47,14 @@ class Verdict:
     is_ready: bool
     """Every row is good."""
     format: str
-    row_format: str
-    """The form of its rows."""
     num_rows: int
     num_valid_rows: int
     """Rows in `rows.jsonl`."""
     features: dict[str, str] = field(default_factory=dict)
     templates: tuple[str, ...] = ()
     """The templates that every good row can be rendered with."""
+    row_format: str | None = None
+    """The form of its rows; None where no row was read."""
 
 
 def validate_in_child(
@@ -135,7 +135,7 @@ def _write_failure(out: Path, status: int) -> None:
         how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
         problems.add("validator_crashed", f"The check of the file {how}.")
     made = report.as_dict("unknown", "The check did not finish.", 0, problems, report.Profile())
-    made |= {"row_format": "unknown", "row_format_reason": "The check did not finish."}
+    made |= {"row_format": None, "row_format_reason": "The check did not finish."}
     (out / "rows.jsonl").write_bytes(b"")
     (out / "report.json").write_text(json.dumps(made), encoding="utf-8")
 
@@ -145,9 +145,9 @@ def _read_verdict(out: Path) -> Verdict:
     return Verdict(
         is_ready=made["status"] == "ready",
         format=made["format"],
-        row_format=made["row_format"],
         num_rows=made["num_rows"],
         num_valid_rows=made["num_valid_rows"],
         features=made["features"],
         templates=tuple(made["templates"]),
+        row_format=made["row_format"],
     )
