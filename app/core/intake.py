@@ -119,6 +119,7 @@ class Intake:
             dataset_id,
             status="ready" if verdict.is_ready else "invalid",
             format=verdict.format,
+            row_format=verdict.row_format,
             num_rows=verdict.num_rows,
             num_valid_rows=verdict.num_valid_rows,
             features=dict(verdict.features),

@@ -54,6 +54,22 @@ def test_both_forms_become_ready_and_their_jobs_queued(client, intake, content, 
     assert client.get(f"/jobs/{job['id']}").json()["status"] == "queued"
 
 
+def test_a_dataset_says_which_form_its_rows_had(client, intake):
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    dataset_id = upload(client, json.dumps([{"messages": messages}]).encode())
+    before = client.get(f"/datasets/{dataset_id}").json()
+
+    judge(intake)
+
+    dataset = client.get(f"/datasets/{dataset_id}").json()
+    assert (before["row_format"], dataset["row_format"]) == (None, "messages")
+    rows = client.get(f"/datasets/{dataset_id}/rows").json()["data"]
+    assert rows == [{"instruction": "a", "output": "b"}]
+    report = client.get(f"/datasets/{dataset_id}/report").json()
+    assert ReportOut.model_validate(report).row_format == "messages"
+    assert report["row_format_reason"] == "1 of the first 1 rows have a list `messages`."
+
+
 def test_bad_rows_are_reported_and_refuse_a_job(client, intake):
     bad = [GOOD[0], {"instruction": "Say"}, {"instruction": "", "output": "x", "inptu": "y"}]
     dataset_id = upload(client, "\n".join(map(json.dumps, bad)).encode())

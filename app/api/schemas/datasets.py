@@ -10,6 +10,8 @@ class DatasetOut(Answer):
     name: str
     status: Literal["validating", "ready", "invalid"]
     format: str
+    row_format: str | None
+    """`alpaca`, `prompt_completion`, `messages`, `sharegpt` or `text`; null until it is told."""
     num_rows: int | None
     num_valid_rows: int | None
     num_bytes: int
@@ -55,6 +57,9 @@ class ReportOut(Answer):
     format: str
     detected: str
     """How the format was told."""
+    row_format: str | None
+    """Null where no row could be read."""
+    row_format_reason: str
     num_rows: int
     num_valid_rows: int
     problems: list[ReportProblem]

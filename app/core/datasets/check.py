@@ -9,18 +9,21 @@ import resource
 import signal
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from app.core.datasets import report
+from app.core.datasets import report, shapes
 from app.core.datasets.arrays import read_values
 from app.core.datasets.csv_rows import read_csv
 from app.core.datasets.readers import BOM, Found, read_lines
-from app.core.datasets.rows import KNOWN, check_row, dump, find_bad_characters
+from app.core.datasets.rows import KNOWN, dump, find_bad_characters
 from app.core.datasets.sniff import HEAD, Detection, check_declared, detect
 
 OUT_OF_MEMORY = 86
 """Exit status of a check that ran into its memory limit."""
+_MAX_AHEAD = 16_000_000
+"""Characters read before the form of the rows is told."""
 
 
 def check(upload: Path, out: Path, *, declared: str, max_row_chars: int) -> dict[str, Any]:
@@ -38,6 +41,8 @@ class _Check:
         self.rows = rows
         self.problems = report.Problems()
         self.profile = report.Profile()
+        self.known = KNOWN
+        self.shape = shapes.Shape(None, "No row was read.")
         self.index = 0
 
     def run(self, file: BinaryIO, declared: str, max_chars: int) -> dict[str, Any]:
@@ -45,10 +50,25 @@ class _Check:
         self._note_file(file, found, declared)
         if not found.fault:
             file.seek(found.start)
-            for item in _read(file, found, max_chars):
+            for item in self._told(_read(file, found, max_chars)):
                 self._take(item)
             self._judge()
-        return report.as_dict(found.format, found.reason, self.index, self.problems, self.profile)
+        made = report.as_dict(found.format, found.reason, self.index, self.problems, self.profile)
+        return made | {"row_format": self.shape.row_format, "row_format_reason": self.shape.reason}
+
+    def _told(self, items: Iterator[Found]) -> Iterator[Found]:
+        """The same items, once the form of the rows was told from the first ones."""
+        first: list[Found] = []
+        num_objects = num_chars = 0
+        for item in items:
+            first.append(item)
+            num_objects += isinstance(item.value, dict)
+            num_chars += len(item.text)
+            if shapes.LOOKED_AT in (num_objects, len(first) // 10) or num_chars > _MAX_AHEAD:
+                break
+        self.shape = shapes.tell([item.value for item in first])
+        self.known = KNOWN | shapes.used_keys(self.shape.row_format)
+        return chain(first, items)
 
     def _note_file(self, file: BinaryIO, found: Detection, declared: str) -> None:
         add = self.problems.add
@@ -81,7 +101,7 @@ class _Check:
             self._take_row(row, item)
 
     def _take_row(self, index: int, item: Found) -> None:
-        row, flaws = check_row(item.value)
+        row, flaws = shapes.normalize(item.value, self.shape.row_format or "alpaca")
         line = None
         if row is not None:
             try:
@@ -103,7 +123,7 @@ class _Check:
                 hint=flaw.hint,
                 snippet=item.text[:200],
             )
-        if isinstance(item.value, dict) and not item.value.keys() <= KNOWN:
+        if isinstance(item.value, dict) and not item.value.keys() <= self.known:
             self._note_columns(index, item)
         if row is not None and line is not None:
             self.rows.write(line)
@@ -111,7 +131,7 @@ class _Check:
 
     def _note_columns(self, index: int, item: Found) -> None:
         for name in item.value:
-            if name in KNOWN:
+            if name in self.known:
                 continue
             shown = report.escape(name[:80].replace("~", "~0").replace("/", "~1"))
             message = f"The column `{shown}` is not one of ours and was left out."
@@ -122,8 +142,6 @@ class _Check:
         profile, add = self.profile, self.problems.add
         if not self.index and not self.problems.num_errors:
             add("no_rows", "The file has no rows.")
-        if profile.num_rows and not profile.templates:
-            add("rows_mixed", "Some rows have only `text`, others have no `text`.")
         if profile.num_copies:
             pairs = ", ".join(f"{copy} of {first}" for first, copy in profile.copies[:3])
             one = "1 row is an exact copy"

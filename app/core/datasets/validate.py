@@ -56,6 +56,8 @@ class Verdict:
     features: dict[str, str] = field(default_factory=dict)
     templates: tuple[str, ...] = ()
     """The templates that every good row can be rendered with."""
+    row_format: str | None = None
+    """The form of its rows; None where no row was read."""
 
 
 def validate_in_child(
@@ -136,6 +138,7 @@ def _write_failure(out: Path, status: int) -> None:
         how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
         problems.add("validator_crashed", f"The check of the file {how}.")
     made = report.as_dict("unknown", "The check did not finish.", 0, problems, report.Profile())
+    made |= {"row_format": None, "row_format_reason": "The check did not finish."}
     (out / "rows.jsonl").write_bytes(b"")
     (out / "report.json").write_text(json.dumps(made), encoding="utf-8")
 
@@ -149,4 +152,5 @@ def _read_verdict(out: Path) -> Verdict:
         num_valid_rows=made["num_valid_rows"],
         features=made["features"],
         templates=tuple(made["templates"]),
+        row_format=made["row_format"],
     )

@@ -14,6 +14,38 @@ def array(*rows: bytes) -> bytes:
     return b"[\n" + b",\n".join(rows) + b"\n]\n"
 
 
+def chat(*messages: dict) -> bytes:
+    return lines(json.dumps({"messages": messages}).encode())
+
+
+ASK = {"role": "user", "content": "a"}
+ANSWER = {"role": "assistant", "content": "b"}
+SILENT = {**ANSWER, "weight": 0}
+CHATS = {
+    "no messages": (chat(), [("messages_invalid", 1)], 0),
+    "a message that is a string": (chat("a"), [("messages_invalid", 1)], 0),
+    "a tool's message": (chat(ASK, {"role": "tool", "content": "x"}), [("role_unknown", 1)], 0),
+    "two answers running": (chat(ASK, ANSWER, ANSWER), [("roles_not_alternating", 1)], 0),
+    "an answer first": (chat(ANSWER, ASK), [("roles_not_alternating", 1)], 0),
+    "a question last": (chat(ASK, SILENT, ASK), [("answer_missing", 1)], 0),
+    "an image": (
+        chat(ASK, {**ANSWER, "content": [{"type": "image_url"}]}),
+        [("content_not_text", 1)],
+        0,
+    ),
+    "a tool call": (chat(ASK, {**ANSWER, "tool_calls": [{}]}), [("content_not_text", 1)], 0),
+    "half a weight": (chat(ASK, {**ANSWER, "weight": 0.5}), [("weight_invalid", 1)], 0),
+    "a weight on a question": (chat({**ASK, "weight": 1}, ANSWER), [("weight_invalid", 1)], 0),
+    "two answers to train": (chat(ASK, ANSWER, ASK, ANSWER), [("weight_invalid", 1)], 0),
+    "no answer to train": (chat(ASK, SILENT), [("nothing_trained", 1)], 0),
+    "an empty answer": (chat(ASK, {**ANSWER, "content": " "}), [("output_empty", 1)], 0),
+    "a completion missing": (
+        lines(b'{"prompt": "a", "completion": "b"}', b'{"prompt": "a"}'),
+        [("field_missing", 2)],
+        1,
+    ),
+}
+
 # name: (bytes, every error and warning as (code, line), good rows)
 FILES = {
     "no bytes": (b"", [("file_empty", 1)], 0),
@@ -82,10 +114,11 @@ FILES = {
     ),
     "chat messages": (
         lines(b'{"messages": [{"role": "user", "content": "a"}]}'),
-        [("field_missing", 1), ("field_missing", 1)],
+        [("answer_missing", 1)],
         0,
     ),
-    "text and pairs mixed": (lines(GOOD, b'{"text": "t"}'), [("rows_mixed", None)], 2),
+    **CHATS,
+    "text and pairs mixed": (lines(GOOD, b'{"text": "t"}'), [("rows_mixed", 2)], 1),
     "lone surrogate": (
         lines(GOOD, b'{"instruction": "\\ud800", "output": "b"}'),
         [("lone_surrogate", 2)],
