@@ -5,7 +5,6 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.core.datasets import lengths
 from app.core.db.models import Dataset
 from app.core.db.session import commit
 from app.core.errors import Conflict, Problem
@@ -40,6 +39,9 @@ def describe(
     _check_template(dataset, base, template)
     wanted = Wanted(dataset.id, dataset.sha256, _path(base), template, train_on)
     commit(session)
+    # Imported here: an API that counts nothing need not load numpy.
+    from app.core.datasets import lengths
+
     found = lengths.describe(measures.get(wanted), max_length)
     return {"dataset": dataset_id, "model": base.id, "template": template, **found}
 

@@ -10,15 +10,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as StillRunning
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import structlog
 
 from app.core.datasets import child
 from app.core.datasets.child import ChildFailed
-from app.core.datasets.lengths import Measured
 from app.core.errors import Conflict, Invalid
 from app.core.storage import Storage
+
+if TYPE_CHECKING:
+    from app.core.datasets.lengths import Measured
 
 VERSION = 1
 """Raised when the same rows would be counted otherwise."""
@@ -72,9 +74,9 @@ class Measures:
         default_factory=lambda: ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="measure")
     )
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _running: dict[str, Future[Measured]] = field(default_factory=dict)
+    _running: "dict[str, Future[Measured]]" = field(default_factory=dict)
 
-    def get(self, wanted: Wanted) -> Measured:
+    def get(self, wanted: Wanted) -> "Measured":
         """Raises Measuring when it takes longer than a request should; the counting goes on."""
         key = f"measures/{wanted.key}.npz"
         kept = self._read(key)
@@ -88,7 +90,7 @@ class Measures:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _start(self, key: str, wanted: Wanted) -> Future[Measured]:
+    def _start(self, key: str, wanted: Wanted) -> "Future[Measured]":
         with self._lock:
             running = self._running.get(key)
             if running is None:
@@ -96,7 +98,7 @@ class Measures:
                 running.add_done_callback(lambda _: self._running.pop(key, None))
             return running
 
-    def _measure(self, key: str, wanted: Wanted) -> Measured:
+    def _measure(self, key: str, wanted: Wanted) -> "Measured":
         rows = self.storage.read(f"datasets/{wanted.dataset_id}/rows.jsonl")
         with tempfile.TemporaryDirectory(prefix="tunesmith-measure-") as folder:
             out = Path(folder) / "measured.npz"
@@ -110,14 +112,19 @@ class Measures:
             self.storage.write_file(key, out)
             return _load(out.read_bytes())
 
-    def _read(self, key: str) -> Measured | None:
+    def _read(self, key: str) -> "Measured | None":
         try:
             return _load(b"".join(self.storage.read(key)))
         except FileNotFoundError:
             return None
 
 
-def _load(data: bytes) -> Measured:
+def _load(data: bytes) -> "Measured":
+    # Imported here: an API that counts nothing need not load numpy.
+    import numpy as np
+
+    from app.core.datasets.lengths import Measured
+
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         return Measured(*(arrays[name] for name in Measured._fields))
 
