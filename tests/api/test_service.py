@@ -21,6 +21,7 @@ CONTRACT = {
     ("DELETE", "/datasets/{dataset_id}"): None,
     ("GET", "/datasets/{dataset_id}/report"): "ReportOut",
     ("GET", "/datasets/{dataset_id}/rows"): "RowsOut",
+    ("GET", "/datasets/{dataset_id}/lengths"): "LengthsOut",
     ("GET", "/datasets/{dataset_id}/content"): None,
     ("POST", "/jobs"): "JobOut",
     ("GET", "/jobs"): "ListOf[JobOut]",
