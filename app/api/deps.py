@@ -16,6 +16,7 @@ from app.core.settings import DEFAULT_PROJECT, Settings
 from app.core.storage import Storage
 from app.services.caller import Caller
 from app.services.pages import Cursor
+from app.services.partial_uploads import UnderWay
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Adapters:
     telemetry: Telemetry
     uploads: CapacityLimiter
     """How many uploads are taken in at a time; more wait unread."""
+    completing: UnderWay
 
 
 def get_adapters(request: Request) -> Adapters:

@@ -12,9 +12,11 @@ from app.api.routes import (
     health,
     history,
     jobs,
+    uploads,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
+    uploads.router,
     datasets.router,
     jobs.router,
     events.router,
