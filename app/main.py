@@ -29,6 +29,7 @@ from app.core.queue import Doorbell
 from app.core.settings import Settings
 from app.core.storage import open_storage
 from app.services.measures import Measures
+from app.services.partial_uploads import UnderWay
 
 UPLOADS_AT_A_TIME = 16
 _log = structlog.get_logger(__name__)
@@ -90,6 +91,7 @@ def _adapters(
         ring=ring,
         telemetry=Telemetry(),
         uploads=CapacityLimiter(UPLOADS_AT_A_TIME),
+        completing=UnderWay(),
     )
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from uuid import UUID
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
-from app.core.db.models import NOW, Checkpoint, Dataset, Job
+from app.core.db.models import NOW, Checkpoint, Dataset, Job, PartialUpload
 from app.core.db.session import Sessions, transaction
 from app.core.jobs.status import JobStatus
 from app.core.settings import Settings
@@ -46,7 +46,7 @@ class Garbage:
 
     def collect(self) -> int:
         """Delete what nobody owns; returns how many folders and prefixes that was."""
-        in_store = self._prefixes("artifacts/") + self._logs() + self._datasets()
+        in_store = self._prefixes("artifacts/") + self._logs() + self._datasets() + self._parts()
         return self._runs() + in_store + self._left_overs()
 
     def _runs(self) -> int:
@@ -110,6 +110,21 @@ class Garbage:
             with transaction(self.sessions) as session:
                 known |= dict(session.execute(rows).all())
         return known
+
+    def _parts(self) -> int:
+        """Of uploads that were completed, dropped, or not completed in time; and their rows.
+        Listed before the rows are read: a row is there before its first part.
+        """
+        found = {key.split("/")[1] for key in self.storage.keys("uploads/")}
+        with transaction(self.sessions) as session:
+            late = PartialUpload.created_at < NOW - PartialUpload.KEPT_FOR
+            session.execute(delete(PartialUpload).where(late))
+            is_open = PartialUpload.dataset_id.is_(None)
+            doomed = found - set(session.scalars(select(PartialUpload.id).where(is_open)))
+        for upload_id in doomed:
+            _log.info("upload_deleted", upload_id=upload_id)
+            self.storage.delete_all(f"uploads/{upload_id}/")
+        return len(doomed)
 
     def _left_overs(self) -> int:
         """Of the rows' cache, and of intakes that were killed."""

@@ -17,6 +17,7 @@ from app.core.storage import Storage
 from app.services.caller import Caller
 from app.services.measures import Measures
 from app.services.pages import Cursor
+from app.services.partial_uploads import UnderWay
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Adapters:
     measures: Measures
     uploads: CapacityLimiter
     """How many uploads are taken in at a time; more wait unread."""
+    completing: UnderWay
 
 
 def get_adapters(request: Request) -> Adapters:

@@ -19,6 +19,7 @@ from app.api.telemetry import Telemetry
 from app.core.errors import Failure, Invalid, TooLarge
 from app.core.ids import new_id
 from app.core.settings import Settings
+from app.services import parts
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _SECURITY = {
@@ -117,6 +118,7 @@ class Limits:
         self._body_bytes = body_bytes
         # The parts around the file count too.
         self._upload_bytes = upload_bytes + body_bytes
+        self._part_bytes = min(upload_bytes, parts.MAX_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -124,12 +126,17 @@ class Limits:
             return
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             raise UnreadableUrl("A URL may hold no NUL character.")
-        is_upload = (scope["method"], scope["path"]) == ("POST", "/datasets")
-        limit = self._upload_bytes if is_upload else self._body_bytes
+        limit = self._limit(scope["method"], scope["path"])
         declared = Headers(scope=scope).get("content-length", "0")
         if declared.isdecimal() and int(declared) > limit:
             raise _too_large(limit)
         await self._app(scope, _Counted(receive, limit), send)
+
+    def _limit(self, method: str, path: str) -> int:
+        if (method, path) == ("POST", "/datasets"):
+            return self._upload_bytes
+        is_part = method == "PUT" and path.startswith("/datasets/uploads/")
+        return self._part_bytes if is_part else self._body_bytes
 
 
 class _Counted:

@@ -1,22 +1,18 @@
-"""The upload form, read as a stream: the file's bytes go from the socket into the store.
+"""The upload form, read as a stream: the file's bytes go from the socket into the store."""
 
-Nothing is spooled: the thread that writes the store pulls each chunk from the event loop.
-"""
-
-import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
-from functools import partial
+from collections.abc import AsyncIterator
 from pathlib import PureWindowsPath
 from typing import Any
 
-from anyio import from_thread, to_thread
+from anyio import to_thread
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 
 from app.api.deps import Adapters
+from app.api.incoming import pulled, receive
 from app.core.errors import Failure, Invalid, Problem, TooLarge
 from app.core.ids import new_id
 from app.core.storage import CHUNK_BYTES
@@ -27,7 +23,6 @@ FORMATS = ("auto", "json", "jsonl", "csv")
 FIELDS = ("file", "name", "format", "num_bytes", "sha256")
 MAX_PARTS = 8
 MAX_FIELD_BYTES = 1000
-STALLED_SECONDS = 60.0
 UPLOAD_BODY = {
     "requestBody": {
         "required": True,
@@ -59,11 +54,6 @@ class MalformedMultipart(Invalid):
 class NotMultipart(Failure):
     code = "unsupported_media_type"
     status = 415
-
-
-class UploadStalled(Failure):
-    code = "upload_stalled"
-    status = 408
 
 
 class Form:
@@ -99,7 +89,7 @@ class Form:
         return chunk
 
     async def _feed(self) -> None:
-        chunk = await self._receive()
+        chunk = await receive(self._stream)
         try:
             if chunk:
                 self._parser.write(chunk)
@@ -107,13 +97,6 @@ class Form:
                 self._finish()
         except FormParserError as error:
             raise MalformedMultipart(f"The form is not multipart/form-data: {error}") from None
-
-    async def _receive(self) -> bytes:
-        try:
-            return await asyncio.wait_for(anext(self._stream, b""), STALLED_SECONDS)
-        except TimeoutError:
-            detail = f"Nothing came for {STALLED_SECONDS:.0f} s; send the file again."
-            raise UploadStalled(detail, headers={"Connection": "close"}) from None
 
     def _finish(self) -> None:
         """The parser takes a form that was cut off for a short one; we must not."""
@@ -177,7 +160,7 @@ async def receive_upload(request: Request, adapters: Adapters) -> Upload:
     dataset_id = new_id("ds")
     # Threads of their own: slow uploads must not take those of all other requests.
     meter = await to_thread.run_sync(
-        uploads.store, storage, dataset_id, _pulled(form), limiter=adapters.uploads
+        uploads.store, storage, dataset_id, pulled(form.next_chunk), limiter=adapters.uploads
     )
     try:
         name, kind = _name(form), _format(form)
@@ -186,11 +169,6 @@ async def receive_upload(request: Request, adapters: Adapters) -> Upload:
         await run_in_threadpool(uploads.discard, storage, dataset_id)
         raise
     return Upload(dataset_id, name, kind, meter.num_bytes, meter.sha256)
-
-
-def _pulled(form: Form) -> Iterator[bytes]:
-    """For a worker thread: each step waits until the event loop has the next chunk."""
-    return iter(partial(from_thread.run, form.next_chunk), b"")
 
 
 def _parser(request: Request, form: Form) -> MultipartParser:

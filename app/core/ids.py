@@ -4,7 +4,7 @@ from typing import Literal
 
 from uuid6 import uuid7
 
-Prefix = Literal["job", "ds", "proj", "key", "wh", "req", "worker"]
+Prefix = Literal["job", "ds", "proj", "key", "wh", "req", "worker", "upl", "part"]
 
 
 def new_id(prefix: Prefix) -> str:

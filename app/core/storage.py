@@ -6,10 +6,13 @@ datasets/<id>/report.json
 measures/<sha256>.npz       lengths of rows under a tokenizer and a template, by content
 artifacts/<job>/<epoch>/... named files, manifest.json last; visible only through the job's row
 logs/<job>/<epoch>.log
+uploads/<id>/<number>/...   parts of an upload until it is complete; see `app.services.parts`
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,6 +39,17 @@ class Storage:
     def write_file(self, key: str, path: Path) -> None:
         with path.open("rb") as file:
             self.write(key, iter(lambda: file.read(CHUNK_BYTES), b""))
+
+    def concatenate(self, keys: Iterable[str]) -> Iterator[bytes]:
+        """Bytes of several objects, for `write`: that asks for chunks where obstore cannot read, so
+        each is read on another thread.
+        """
+        chunks = chain.from_iterable(map(self.read, keys))
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(next, chunks, None)
+            while (chunk := coming.result()) is not None:
+                coming = reader.submit(next, chunks, None)
+                yield chunk
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Chunks of bytes start..end (exclusive). Raises FileNotFoundError."""
@@ -74,7 +88,9 @@ class Storage:
 
     def delete_all(self, prefix: str) -> None:
         """Delete every object under a prefix that ends in a slash."""
-        keys = list(self.keys(prefix))
+        self.delete(list(self.keys(prefix)))
+
+    def delete(self, keys: list[str]) -> None:
         if keys:
             obstore.delete(self._store, keys)
 

@@ -49,17 +49,18 @@ class Meter:
     def sha256(self) -> str:
         return self._digest.hexdigest()
 
-    def verify(self, promise: Promise) -> None:
+    def verify(
+        self, promise: Promise, advice: str = "nothing was kept, send the file again"
+    ) -> None:
         """Raises UploadMismatch."""
         if promise.num_bytes not in (None, self.num_bytes):
             raise UploadMismatch(
-                f"{promise.num_bytes:,} bytes were promised, {self.num_bytes:,} came; "
-                "nothing was kept, send the file again."
+                f"{promise.num_bytes:,} bytes were promised, {self.num_bytes:,} came; {advice}."
             )
         if promise.sha256 not in (None, self.sha256):
             raise UploadMismatch(
                 f"The sha256 promised is {promise.sha256}, that of the bytes that came "
-                f"{self.sha256}; nothing was kept, send the file again."
+                f"{self.sha256}; {advice}."
             )
 
 

@@ -19,7 +19,7 @@ from app.main import create_app
 from tests.api.world import World, write_model
 from tests.databases import Databases
 
-TABLES = ("idempotency_keys", "jobs", "datasets", "workers")
+TABLES = ("idempotency_keys", "uploads", "jobs", "datasets", "workers")
 
 
 @pytest.fixture(scope="package")

@@ -88,13 +88,14 @@ def test_without_a_broker_jobs_are_accepted_at_once(settings, world, broken_port
 
 def test_a_schema_that_lags_behind_is_not_ready(client, sessions):
     with sessions() as session:
+        newest = session.scalar(text("SELECT version_num FROM alembic_version"))
         session.execute(text("UPDATE alembic_version SET version_num = 'older'"))
         session.commit()
     try:
         answer = client.get("/readyz")
     finally:
         with sessions() as session:
-            session.execute(text("UPDATE alembic_version SET version_num = '20261123_1900'"))
+            session.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": newest})
             session.commit()
 
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")

@@ -16,6 +16,11 @@ from app.main import create_app
 # method and path of api.md -> what it answers; None: a stream, a file or nothing
 CONTRACT = {
     ("POST", "/datasets"): "DatasetOut",
+    ("POST", "/datasets/uploads"): "UploadOut",
+    ("GET", "/datasets/uploads/{upload_id}"): "UploadOut",
+    ("DELETE", "/datasets/uploads/{upload_id}"): None,
+    ("PUT", "/datasets/uploads/{upload_id}/parts/{number}"): "PartOut",
+    ("POST", "/datasets/uploads/{upload_id}/complete"): "DatasetOut",
     ("GET", "/datasets"): "ListOf[DatasetOut]",
     ("GET", "/datasets/{dataset_id}"): "DatasetOut",
     ("DELETE", "/datasets/{dataset_id}"): None,

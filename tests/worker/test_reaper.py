@@ -9,13 +9,15 @@ import pytest
 import redis
 from sqlalchemy import Engine, select, update
 
-from app.core.db.models import NOW, Checkpoint, Dataset, Job, Worker
+from app.core.clock import utc_now
+from app.core.db.models import NOW, Checkpoint, Dataset, Job, PartialUpload, Worker
 from app.core.db.session import transaction
 from app.core.ids import new_id
 from app.core.jobs import dispatch, lifecycle
 from app.core.jobs.lifecycle import Lease, LeaseLost
 from app.core.jobs.status import JobStatus
 from app.core.queue import Doorbell
+from app.core.settings import DEFAULT_PROJECT
 from tests.faults import invariants
 from tests.rows import make_dataset, make_job
 from tests.waiting import wait_until
@@ -231,6 +233,35 @@ def test_files_of_jobs_that_are_gone_or_over_are_deleted_and_others_kept(
     with transaction(bench.sessions) as session:
         rows = select(Checkpoint.kept).where(Checkpoint.job_id == failed)
         assert session.scalars(rows.order_by(Checkpoint.step)).all() == [False, True]
+
+
+def test_parts_of_uploads_that_are_over_are_deleted(bench: Bench, housekeeper: Housekeeper) -> None:
+    names = ("open", "late", "completed", "dropped")
+    coming, late, completed, dropped = (f"upl_{name}" for name in names)
+    ages = {coming: 23, late: 25, completed: 1}
+    with transaction(bench.sessions) as session:
+        for upload_id, hours in ages.items():
+            upload = PartialUpload(
+                id=upload_id,
+                project_id=DEFAULT_PROJECT,
+                owner_id="x",
+                name="rows",
+                format="auto",
+                num_bytes=2,
+                sha256="0" * 64,
+                created_at=utc_now() - timedelta(hours=hours),
+            )
+            upload.dataset_id = "ds_made" if upload_id == completed else None
+            session.add(upload)
+    for upload_id in (coming, late, completed, dropped):
+        bench.storage.write(f"uploads/{upload_id}/1/part_1", [b"{}"])
+
+    assert housekeeper.garbage.collect() == 3
+
+    assert list(bench.storage.keys("uploads/")) == [f"uploads/{coming}/1/part_1"]
+    with transaction(bench.sessions) as session:
+        kept = set(session.scalars(select(PartialUpload.id)))
+    assert kept == {coming, completed}
 
 
 def test_bytes_of_deleted_datasets_and_of_uploads_without_a_row_are_deleted(

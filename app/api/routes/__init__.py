@@ -13,9 +13,11 @@ from app.api.routes import (
     history,
     jobs,
     lengths,
+    uploads,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
+    uploads.router,
     datasets.router,
     lengths.router,
     jobs.router,

@@ -1,7 +1,7 @@
 """The tables. Postgres only; every constraint is named, so that migrations can speak of it."""
 
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
 
 from sqlalchemy import BigInteger, DateTime, ForeignKey, Index, MetaData, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -77,6 +77,8 @@ class Dataset(Base):
 class PartialUpload(Base):
     """A dataset that comes in parts; its bytes are `uploads/<id>/<number>` until it is whole."""
 
+    KEPT_FOR: ClassVar = timedelta(hours=24)
+
     __tablename__ = "uploads"
     __table_args__ = (Index("ix_uploads_project_id_id", "project_id", "id"),)
 
@@ -92,6 +94,10 @@ class PartialUpload(Base):
     dataset_id: Mapped[str | None]
     """Set once all parts were put together."""
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+    @property
+    def expires_at(self) -> datetime:
+        return self.created_at + self.KEPT_FOR
 
 
 class Job(Base):
