@@ -12,6 +12,7 @@ from app.core.datasets import encoding
 from app.core.datasets.chat import TemplateFailed
 from app.core.datasets.encoding import IGNORED, Example
 from app.core.datasets.formats import Row
+from app.core.datasets.rendering import prompt_text
 from app.core.datasets.tokenizer import RowTokenizer
 from app.core.jobs.run import Plan
 from app.core.jobs.spec import JobSpec
@@ -115,6 +116,13 @@ def check_row(row: Any, number: int, template: str) -> None:
             isinstance(turn, list) and len(turn) == 2 and all(isinstance(t, str) for t in turn)
         ):
             raise BadRow("value_not_text", number, "history", "a turn is not two texts")
+    weights = row.get("weights", [])
+    if "weights" in row and not (
+        isinstance(weights, list)
+        and len(weights) == len(history) + 1
+        and all(type(each) is int and each in (0, 1) for each in weights)
+    ):
+        raise BadRow("weights_invalid", number, "weights", "not a 0 or 1 for each answer")
 
 
 def _check_text(value: Any, number: int, column: str) -> None:
@@ -160,7 +168,7 @@ def prompt_texts(rows: Sequence[Row], template: str, tokenizer: Any) -> list[str
     """What a model is given before it answers."""
     rows_tokenizer = row_tokenizer(tokenizer)
     with _refusals(rows_tokenizer):
-        return [encoding.prompt_text(row, template, rows_tokenizer) for row in rows]
+        return [prompt_text(row, template, rows_tokenizer) for row in rows]
 
 
 def row_tokenizer(tokenizer: Any) -> RowTokenizer:
@@ -168,7 +176,12 @@ def row_tokenizer(tokenizer: Any) -> RowTokenizer:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise BadModel("The tokenizer has no tokenizer.json and none can be made from its files.")
-    return RowTokenizer.from_backend(backend, tokenizer.special_tokens_map, tokenizer.chat_template)
+    return RowTokenizer.from_backend(
+        backend,
+        tokenizer.special_tokens_map,
+        tokenizer.chat_template,
+        split_special=bool(getattr(tokenizer, "split_special_tokens", False)),
+    )
 
 
 def differs_from_folder(
@@ -207,7 +220,7 @@ def refuse_long_prompts(
     `maximum`: the tokens its base can take.
     """
     limit = spec.training.max_length
-    examples = [*train, *held_out]
+    examples = [each for each in [*train, *held_out] if each.num_trained]
     long = next((each for each in examples if _prompt_size(each) > limit), None)
     if long is None or spec.on_invalid_row == "skip":
         return
@@ -234,7 +247,7 @@ def fit(examples: list[Example], spec: JobSpec, counts: Counts) -> list[Example]
     counts.rows += len(examples)
     kept = []
     for example in examples:
-        if _prompt_size(example) >= limit:
+        if not example.num_trained or _prompt_size(example) >= limit:
             counts.dropped.append(example.row)
             counts.tokens_lost += len(example.input_ids)
         else:

@@ -16,6 +16,9 @@ class Row(TypedDict, total=False):
     system: str
     history: list[list[str]]
     """Earlier turns, oldest first, each [instruction, response]."""
+    weights: list[int]
+    """Which answers are trained, 1 or 0 each: those of `history` in order, then `output`. Absent:
+    `output` alone."""
     text: str
     """A ready text, where the upload had one (template `text`)."""
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from app.core.datasets.encoding import IGNORED, Example, encode, whole_text
+from app.core.datasets.encoding import IGNORED, Example, encode
 from app.core.datasets.lengths import Measured
+from app.core.datasets.rendering import whole_text
 from app.core.datasets.tokenizer import RowTokenizer
 
 _CHUNK = 1000

@@ -46,12 +46,14 @@ class RowTokenizer:
         backend: Tokenizer,
         special_tokens: Mapping[str, str],
         chat_template: str | Mapping[str, str] | None,
+        *,
+        split_special: bool = False,
     ) -> Self:
         """From what a library loaded; the backend itself stays as it is."""
-        core = _bare(
-            Tokenizer.from_str(backend.to_str()), split_special=backend.encode_special_tokens
-        )
-        return cls(core, dict(special_tokens), default_template(chat_template))
+        is_bare = backend.padding is None and backend.truncation is None
+        if not is_bare or backend.encode_special_tokens != split_special:
+            backend = _bare(Tokenizer.from_str(backend.to_str()), split_special=split_special)
+        return cls(backend, dict(special_tokens), default_template(chat_template))
 
     @property
     def eos_token(self) -> str:
