@@ -16,6 +16,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 
+from app.api.columns import COLUMNS_SCHEMA, parse_columns
 from app.api.deps import Adapters
 from app.core.errors import Failure, Invalid, Problem, TooLarge
 from app.core.ids import new_id
@@ -24,7 +25,7 @@ from app.services import uploads
 from app.services.uploads import Upload
 
 FORMATS = ("auto", "json", "jsonl")
-FIELDS = ("file", "name", "format")
+FIELDS = ("file", "name", "format", "columns")
 MAX_PARTS = 8
 MAX_FIELD_BYTES = 1000
 STALLED_SECONDS = 60.0
@@ -41,6 +42,7 @@ UPLOAD_BODY = {
                         "file": {"type": "string", "format": "binary"},
                         "name": {"type": "string", "maxLength": 200},
                         "format": {"type": "string", "enum": list(FORMATS), "default": "auto"},
+                        "columns": COLUMNS_SCHEMA,
                     },
                 }
             }
@@ -144,7 +146,7 @@ class Form:
         _, options = parse_options_header(self._disposition)
         self._part = options.get(b"name", b"").decode("utf-8", "replace")
         if self._part not in FIELDS:
-            raise _wrong(self._part, "unknown_field", "The form has only file, name and format.")
+            raise _wrong(self._part, "unknown_field", f"The form has only {', '.join(FIELDS)}.")
         if self._part in self.fields or (self._part == "file" and self.filename is not None):
             raise _wrong(self._part, "twice", "This field comes twice.")
         if self._part == "file":
@@ -179,10 +181,11 @@ async def receive_upload(request: Request, adapters: Adapters) -> Upload:
     )
     try:
         name, kind = _name(form), _format(form)
+        columns = _columns(form)
     except Invalid:
         await run_in_threadpool(uploads.discard, storage, dataset_id)
         raise
-    return Upload(dataset_id, name, kind, meter.num_bytes, meter.sha256)
+    return Upload(dataset_id, name, kind, meter.num_bytes, meter.sha256, columns)
 
 
 def _pulled(form: Form) -> Iterator[bytes]:
@@ -229,6 +232,11 @@ def _format(form: Form) -> str:
     return kind
 
 
+def _columns(form: Form) -> dict[str, str] | None:
+    given = form.fields.get("columns")
+    return None if given is None else parse_columns(_text("columns", given))
+
+
 def _text(field: str, value: bytearray) -> str:
     try:
         return value.decode("utf-8")
@@ -237,6 +245,6 @@ def _text(field: str, value: bytearray) -> str:
 
 
 def _wrong(field: str, code: str, message: str) -> Invalid:
-    hint = "The parts are `file`, and if you like `name` and `format`, each once."
+    hint = f"The parts are `file` and, if you like, {', '.join(FIELDS[1:])}; each once."
     at = Problem(f"/{field}"[:200], code, message, hint)
     return Invalid("The upload form is not right; see `errors`.", errors=[at])
