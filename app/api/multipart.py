@@ -11,6 +11,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 
+from app.api.columns import COLUMNS_SCHEMA, parse_columns
 from app.api.deps import Adapters
 from app.api.incoming import pulled, receive
 from app.core.errors import Failure, Invalid, Problem, TooLarge
@@ -20,7 +21,7 @@ from app.services import uploads
 from app.services.uploads import Promise, Upload
 
 FORMATS = ("auto", "json", "jsonl", "csv")
-FIELDS = ("file", "name", "format", "num_bytes", "sha256")
+FIELDS = ("file", "name", "format", "columns", "num_bytes", "sha256")
 MAX_PARTS = 8
 MAX_FIELD_BYTES = 1000
 UPLOAD_BODY = {
@@ -38,6 +39,7 @@ UPLOAD_BODY = {
                         "format": {"type": "string", "enum": list(FORMATS), "default": "auto"},
                         "num_bytes": {"type": "integer", "minimum": 0},
                         "sha256": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$"},
+                        "columns": COLUMNS_SCHEMA,
                     },
                 }
             }
@@ -165,10 +167,11 @@ async def receive_upload(request: Request, adapters: Adapters) -> Upload:
     try:
         name, kind = _name(form), _format(form)
         meter.verify(_promise(form))
+        columns = _columns(form)
     except Invalid:
         await run_in_threadpool(uploads.discard, storage, dataset_id)
         raise
-    return Upload(dataset_id, name, kind, meter.num_bytes, meter.sha256)
+    return Upload(dataset_id, name, kind, meter.num_bytes, meter.sha256, columns)
 
 
 def _parser(request: Request, form: Form) -> MultipartParser:
@@ -220,6 +223,11 @@ def _promise(form: Form) -> Promise:
         None if num_bytes is None else int(num_bytes),
         None if sha256 is None else sha256.decode().lower(),
     )
+
+
+def _columns(form: Form) -> dict[str, str] | None:
+    given = form.fields.get("columns")
+    return None if given is None else parse_columns(_text("columns", given))
 
 
 def _text(field: str, value: bytearray) -> str:

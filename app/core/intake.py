@@ -108,7 +108,11 @@ class Intake:
         except FileNotFoundError as error:
             raise UploadGone(dataset_id) from error
         out.mkdir()
-        verdict = self.validate(upload, out, self.settings, declared_format=declared)
+        with transaction(self.sessions) as session:
+            columns = session.scalar(select(Dataset.columns).where(Dataset.id == dataset_id))
+        verdict = self.validate(
+            upload, out, self.settings, declared_format=declared, columns=columns
+        )
         for name in ("rows.jsonl", "report.json"):
             if (out / name).is_file():
                 self.storage.write_file(f"datasets/{dataset_id}/{name}", out / name)

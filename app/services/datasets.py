@@ -67,6 +67,7 @@ def create(session: Session, caller: Caller, upload: Upload) -> Dataset:
         name=upload.name,
         status=VALIDATING,
         format=upload.format,
+        columns=dict(upload.columns) if upload.columns else None,
         num_bytes=upload.num_bytes,
         sha256=upload.sha256,
     )
@@ -89,7 +90,8 @@ def register(
     None could be open while the bytes came in. Bytes that end up without a row are removed; when
     the commit's outcome is unknown they stay, and the janitor sweeps what no row points at.
     """
-    attempt = idempotency.Attempt("POST /datasets", key, upload.sha256)
+    columns = json.dumps(upload.columns, sort_keys=True) if upload.columns else ""
+    attempt = idempotency.Attempt("POST /datasets", key, upload.sha256 + columns)
     try:
         with transaction(sessions) as session:
             answer = idempotency.once(

@@ -29,6 +29,8 @@ class Upload:
     format: str
     num_bytes: int
     sha256: str
+    columns: dict[str, str] | None = None
+    """Our column to the upload's."""
 
 
 @dataclass

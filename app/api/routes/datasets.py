@@ -33,7 +33,8 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 async def create_dataset(
     request: Request, adapters: AdaptersDep, caller: CallerDep, key: IdempotencyKey = None
 ) -> Response:
-    """Upload training data: a JSON array or JSON lines, in Alpaca form.
+    """Upload training data: rows of instruction and output, prompt and completion, messages,
+    ShareGPT conversations or text.
 
     Returns as soon as the bytes are stored; the report comes when they are validated.
     """

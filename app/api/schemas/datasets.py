@@ -12,6 +12,8 @@ class DatasetOut(Answer):
     format: str
     row_format: str | None
     """`alpaca`, `prompt_completion`, `messages`, `sharegpt` or `text`; null until it is told."""
+    columns: dict[str, str] | None
+    """As sent with the upload: our column to the upload's."""
     num_rows: int | None
     num_valid_rows: int | None
     num_bytes: int

@@ -1,4 +1,4 @@
-"""python -m app.core.datasets.check UPLOAD OUT FORMAT MAX_ROW_CHARS MEMORY CPU FILE WALL
+"""python -m app.core.datasets.check UPLOAD OUT FORMAT COLUMNS MAX_ROW_CHARS MEMORY CPU FILE WALL
 
 Reads an upload and writes OUT/rows.jsonl and OUT/report.json, under limits it puts on itself.
 A plain program: standard library only, no settings, no secrets. `validate` starts it.
@@ -8,7 +8,7 @@ import json
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,7 +17,7 @@ from app.core.datasets import report, shapes
 from app.core.datasets.arrays import read_values
 from app.core.datasets.csv_rows import read_csv
 from app.core.datasets.readers import BOM, Found, read_lines
-from app.core.datasets.rows import KNOWN, dump, find_bad_characters
+from app.core.datasets.rows import dump
 from app.core.datasets.sniff import HEAD, Detection, check_declared, detect
 
 OUT_OF_MEMORY = 86
@@ -26,10 +26,17 @@ _MAX_AHEAD = 16_000_000
 """Characters read before the form of the rows is told."""
 
 
-def check(upload: Path, out: Path, *, declared: str, max_row_chars: int) -> dict[str, Any]:
+def check(
+    upload: Path,
+    out: Path,
+    *,
+    declared: str,
+    max_row_chars: int,
+    columns: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Write the canonical rows and the report of an upload; the report is also returned."""
     with upload.open("rb", buffering=1 << 18) as file, (out / "rows.jsonl").open("wb") as rows:
-        made = _Check(rows).run(file, declared, max_row_chars)
+        made = _Check(rows, columns or {}).run(file, declared, max_row_chars)
     partial = out / "report.json.part"
     partial.write_text(json.dumps(made), encoding="utf-8")
     partial.replace(out / "report.json")
@@ -37,12 +44,12 @@ def check(upload: Path, out: Path, *, declared: str, max_row_chars: int) -> dict
 
 
 class _Check:
-    def __init__(self, rows: BinaryIO) -> None:
+    def __init__(self, rows: BinaryIO, columns: Mapping[str, str]) -> None:
         self.rows = rows
         self.problems = report.Problems()
         self.profile = report.Profile()
-        self.known = KNOWN
-        self.shape = shapes.Shape(None, "No row was read.")
+        self.shape = shapes.Shape(None, "No row was read.", columns)
+        self.used: frozenset[str] = frozenset()
         self.index = 0
 
     def run(self, file: BinaryIO, declared: str, max_chars: int) -> dict[str, Any]:
@@ -66,8 +73,8 @@ class _Check:
             num_chars += len(item.text)
             if shapes.LOOKED_AT in (num_objects, len(first) // 10) or num_chars > _MAX_AHEAD:
                 break
-        self.shape = shapes.tell([item.value for item in first])
-        self.known = KNOWN | shapes.used_keys(self.shape.row_format)
+        self.shape = shapes.tell([item.value for item in first], self.shape.columns)
+        self.used = self.shape.used
         return chain(first, items)
 
     def _note_file(self, file: BinaryIO, found: Detection, declared: str) -> None:
@@ -101,18 +108,19 @@ class _Check:
             self._take_row(row, item)
 
     def _take_row(self, index: int, item: Found) -> None:
-        row, flaws = shapes.normalize(item.value, self.shape.row_format or "alpaca")
+        row, flaws = shapes.normalize(item.value, self.shape)
         line = None
         if row is not None:
             try:
                 line = dump(row)
             except UnicodeEncodeError:
-                flaws += find_bad_characters(row)
+                flaws += shapes.find_bad_characters(row, item.value, self.shape)
             else:
                 # Quick to rule out; the escape may also be a backslash that the text has.
-                bad = find_bad_characters(row) if b"\\u0000" in line else []
-                line = None if bad else line
-                flaws += bad
+                if b"\\u0000" in line:
+                    bad = shapes.find_bad_characters(row, item.value, self.shape)
+                    line = None if bad else line
+                    flaws += bad
         for flaw in flaws:
             self.problems.add(
                 flaw.code,
@@ -123,7 +131,7 @@ class _Check:
                 hint=flaw.hint,
                 snippet=item.text[:200],
             )
-        if isinstance(item.value, dict) and not item.value.keys() <= self.known:
+        if isinstance(item.value, dict) and not item.value.keys() <= self.used:
             self._note_columns(index, item)
         if row is not None and line is not None:
             self.rows.write(line)
@@ -131,7 +139,7 @@ class _Check:
 
     def _note_columns(self, index: int, item: Found) -> None:
         for name in item.value:
-            if name in self.known:
+            if name in self.used:
                 continue
             shown = report.escape(name[:80].replace("~", "~0").replace("/", "~1"))
             message = f"The column `{shown}` is not one of ours and was left out."
@@ -164,15 +172,21 @@ def _as_text(head: bytes) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    upload, out, declared = arguments[:3]
-    max_row_chars, memory, cpu, file_size, wall = map(int, arguments[3:])
+    upload, out, declared, columns = arguments[:4]
+    max_row_chars, memory, cpu, file_size, wall = map(int, arguments[4:])
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 5))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.alarm(wall)  # should the parent be gone by then
     try:
-        check(Path(upload), Path(out), declared=declared, max_row_chars=max_row_chars)
+        check(
+            Path(upload),
+            Path(out),
+            declared=declared,
+            max_row_chars=max_row_chars,
+            columns=json.loads(columns),
+        )
     except MemoryError:
         return OUT_OF_MEMORY
     return 0

@@ -1,7 +1,9 @@
 """Conversations into canonical rows: OpenAI's `messages` and ShareGPT's `conversations`."""
 
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
+from app.core.datasets import rows
 from app.core.datasets.formats import Row
 from app.core.datasets.rows import Flaw, name_type
 
@@ -24,52 +26,79 @@ class _Wrong(Exception):
         self.flaw = Flaw(field, code, message)
 
 
+class _Turn(NamedTuple):
+    field: str
+    role: str
+    text: str
+    weight: int
+
+
 def check_chat(value: dict[str, Any], key: str) -> tuple[Row | None, list[Flaw]]:
     """The canonical row, or None and the first thing that is wrong with the conversation."""
     try:
-        return _read(value, key), []
+        return _row([_turn(*each) for each in _items(value, key)], value, key), []
     except _Wrong as wrong:
         return None, [wrong.flaw]
 
 
-def _read(value: dict[str, Any], key: str) -> Row:
+def check_halves(value: dict[str, Any]) -> tuple[Row | None, list[Flaw]]:
+    """The same for `prompt` and `completion` that are lists of messages: the latter is trained."""
+    try:
+        given = [_turn(*each)._replace(weight=0) for each in _items(value, "prompt")]
+        made = [_turn(*each) for each in _items(value, "completion")]
+        return _row([*given, *made], value, "completion"), []
+    except _Wrong as wrong:
+        return None, [wrong.flaw]
+
+
+def find_bad_characters(value: dict[str, Any], key: str) -> list[Flaw]:
+    """Of a conversation that is good but for them."""
+    turns = [_turn(*each) for each in _items(value, key)]
+    found = [rows.find_bad(turn.field, turn.text) for turn in turns]
+    return list(chain(*found, rows.find_bad("system", value.get("system") or "")))
+
+
+def _items(value: dict[str, Any], key: str) -> list[tuple[Any, str]]:
     if key not in value:
         raise _Wrong(key, "field_missing", f"`{key}` is missing.")
     messages = value[key]
     if not isinstance(messages, list) or not messages:
         what = "an empty list" if messages == [] else name_type(messages)
         raise _Wrong(key, "messages_invalid", f"`{key}` is {what}, not a list of messages.")
-    read = [_turn(item, f"{key}/{at}") for at, item in enumerate(messages)]
-    row: Row = {}
-    system = read.pop(0)[1] if read[0][0] == "system" else _beside(value, key)
-    shift = len(messages) - len(read)
-    _check_order([role for role, _, _ in read], key, shift)
-    for at, (role, text, _) in enumerate(read):
-        if not text or text.isspace():
-            code = "instruction_empty" if role == "user" else "output_empty"
-            raise _Wrong(f"{key}/{at + shift}", code, f"The {role}'s message is empty.")
-    _check_weights([weight for _, _, weight in read[1::2]], key)
-    texts = [text for _, text, _ in read]
-    row["instruction"], row["output"] = texts[-2:]
+    return [(item, f"{key}/{at}") for at, item in enumerate(messages)]
+
+
+def _row(turns: list[_Turn], value: dict[str, Any], key: str) -> Row:
+    system = _system(turns, value)
+    _check_order(turns, key)
+    for turn in turns:
+        if not turn.text or turn.text.isspace():
+            code = "instruction_empty" if turn.role == "user" else "output_empty"
+            raise _Wrong(turn.field, code, f"The {turn.role}'s message is empty.")
+    _check_weights([turn.weight for turn in turns[1::2]], key)
+    *earlier, ask, answer = [turn.text for turn in turns]
+    row: Row = {"instruction": ask, "output": answer}
     if system:
         row["system"] = system
-    if texts[:-2]:
-        row["history"] = [texts[at : at + 2] for at in range(0, len(texts) - 2, 2)]
+    if earlier:
+        row["history"] = [earlier[at : at + 2] for at in range(0, len(earlier), 2)]
     return row
 
 
-def _beside(value: dict[str, Any], key: str) -> str:
-    """ShareGPT keeps a system text beside the conversation too."""
-    system = value.get("system")
-    if key != "conversations" or system is None:
-        return ""
-    if not isinstance(system, str):
-        raise _Wrong("system", "field_type", f"`system` is {name_type(system)}, not a string.")
-    return system
+def _system(turns: list[_Turn], value: dict[str, Any]) -> str:
+    """From the first message, which is taken away, or from beside the conversation."""
+    beside = value.get("system")
+    if not isinstance(beside, str | None):
+        raise _Wrong("system", "field_type", f"`system` is {name_type(beside)}, not a string.")
+    if turns[0].role != "system":
+        return beside or ""
+    if beside:
+        message = "`system` stands beside a conversation that begins with a system message."
+        raise _Wrong("system", "messages_invalid", message)
+    return turns.pop(0).text
 
 
-def _turn(item: Any, field: str) -> tuple[str, str, int]:
-    """Role, text and weight of a message."""
+def _turn(item: Any, field: str) -> _Turn:
     if not isinstance(item, dict):
         raise _Wrong(field, "messages_invalid", f"A message is {name_type(item)}, not an object.")
     who, what = ("from", "value") if "from" in item else ("role", "content")
@@ -81,7 +110,8 @@ def _turn(item: Any, field: str) -> tuple[str, str, int]:
     for extra in ("tool_calls", "function_call"):
         if item.get(extra):
             raise _Wrong(f"{field}/{extra}", "content_not_text", "A message calls a tool.")
-    return role, _text(item.get(what), f"{field}/{what}"), _weight(item, field, role)
+    text = _text(item.get(what), f"{field}/{what}")
+    return _Turn(field, role, text, _weight(item, field, role))
 
 
 def _text(content: Any, field: str) -> str:
@@ -110,13 +140,13 @@ def _weight(item: dict[str, Any], field: str, role: str) -> int:
     return int(weight)
 
 
-def _check_order(roles: list[str], key: str, shift: int) -> None:
-    for at, role in enumerate(roles):
+def _check_order(turns: list[_Turn], key: str) -> None:
+    for at, turn in enumerate(turns):
         wanted = ("user", "assistant")[at % 2]
-        if role != wanted:
-            message = f"The {wanted}'s turn, but the message is the {role}'s."
-            raise _Wrong(f"{key}/{at + shift}", "roles_not_alternating", message)
-    if len(roles) < 2 or roles[-1] != "assistant":
+        if turn.role != wanted:
+            message = f"It is the {wanted}'s turn; the message is by the {turn.role}."
+            raise _Wrong(turn.field, "roles_not_alternating", message)
+    if len(turns) < 2 or turns[-1].role != "assistant":
         raise _Wrong(key, "answer_missing", "The conversation does not end in an answer.")
 
 

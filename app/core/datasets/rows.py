@@ -6,14 +6,6 @@ from typing import Any, NamedTuple
 from app.core.datasets.formats import COLUMNS, Row
 
 REQUIRED = ("instruction", "output")
-KNOWN = frozenset(COLUMNS)
-
-# What other formats call the two; only ever used for a hint.
-_OTHER_NAMES = {
-    "instruction": ("prompt", "question", "query", "request", "task", "instructions"),
-    "output": ("response", "completion", "answer", "outputs", "target", "response_text"),
-}
-_CHAT_KEYS = ("messages", "conversations", "conversation")
 
 
 class Flaw(NamedTuple):
@@ -56,7 +48,7 @@ def _take(row: Row, key: str, found: Any) -> list[Flaw]:
     if key in REQUIRED:
         return []
     if found is not None:
-        return [_wrong_type(key, found)]
+        return [wrong_type(key, found)]
     if key == "input":
         row["input"] = ""
     return [Flaw(key, "null_read_as_empty", f"`{key}` is null in some rows.")]
@@ -64,15 +56,18 @@ def _take(row: Row, key: str, found: Any) -> list[Flaw]:
 
 def find_bad_characters(row: Row) -> list[Flaw]:
     """Strings that are not text: half a surrogate pair, or NUL."""
+    return [flaw for field, text in _strings(row) for flaw in find_bad(field, text)]
+
+
+def find_bad(field: str, text: str) -> list[Flaw]:
     flaws = []
-    for field, text in _strings(row):
-        if "\0" in text:
-            flaws.append(Flaw(field, "nul_character", f"`{field}` holds a NUL character."))
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            half = f"\\u{ord(text[error.start]):04x}"
-            flaws.append(Flaw(field, "lone_surrogate", f"`{field}` holds {half} without its pair."))
+    if "\0" in text:
+        flaws.append(Flaw(field, "nul_character", f"`{field}` holds a NUL character."))
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        flaws.append(Flaw(field, "lone_surrogate", f"`{field}` holds {half} without its pair."))
     return flaws
 
 
@@ -98,28 +93,18 @@ _ERRORS = frozenset(
 
 def _require(value: dict[str, Any], key: str) -> Flaw | None:
     if key not in value:
-        return Flaw(key, "field_missing", f"`{key}` is missing.", _hint_for_missing(value, key))
+        return Flaw(key, "field_missing", f"`{key}` is missing.")
     text = value[key]
     if text is None:
         return Flaw(key, "field_null", f"`{key}` is null.")
     if not isinstance(text, str):
-        return _wrong_type(key, text)
+        return wrong_type(key, text)
     if not text or text.isspace():
         return Flaw(key, f"{key}_empty", f"`{key}` is empty.")
     return None
 
 
-def _hint_for_missing(value: dict[str, Any], key: str) -> str:
-    if any(chat in value for chat in _CHAT_KEYS):
-        return "Chat messages are not accepted: write the request and the answer of each turn."
-    alike = {name.strip().lower(): name for name in value if isinstance(name, str)}
-    for name in (key, *_OTHER_NAMES[key]):
-        if name in alike:
-            return f"Rename `{alike[name][:80]}` to `{key}`."
-    return ""
-
-
-def _wrong_type(key: str, value: Any) -> Flaw:
+def wrong_type(key: str, value: Any) -> Flaw:
     hint = ""
     if isinstance(value, list) and key != "history":
         hint = "One object per row, not one list per column."

@@ -1,11 +1,13 @@
 """What form the rows of a file have, told from the first of them, with the reason in a sentence."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from app.core.datasets import conversations
-from app.core.datasets.formats import Row
+from app.core.datasets import conversations, rows
+from app.core.datasets.columns import DECIDING, rename, suggest
+from app.core.datasets.formats import COLUMNS, Row
+from app.core.datasets.report import escape
 from app.core.datasets.rows import Flaw, check_row
 
 LOOKED_AT = 100
@@ -17,13 +19,39 @@ _SIGNS = {
     "sharegpt": "a list `conversations`",
     "text": "`text` and no `instruction`",
 }
-_PAIR = {"prompt": "instruction", "completion": "output"}
+_PAIR = {"instruction": "prompt", "output": "completion"}
+_CHATS = {"messages": "messages", "sharegpt": "conversations"}
 
 
 class Shape(NamedTuple):
+    """How the rows of a file are to be read."""
+
     row_format: str | None
     """None where nothing tells: read as `alpaca`."""
     reason: str
+    columns: Mapping[str, str] = {}
+    """The caller's mapping: our column to the upload's."""
+
+    @property
+    def is_decided(self) -> bool:
+        return any(name in self.columns for name in DECIDING)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Where the upload has our columns under other names."""
+        is_pair = self.row_format == "prompt_completion"
+        return {**(_PAIR if is_pair else {}), **self.columns}
+
+    @property
+    def used(self) -> frozenset[str]:
+        """The columns of the upload that are read."""
+        if self.row_format in _CHATS:
+            ours: tuple[str, ...] = (_CHATS[self.row_format], "system")
+        elif self.row_format == "text" and self.is_decided:
+            ours = ("text",)
+        else:
+            ours = COLUMNS
+        return frozenset(self.names.get(name, name) for name in ours)
 
 
 def form_of(value: Any) -> str | None:
@@ -33,7 +61,7 @@ def form_of(value: Any) -> str | None:
     has_ours = ("instruction" in value) + ("output" in value)
     if has_ours == 2:
         return "alpaca"
-    for key, form in (("messages", "messages"), ("conversations", "sharegpt")):
+    for form, key in _CHATS.items():
         if isinstance(value.get(key), list):
             return form
     if "prompt" in value and "completion" in value:
@@ -43,51 +71,90 @@ def form_of(value: Any) -> str | None:
     return "text" if isinstance(value.get("text"), str) else None
 
 
-def tell(values: Sequence[Any]) -> Shape:
-    """The form most rows have; of two as common the one that stands first in the list."""
-    objects = [value for value in values if isinstance(value, dict)]
+def tell(values: Sequence[Any], columns: Mapping[str, str]) -> Shape:
+    """The form that `columns` names, else that of most rows; of two as common Alpaca goes first."""
+    for decided in ("messages", "alpaca", "text"):
+        wanted = DECIDING[:2] if decided == "alpaca" else (decided,)
+        if any(name in columns for name in wanted):
+            named = " and ".join(f"`{name}`" for name in wanted if name in columns)
+            return Shape(decided, f"`columns` names {named}.", columns)
+    objects = [rename(value, columns) for value in values if isinstance(value, dict)]
     forms = Counter(form for value in objects if (form := form_of(value)))
     if not forms:
-        return Shape(None, "No row tells its form: `instruction` and `output` were looked for.")
+        reason = "No row tells its form: `instruction` and `output` were looked for."
+        return Shape(None, reason, columns)
     form = max(_SIGNS, key=lambda name: forms[name])
     many = f"{forms[form]} of the first {len(objects)} rows have {_SIGNS[form]}."
-    return Shape(form, many)
+    return Shape(form, many, columns)
 
 
-def normalize(value: Any, row_format: str) -> tuple[Row | None, list[Flaw]]:
+def normalize(value: Any, shape: Shape) -> tuple[Row | None, list[Flaw]]:
     """The canonical row, or None and why not, with the names the upload has."""
-    form = form_of(value)
-    fits = form in (None, row_format) or (row_format, form) == ("text", "alpaca")
-    if not fits:
-        said = f"This row has {_SIGNS[form or 'alpaca']}; the file's rows have "
-        return None, [Flaw("", "rows_mixed", f"{said}{_SIGNS[row_format]}.")]
-    if isinstance(value, dict) and row_format in ("messages", "sharegpt"):
-        return conversations.check_chat(
-            value, "messages" if row_format == "messages" else "conversations"
-        )
-    if isinstance(value, dict) and row_format == "prompt_completion":
-        return _check_pair(value)
-    row, flaws = check_row(value)
-    if row_format == "text" and form == "alpaca" and row is not None and "text" not in row:
-        return None, [Flaw("", "rows_mixed", "This row has no `text`; the file's rows have.")]
-    return row, flaws
+    if not isinstance(value, dict):
+        return check_row(value)
+    if absent := [name for name in shape.columns.values() if name not in value]:
+        hint = suggest(value, shape.columns)
+        return None, [_absent(name, hint) for name in dict.fromkeys(absent)]
+    mapped = rename(value, shape.columns)
+    if flaw := _misfit(mapped, shape):
+        return None, [flaw]
+    row, flaws = _read(mapped, shape)
+    if not flaws:
+        return row, flaws
+    hint = suggest(value, shape.columns)
+    return row, [_renamed(flaw, shape.names, hint) for flaw in flaws]
 
 
-def used_keys(row_format: str | None) -> frozenset[str]:
-    """Columns of the upload beside the canonical ones that are read."""
-    keys = {"messages": ("messages",), "sharegpt": ("conversations", "system")}
-    return frozenset(_PAIR if row_format == "prompt_completion" else keys.get(row_format or "", ()))
+def find_bad_characters(row: Row, value: dict[str, Any], shape: Shape) -> list[Flaw]:
+    """As of `rows`, with the names the upload has; of a conversation, the message."""
+    key = _CHATS.get(shape.row_format or "")
+    if key is None:
+        flaws = rows.find_bad_characters(row)
+    else:
+        flaws = conversations.find_bad_characters(rename(value, shape.columns), key)
+    return [_renamed(flaw, shape.names, "") for flaw in flaws]
 
 
-def _check_pair(value: dict[str, Any]) -> tuple[Row | None, list[Flaw]]:
-    theirs = {ours: name for name, ours in _PAIR.items()}
-    row, flaws = check_row({_PAIR.get(key, key): found for key, found in value.items()})
-    return row, [_renamed(flaw, theirs) for flaw in flaws]
+def _read(value: dict[str, Any], shape: Shape) -> tuple[Row | None, list[Flaw]]:
+    if shape.row_format in _CHATS:
+        return conversations.check_chat(value, _CHATS[shape.row_format])
+    if shape.row_format == "prompt_completion":
+        if isinstance(value.get("prompt"), list) and isinstance(value.get("completion"), list):
+            return conversations.check_halves(value)
+        return check_row(rename(value, _PAIR))
+    if shape.row_format == "text" and shape.is_decided:
+        value = {"text": value["text"]}
+        if not isinstance(value["text"], str):
+            return None, [rows.wrong_type("text", value["text"])]
+    return check_row(value)
 
 
-def _renamed(flaw: Flaw, theirs: dict[str, str]) -> Flaw:
-    name = theirs.get(flaw.field)
-    if name is None:
+def _misfit(value: dict[str, Any], shape: Shape) -> Flaw | None:
+    """A row of another form than the file's."""
+    wanted, form = shape.row_format, form_of(value)
+    if shape.is_decided or wanted is None or form in (None, wanted):
+        return None
+    if (wanted, form) == ("text", "alpaca") and "text" in value:
+        return None
+    said = f"This row has {_SIGNS[form]}; the file's rows have {_SIGNS[wanted]}."
+    return Flaw("", "rows_mixed", said)
+
+
+def _absent(name: str, hint: str) -> Flaw:
+    shown = _pointed(name)
+    return Flaw(shown, "field_missing", f"`{shown}`, which `columns` names, is missing.", hint)
+
+
+def _renamed(flaw: Flaw, names: Mapping[str, str], hint: str) -> Flaw:
+    if flaw.code == "field_missing":
+        flaw = flaw._replace(hint=hint)
+    first, slash, rest = flaw.field.partition("/")
+    if first not in names:
         return flaw
-    message = flaw.message.replace(f"`{flaw.field}`", f"`{name}`")
-    return flaw._replace(field=name, message=message, hint="")
+    name = _pointed(names[first])
+    message = flaw.message.replace(f"`{first}`", f"`{name}`")
+    return flaw._replace(field=name + slash + rest, message=message)
+
+
+def _pointed(name: str) -> str:
+    return escape(name[:80].replace("~", "~0").replace("/", "~1"))

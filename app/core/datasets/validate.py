@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ def validate_in_child(
     settings: Settings,
     *,
     declared_format: str = "auto",
+    columns: Mapping[str, str] | None = None,
     limits: Limits | None = None,
 ) -> Verdict:
     """Write `rows.jsonl` and `report.json` below `out` and return their gist.
@@ -84,7 +86,8 @@ def validate_in_child(
         limits.rows_per_byte * num_bytes + limits.extra_file_bytes,
         int(2 * seconds) + 60,
     )
-    status, said = _run([upload.resolve(), out.resolve(), declared_format, *numbers], seconds)
+    texts = (upload.resolve(), out.resolve(), declared_format, json.dumps(columns or {}))
+    status, said = _run([*texts, *numbers], seconds)
     if status != 0 or not (out / "report.json").is_file():
         log.warning("validator_failed", status=status, upload=str(upload), said=said[-2000:])
         _write_failure(out, status)

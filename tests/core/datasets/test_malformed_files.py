@@ -82,8 +82,9 @@ def test_the_offset_of_a_bad_byte_is_that_of_the_file(tmp_path):
 def test_names_of_other_formats_are_recognised(tmp_path):
     report = run(tmp_path, lines(b'{"Instruction": "a", "response": "b"}'))
 
-    hints = [p["hint"] for p in report["problems"] if p["code"] == "field_missing"]
-    assert hints == ["Rename `Instruction` to `instruction`.", "Rename `response` to `output`."]
+    hints = {p["hint"] for p in report["problems"] if p["code"] == "field_missing"}
+    columns = 'columns={"instruction":"Instruction","output":"response"}'
+    assert hints == {f"Send this field with the file: {columns}"}
 
 
 def test_the_list_of_problems_ends_and_the_counts_go_on(tmp_path):

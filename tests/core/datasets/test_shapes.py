@@ -83,3 +83,117 @@ def test_a_fault_in_a_pair_has_the_names_of_the_upload(tmp_path):
 
 def test_a_row_that_nothing_tells_has_no_form():
     assert [form_of(value) for value in ({}, [], None, {"messages": "x"})] == [None] * 4
+
+
+def mapped(tmp_path, columns, *rows):
+    upload = tmp_path / "upload"
+    upload.write_text(json.dumps(rows))
+    report = check(upload, tmp_path, declared="auto", max_row_chars=100_000, columns=columns)
+    kept = (tmp_path / "rows.jsonl").read_text().splitlines()
+    return report, [json.loads(row) for row in kept]
+
+
+MAPPED = [
+    ({"instruction": "q"}, {"q": "a", "output": "b"}, PAIR, set()),
+    ({"instruction": "input", "output": "o"}, {"input": "a", "o": "b"}, PAIR, set()),
+    (
+        {"output": "answer"},
+        {"instruction": "a", "output": "x", "answer": "b"},
+        PAIR,
+        {"column_ignored"},
+    ),
+    (
+        {"input": "context"},
+        {"prompt": "a", "completion": "b", "context": "c", "input": "d"},
+        {**PAIR, "input": "c"},
+        {"column_ignored"},
+    ),
+    (
+        {"text": "body"},
+        {"body": "t", "instruction": "x"},
+        {"text": "t"},
+        {"text_only", "column_ignored"},
+    ),
+    (
+        {"messages": "dialog", "system": "persona"},
+        {"persona": "s", "dialog": FORMS[4][1]["conversations"]},
+        {**PAIR, "system": "s"},
+        set(),
+    ),
+]
+
+
+@pytest.mark.parametrize(("columns", "given", "canonical", "codes"), MAPPED)
+def test_a_mapping_goes_before_what_the_rows_look_like(columns, given, canonical, codes, tmp_path):
+    report, rows = mapped(tmp_path, columns, given)
+
+    assert rows == [canonical]
+    assert set(report["problem_counts"]) == codes
+
+
+def test_a_mapped_column_that_is_missing_is_named_as_the_upload_names_it(tmp_path):
+    columns = {"instruction": "q/a", "output": "b"}
+
+    report, _ = mapped(tmp_path, columns, {"q/a": "x", "b": "y"}, {"question": "x", "b": "y"})
+
+    [problem] = [p for p in report["problems"] if p["severity"] == "error"]
+    assert (problem["pointer"], problem["code"]) == ("/1/q~1a", "field_missing")
+    assert problem["hint"].endswith(' columns={"output":"b","instruction":"question"}')
+
+
+@pytest.mark.parametrize(
+    ("row", "hint"),
+    [
+        ({"Question ": "a", "ANSWER": "b"}, '{"instruction":"Question ","output":"ANSWER"}'),
+        ({"instruction": "a", "reply": "b"}, '{"output":"reply"}'),
+        ({"input": "a", "output": "b"}, '{"instruction":"input"}'),
+        ({"dialog": [], "id": 1}, '{"messages":"dialog"}'),
+        ({"content": "a", "id": 1}, '{"text":"content"}'),
+        ({"task": "a", "id": 1}, '{"instruction":"task","output":"..."}'),
+        ({"a": 1, "b\n": 2}, '{"instruction":"...","output":"..."}'),
+    ],
+)
+def test_a_missing_column_comes_with_the_mapping_to_send(row, hint, tmp_path):
+    report, _ = mapped(tmp_path, None, row)
+
+    [told, *_] = [p for p in report["problems"] if p["code"] == "field_missing"]
+    assert told["hint"].endswith(f" columns={hint}")
+
+
+def test_prompts_and_completions_may_be_messages(tmp_path):
+    halves = {"prompt": FORMS[3][1]["messages"][:4], "completion": FORMS[3][1]["messages"][4:]}
+
+    report, rows = run(tmp_path, halves, {**halves, "completion": [SILENT, SILENT]})
+
+    assert rows == [FORMS[3][2]]
+    [problem] = report["problems"]
+    assert (problem["pointer"], problem["code"]) == ("/1/completion/1", "roles_not_alternating")
+
+
+@pytest.mark.parametrize("bad", ["\0", "\ud800"])
+def test_a_character_that_is_no_text_is_told_where_the_upload_has_it(bad, tmp_path):
+    pair, chat = {"prompt": "a", "completion": bad + "b"}, dict(FORMS[4][1])
+    chat["conversations"] = [chat["conversations"][0], {"from": "gpt", "value": bad + "b"}]
+
+    of_pair, _ = run(tmp_path, pair)
+    of_chat, _ = run(tmp_path, chat)
+
+    assert of_pair["problems"][0]["pointer"] == "/0/completion"
+    assert of_chat["problems"][0]["pointer"] == "/0/conversations/1"
+
+
+def test_a_system_text_may_stand_beside_the_messages_but_not_twice(tmp_path):
+    beside = {"system": "s", "messages": FORMS[3][1]["messages"][1:]}
+
+    report, rows = run(tmp_path, beside, {**FORMS[3][1], "system": "s"})
+
+    assert rows == [FORMS[3][2]]
+    assert [(p["pointer"], p["code"]) for p in report["problems"]] == [
+        ("/1/system", "messages_invalid")
+    ]
+
+
+def test_a_column_that_a_conversation_does_not_use_is_told(tmp_path):
+    report, _ = run(tmp_path, {**FORMS[4][1], "text": "t", "input": "x"})
+
+    assert report["problem_counts"] == {"column_ignored": 2}

@@ -1,0 +1,59 @@
+"""The form field `columns`: a JSON object, our column to the upload's."""
+
+import json
+from typing import Any
+
+from app.core.datasets.columns import TARGETS
+from app.core.errors import Invalid, Problem
+
+_HINT = 'For example: columns={"instruction":"question","output":"answer"}'
+COLUMNS_SCHEMA = {
+    "type": "object",
+    "description": f"Our column to the upload's. {_HINT}",
+    "properties": {name: {"type": "string", "minLength": 1} for name in TARGETS},
+    "additionalProperties": False,
+}
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """Raises Invalid, with everything that is wrong."""
+    try:
+        columns = json.loads(text, object_pairs_hook=_pairs)
+    except (ValueError, RecursionError):
+        columns = None
+    if not isinstance(columns, dict) or not columns:
+        raise _invalid([Problem("/columns", "wrong_format", "A JSON object of texts.", _HINT)])
+    if problems := [flaw for each in columns.items() for flaw in _check(*each)]:
+        raise _invalid(problems)
+    if "messages" in columns and not columns.keys() <= {"messages", "system"}:
+        message = "Beside `messages` there is only `system`."
+        raise _invalid([Problem("/columns", "invalid_combination", message, _HINT)])
+    return columns
+
+
+def _check(name: str, source: Any) -> list[Problem]:
+    pointer = "/columns/" + name[:80].replace("~", "~0").replace("/", "~1")
+    if name not in TARGETS:
+        message = f"We have no such column; we have {', '.join(TARGETS)}."
+        return [Problem(pointer, "unknown_field", message, _HINT)]
+    if not isinstance(source, str) or not source or "\0" in source or not _is_text(source):
+        return [Problem(pointer, "wrong_format", "The name of a column in the file.", _HINT)]
+    return []
+
+
+def _is_text(source: str) -> bool:
+    try:
+        source.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key twice")
+    return dict(pairs)
+
+
+def _invalid(problems: list[Problem]) -> Invalid:
+    return Invalid("The upload form is not right; see `errors`.", errors=problems)
