@@ -1,0 +1,123 @@
+"""Rows that two datasets share: a validation set is worth little where its rows were trained.
+
+Rows are the same when their texts are; which answers are trained makes no difference. Of the
+other dataset 16 bytes are kept per row and per prompt, of the first one nothing.
+"""
+
+import json
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHOWN = 20
+_BATCH = 10_000
+_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Shared:
+    rows: int
+    """Of the other dataset, that stand in the first."""
+    share: float
+    examples: list[tuple[int, int]]
+    """[row of the first dataset, row of the other], from 0 among their valid rows; the first 20."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    num_rows: int
+    """Of the other dataset."""
+    exact: Shared
+    same_prompt: Shared
+    """Whatever the answer, so that the exact ones are among them. A ready text has no prompt."""
+
+
+class _Digests(NamedTuple):
+    exact: bytes
+    prompt: bytes | None
+
+
+def count(first: Iterable[bytes], other: Iterable[bytes]) -> Overlap:
+    """How much of `other` stands in `first`; both are lines of canonical rows."""
+    exact, prompt = _Index(), _Index()
+    num_rows = 0
+    for row, digests in enumerate(map(_digest, other)):
+        exact.add(row, digests.exact)
+        prompt.add(row, digests.prompt)
+        num_rows = row + 1
+    for found in (exact, prompt):
+        found.close()
+    for start, batch in _batches(map(_digest, first)):
+        exact.look_up(start, [each.exact for each in batch])
+        prompt.look_up(start, [each.prompt for each in batch])
+    return Overlap(num_rows, exact.shared(num_rows), prompt.shared(num_rows))
+
+
+def _digest(line: bytes) -> _Digests:
+    row = json.loads(line)
+    # No text holds a NUL, so that this joins in one way only.
+    parts = [row.get("system", ""), row.get("instruction", ""), row.get("input", "")]
+    parts += [text for turn in row.get("history", ()) for text in turn]
+    hashed = blake2b("\0".join(parts).encode(), digest_size=_BYTES)
+    prompt = hashed.digest() if "instruction" in row else None
+    hashed.update(f"\0{row.get('output', '')}\0{row.get('text', '')}".encode())
+    return _Digests(hashed.digest(), prompt)
+
+
+def _batches(digests: Iterator[_Digests]) -> Iterator[tuple[int, list[_Digests]]]:
+    start = 0
+    while batch := list(islice(digests, _BATCH)):
+        yield start, batch
+        start += len(batch)
+
+
+@dataclass
+class _Index:
+    """Digests of the other dataset's rows, and where each was first met in the first one."""
+
+    _bytes: bytearray = field(default_factory=bytearray)
+    _rows: "array[int]" = field(default_factory=lambda: array("q"))
+
+    def add(self, row: int, digest: bytes | None) -> None:
+        if digest is not None:
+            self._bytes += digest
+            self._rows.append(row)
+
+    def close(self) -> None:
+        """Sort; nothing can be added any more."""
+        words = _words(self._bytes)
+        # By their first halves: the second ones tell the few apart that share them by chance.
+        ordered = words[np.argsort(words[:, 0], kind="stable")]
+        self._high, self._low = ordered[:, 0].copy(), ordered[:, 1].copy()
+        self._slots = np.searchsorted(self._high, words[:, 0])
+        self._met = np.full(len(words), -1, dtype=np.int64)
+
+    def look_up(self, start: int, digests: list[bytes | None]) -> None:
+        known = [(start + at, each) for at, each in enumerate(digests) if each is not None]
+        if not known or not len(self._met):
+            return
+        words = _words(b"".join(each for _, each in known))
+        rows = np.array([row for row, _ in known], dtype=np.int64)
+        slots = np.minimum(np.searchsorted(self._high, words[:, 0]), len(self._met) - 1)
+        is_hit = (self._high[slots] == words[:, 0]) & (self._low[slots] == words[:, 1])
+        is_hit &= self._met[slots] < 0
+        # Backwards: of several rows for one slot the last one written stays.
+        self._met[slots[is_hit][::-1]] = rows[is_hit][::-1]
+
+    def shared(self, num_rows: int) -> Shared:
+        met = self._met[self._slots]
+        rows: NDArray[np.int64] = np.array(self._rows, dtype=np.int64)[met >= 0]
+        pairs: Any = zip(met[met >= 0][:SHOWN].tolist(), rows[:SHOWN].tolist(), strict=True)
+        share = round(len(rows) / num_rows, 6) if num_rows else 0.0
+        return Shared(len(rows), share, list(pairs))
+
+
+def _words(digests: bytes | bytearray) -> NDArray[np.uint64]:
+    """[rows, 2]"""
+    return np.frombuffer(bytes(digests), dtype=np.uint64).reshape(-1, 2)
