@@ -7,7 +7,7 @@ from typing import Any
 from app.core.jobs.run import Plan
 from worker.training import export, prepare, verify
 from worker.training.data import load_splits
-from worker.training.model import check_vocabulary, choose_device, load_base, load_tokenizer
+from worker.training.model import choose_device, load_base, load_tokenizer
 from worker.training.plan import precision
 from worker.training.probe import run_longest_batch
 from worker.training.progress import Reports
@@ -26,7 +26,6 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
     if checkpoint:
         reports.position = {"step": checkpoint.step}
     splits = load_splits(plan, tokenizer, reports.sign)
-    check_vocabulary(plan, [*splits.train, *splits.held_out])
     prepare.warn(plan, reports)
     stop.check()
 

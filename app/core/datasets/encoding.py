@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import takewhile
 
 from app.core.datasets.formats import Row
@@ -30,10 +31,27 @@ class Example:
     """An answer is trained after a prompt its rendered chat does not have, or not trained at all:
     the chat template does not render a prefix of a chat as a prefix of its text."""
 
-    @property
+    @cached_property
     def num_trained(self) -> int:
         # The first token has nothing before it to be predicted from.
-        return sum(label != IGNORED for label in self.labels[1:])
+        return len(self.labels[1:]) - self.labels[1:].count(IGNORED)
+
+    @cached_property
+    def prompt_size(self) -> int:
+        """Tokens before the first trained one; all of them where none is trained."""
+        labels = enumerate(self.labels)
+        return next((at for at, label in labels if label != IGNORED), len(self.labels))
+
+    @property
+    def size(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def highest_id(self) -> int:
+        return max(self.input_ids)
+
+    def cut(self, start: int, end: int) -> "Example":
+        return Example(self.input_ids[start:end], self.labels[start:end], self.row)
 
 
 def encode(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from app.core.datasets.encoding import IGNORED, Example, encode
+from app.core.datasets.encoding import encode
 from app.core.datasets.lengths import Measured
 from app.core.datasets.rendering import whole_text
 from app.core.datasets.tokenizer import RowTokenizer
@@ -29,15 +29,9 @@ def measure(lines: Iterable[bytes], model: Path, template: str, train_on: str) -
             rows, encode(rows, template, train_on, tokenizer), strict=True
         ):
             characters = len(whole_text(row, template, tokenizer))
-            counted.append((characters, len(example.input_ids), prompt_size(example)))
+            counted.append((characters, len(example.input_ids), example.prompt_size))
     columns = zip(*counted, strict=True) if counted else ((), (), ())
     return Measured(*(np.array(each, dtype=np.int64) for each in columns))
-
-
-def prompt_size(example: Example) -> int:
-    """Tokens before the first trained one; all of them where none is trained."""
-    labels = enumerate(example.labels)
-    return next((at for at, label in labels if label != IGNORED), len(example.labels))
 
 
 def _chunks(lines: Iterable[bytes]) -> Iterator[list[Any]]:

@@ -1,0 +1,86 @@
+"""A layout in figures: what the trainer will do with rows, in a form that can be kept."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+from pydantic import BaseModel, ConfigDict
+
+from app.core.datasets.grouping import grouped
+from app.core.datasets.layout import Counts, Splits, count_cut
+from app.core.datasets.outline import Encoded
+
+SHOWN = 10
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Numbered(Frozen):
+    count: int = 0
+    first: list[int] = []
+    """Row numbers, from 0, of the first ten."""
+
+
+class Part(Frozen):
+    """The rows that are trained, or those held out."""
+
+    rows: int
+    trained_rows: int
+    """Without those dropped."""
+    tokens: int
+    """The model sees in one pass over it."""
+    trained_tokens: int
+    """Of those, with a label."""
+    sequences: int
+    """Rows, or what they were packed into."""
+    widest: int
+    """Tokens of the longest sequence."""
+
+
+class Laid(Frozen):
+    train: Part
+    held_out: Part | None
+    truncated: Numbered
+    eos_lost: Numbered
+    dropped: Numbered
+    split: Numbered
+    unlike_prompt: Numbered
+    tokens_lost: int
+    """Of the rows to be trained, in one pass."""
+
+
+def describe(splits: Splits[Encoded], max_length: int, *, packed: bool) -> Laid:
+    """Leaves `splits` as they are."""
+    counts = deepcopy(splits.counts)
+    count_cut(splits.train, max_length, counts, packed=packed)
+    is_held_out = splits.held_counts.rows > 0
+    return Laid(
+        train=_part(splits.train, counts, max_length, packed=packed),
+        held_out=_part(splits.held_out, splits.held_counts, max_length, packed=packed)
+        if is_held_out
+        else None,
+        truncated=_numbered(counts.truncated),
+        eos_lost=_numbered(counts.eos_lost),
+        dropped=_numbered(counts.dropped),
+        split=_numbered(counts.split),
+        unlike_prompt=_numbered(counts.unlike_prompt),
+        tokens_lost=counts.tokens_lost,
+    )
+
+
+def _part(rows: Sequence[Encoded], counts: Counts, max_length: int, *, packed: bool) -> Part:
+    groups = grouped(rows, max_length, packed=packed)
+    widths = [sum(each.size for each in group) for group in groups]
+    return Part(
+        rows=counts.rows,
+        trained_rows=len(rows),
+        tokens=sum(widths),
+        trained_tokens=sum(each.num_trained for group in groups for each in group),
+        sequences=len(groups),
+        widest=max(widths, default=0),
+    )
+
+
+def _numbered(rows: list[int]) -> Numbered:
+    return Numbered(count=len(rows), first=rows[:SHOWN])
