@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import select
 
 from app.core import models
-from app.core.db.models import Dataset, Job
+from app.core.db.models import Dataset, Job, Json
 from app.core.db.session import Sessions, transaction
 from app.core.jobs.run import Base, Plan, RowsFile
 from app.core.jobs.spec import JobSpec
@@ -69,18 +69,25 @@ class RunDirectories:
         return Base(path=str(path.absolute()), id=info.id, revision=info.revision)
 
     def _rows(self, dataset_id: str) -> RowsFile:
-        query = select(Dataset.sha256, Dataset.num_valid_rows).where(Dataset.id == dataset_id)
+        columns = (Dataset.sha256, Dataset.num_valid_rows, Dataset.source)
+        query = select(*columns).where(Dataset.id == dataset_id)
 
-        def read() -> tuple[str, int | None] | None:
+        def read() -> tuple[str, int | None, Json | None] | None:
             with transaction(self.sessions) as session:
                 return session.execute(query).one_or_none()
 
         row = patiently(read, seconds=self.settings.outage_seconds)
         if row is None:
             raise DatasetGone(dataset_id)
-        sha256, num_rows = row
+        sha256, num_rows, source = row
         path = self._fetched(dataset_id)
-        return RowsFile(path=str(path), dataset=dataset_id, sha256=sha256, num_rows=num_rows or 0)
+        return RowsFile(
+            path=str(path),
+            dataset=dataset_id,
+            sha256=sha256,
+            num_rows=num_rows or 0,
+            license=(source or {}).get("license"),
+        )
 
     def _fetched(self, dataset_id: str) -> Path:
         """A dataset never changes, so one copy serves every run on this machine."""

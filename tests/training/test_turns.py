@@ -161,6 +161,6 @@ def test_a_fallback_is_counted(bench, chat):
         [{**ROW, "weights": [1, 1, 1]}], template="chat", training={"max_length": 512}
     )
 
-    counts: Counts = load_splits(plan, tokenizer).counts
+    counts = load_splits(plan, tokenizer).counts
 
     assert counts.unlike_prompt == [0]

@@ -26,14 +26,14 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
     if checkpoint:
         reports.position = {"step": checkpoint.step}
     splits = load_splits(plan, tokenizer, reports.sign)
-    prepare.warn(plan, reports)
+    prepare.warn(plan, splits, reports)
+    prepare.warn_of_tokenizer(plan, tokenizer, reports)
     stop.check()
 
     device = choose_device(plan.device)
     base = load_base(plan, device)
     reports.sign()
     train, held_out = prepare.sequences(plan, splits, base, tokenizer, reports)
-    prepare.warn_of_rows(splits.counts, reports)
     tally = Tally(**checkpoint.commit["tally"]) if checkpoint else Tally()
     trainer = prepare.build_trainer(plan, run_dir, device, base, tokenizer, train, held_out, tally)
     watch = Watch(plan, run_dir, reports, stop, tally)

@@ -34,9 +34,7 @@ def count(rows: Path, held_out: Path | None, spec: JobSpec) -> Copies:
         both = overlap.count(_lines(rows), _lines(held_out))
     else:
         places = held_out_places(len(digests), spec)
-        both = overlap.count(
-            _lines(rows, places, inside=False), _lines(rows, places, inside=True)
-        )
+        both = overlap.count(_lines(rows, places, inside=False), _lines(rows, places, inside=True))
     return Copies(
         **found,
         held_out_rows=both.num_rows,

@@ -1,4 +1,4 @@
-"""Rows encoded chunk by chunk, for the trainer and for a plan; what cannot be is a coded refusal."""
+"""Rows encoded chunk by chunk, for trainer and plan; what cannot be is a coded refusal."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -9,7 +10,9 @@ from app.core.datasets.grouping import grouped
 from app.core.datasets.layout import Counts, Splits, count_cut
 from app.core.datasets.outline import Encoded
 
+T = TypeVar("T", bound=Encoded)
 SHOWN = 10
+_KEPT = 33
 
 
 class Frozen(BaseModel):
@@ -36,6 +39,8 @@ class Part(Frozen):
     """Rows, or what they were packed into."""
     widest: int
     """Tokens of the longest sequence."""
+    widths: list[int]
+    """Of sequences, from the shortest to the longest: at most 33, evenly spaced in rank."""
 
 
 class Laid(Frozen):
@@ -50,7 +55,7 @@ class Laid(Frozen):
     """Of the rows to be trained, in one pass."""
 
 
-def describe(splits: Splits[Encoded], max_length: int, *, packed: bool) -> Laid:
+def describe(splits: Splits[T], max_length: int, *, packed: bool) -> Laid:
     """Leaves `splits` as they are."""
     counts = deepcopy(splits.counts)
     count_cut(splits.train, max_length, counts, packed=packed)
@@ -79,7 +84,15 @@ def _part(rows: Sequence[Encoded], counts: Counts, max_length: int, *, packed: b
         trained_tokens=sum(each.num_trained for group in groups for each in group),
         sequences=len(groups),
         widest=max(widths, default=0),
+        widths=_spaced(sorted(widths)),
     )
+
+
+def _spaced(widths: list[int]) -> list[int]:
+    if len(widths) <= _KEPT:
+        return widths
+    last = len(widths) - 1
+    return [widths[round(at * last / (_KEPT - 1))] for at in range(_KEPT)]
 
 
 def _numbered(rows: list[int]) -> Numbered:

@@ -141,7 +141,5 @@ def check_vocabulary(rows: Sequence[Encoded], vocabulary: int) -> None:
     """Refuse ids the embedding has no row for, which fail as an index error or a CUDA assert."""
     for row in rows:
         if row.highest_id >= vocabulary:
-            problem = (
-                f"token id {row.highest_id} is outside the model's vocabulary of {vocabulary}"
-            )
+            problem = f"token id {row.highest_id} is outside the model's vocabulary of {vocabulary}"
             raise BadRow("token_outside_vocabulary", row.row, "", problem)

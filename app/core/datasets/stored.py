@@ -1,4 +1,4 @@
-"""The canonical rows of a file, each checked once more: by hand, nobody has validated them before."""
+"""Canonical rows of a file, each checked once more: by hand, nobody has validated them."""
 
 import json
 from collections.abc import Iterator

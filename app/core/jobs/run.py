@@ -66,6 +66,8 @@ class RowsFile(BaseModel):
     sha256: str
     """Of the bytes that were uploaded."""
     num_rows: int
+    license: str | None = None
+    """As the place it was imported from states it."""
 
 
 class Plan(BaseModel):
