@@ -13,22 +13,17 @@ from app.core.datasets.chat import TemplateFailed
 from app.core.datasets.encoding import IGNORED, Example
 from app.core.datasets.formats import Row
 from app.core.datasets.rendering import prompt_text
+from app.core.datasets.templates import is_named, needed_columns, optional_columns
 from app.core.datasets.tokenizer import RowTokenizer
 from app.core.jobs.run import Plan
 from app.core.jobs.spec import JobSpec
 from worker.training.failures import BadData, BadModel, BadRow, NoTrainedTokens
 from worker.training.model import max_positions
 
-NEEDED = {
-    "alpaca": ("instruction", "output"),
-    "chat": ("instruction", "output"),
-    "text": ("text",),
-}
 _CHUNK = 1000
 """Rows tokenized at once, between two signs of getting on."""
 _COMPARED = 64
 """Rows encoded twice, to see that a preview shows what is trained."""
-OPTIONAL = {"alpaca": ("input", "system"), "chat": ("input", "system"), "text": ()}
 
 
 @dataclass
@@ -102,12 +97,12 @@ def read_rows(path: Path, template: str) -> list[tuple[int, Row]]:
 def check_row(row: Any, number: int, template: str) -> None:
     if not isinstance(row, dict):
         raise BadRow("row_not_an_object", number, "", "the row is not a JSON object")
-    for column in NEEDED[template]:
+    for column in needed_columns(template):
         if column not in row:
             have = ", ".join(sorted(row)) or "none"
             raise BadRow("column_missing", number, column, f"missing; the row has {have}")
         _check_text(row[column], number, column)
-    for column in OPTIONAL[template]:
+    for column in optional_columns(template):
         if column in row:
             _check_text(row[column], number, column)
     history = row.get("history", [])
@@ -192,6 +187,8 @@ def differs_from_folder(
         shown = RowTokenizer.from_folder(folder)
     except (OSError, ValueError):
         return False  # no preview was possible either
+    if is_named(spec.template):
+        shown = shown.speaking(tokenizer.chat_template)
     few = rows[:_COMPARED]
     trained = encoding.encode(few, spec.template, spec.train_on, row_tokenizer(tokenizer))
     try:
@@ -237,7 +234,7 @@ def refuse_long_prompts(
         patch = {"on_invalid_row": "skip"}
         hint += ' Or set `on_invalid_row` to "skip".'
     problem = f"the prompt takes {_prompt_size(long)} tokens, more than `max_length` {limit}"
-    column = NEEDED[spec.template][0]
+    column = needed_columns(spec.template)[0]
     raise BadRow("prompt_too_long", long.row, column, problem, hint, suggested_patch=patch)
 
 

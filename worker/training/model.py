@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from app.core.datasets.templates import is_named
 from app.core.jobs.run import Plan
 from worker.training.failures import BadModel, BadRow
 from worker.training.packing import Example
-from worker.training.plan import precision, quantization_config
+from worker.training.plan import frozen_template, precision, quantization_config
 
 MAX_LENGTH = 1 << 20
 """The largest `max_length` of a spec."""
@@ -29,7 +30,7 @@ def choose_device(wanted: str) -> str:
 
 
 def load_tokenizer(plan: Plan) -> Any:
-    """With EOS and a pad token that has a row in the base's embedding."""
+    """With EOS, a pad token that has a row in the base's embedding, and the plan's template."""
     from transformers import AutoTokenizer
 
     try:
@@ -41,6 +42,8 @@ def load_tokenizer(plan: Plan) -> Any:
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= vocabulary_size(plan):
         # Padding is masked everywhere, so any known token will do; a new one would need a new row.
         tokenizer.pad_token = tokenizer.eos_token
+    if is_named(plan.spec.template):
+        tokenizer.chat_template = frozen_template(plan).text
     return tokenizer
 
 

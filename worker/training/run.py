@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from app.core.jobs.run import Plan
-from worker.training import export, prepare, verify
+from worker.training import export, prepare, template, verify
 from worker.training.data import load_splits
 from worker.training.model import check_vocabulary, choose_device, load_base, load_tokenizer
 from worker.training.plan import precision
@@ -28,6 +28,7 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
     splits = load_splits(plan, tokenizer, reports.sign)
     check_vocabulary(plan, [*splits.train, *splits.held_out])
     prepare.warn(plan, reports)
+    template.warn_of_marks(plan, tokenizer, reports)
     stop.check()
 
     device = choose_device(plan.device)
