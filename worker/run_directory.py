@@ -17,6 +17,7 @@ from app.core.jobs.run import Base, Plan, RowsFile
 from app.core.jobs.spec import JobSpec
 from app.core.settings import Settings
 from app.core.storage import Storage
+from app.core.templates import registry
 from worker import resume
 from worker.patience import patiently
 
@@ -40,7 +41,7 @@ class RunDirectories:
         """Everything the trainer needs, in a fresh directory of this epoch.
 
         May take long: rows and models are fetched. Raises DatasetGone, a coded Failure of the
-        model, or what the store raises.
+        model or the template, or what the store raises.
         """
         # Through JSON text: only there does a strict model take JSON's own types.
         spec = JobSpec.model_validate_json(json.dumps(job.spec))
@@ -54,6 +55,7 @@ class RunDirectories:
             epoch=job.epoch,
             spec=spec,
             base=self._base(spec),
+            template=registry.find(self.settings.templates_dir, spec.template).frozen(),
             rows=self._rows(job.dataset_id),
             validation_rows=self._rows(validation) if validation else None,
             device=self.settings.device,

@@ -12,6 +12,7 @@ from app.core.datasets.formats import Row
 from app.core.datasets.layout import Splits
 from app.core.datasets.rendering import prompt_text
 from app.core.datasets.stored import read_rows
+from app.core.datasets.templates import is_named
 from app.core.datasets.tokenizer import RowTokenizer
 from app.core.jobs.run import Plan, RowsFile
 from app.core.jobs.spec import JobSpec
@@ -75,6 +76,8 @@ def differs_from_folder(
         shown = RowTokenizer.from_folder(folder)
     except (OSError, ValueError):
         return False  # no preview was possible either
+    if is_named(spec.template):
+        shown = shown.speaking(tokenizer.chat_template)
     trained = encode(rows, spec.template, spec.train_on, row_tokenizer(tokenizer))
     try:
         return encode(rows, spec.template, spec.train_on, shown) != trained

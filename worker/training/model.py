@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from app.core.datasets.templates import is_named
 from app.core.jobs.run import Plan
 from app.core.models import limits
 from worker.training.failures import BadModel
-from worker.training.plan import precision, quantization_config
+from worker.training.plan import frozen_template, precision, quantization_config
 
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
@@ -25,7 +26,7 @@ def choose_device(wanted: str) -> str:
 
 
 def load_tokenizer(plan: Plan) -> Any:
-    """With EOS and a pad token that has a row in the base's embedding."""
+    """With EOS, a pad token that has a row in the base's embedding, and the plan's template."""
     from transformers import AutoTokenizer
 
     try:
@@ -38,6 +39,8 @@ def load_tokenizer(plan: Plan) -> Any:
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= known:
         # Padding is masked everywhere, so any known token will do; a new one would need a new row.
         tokenizer.pad_token = tokenizer.eos_token
+    if is_named(plan.spec.template):
+        tokenizer.chat_template = frozen_template(plan).text
     return tokenizer
 
 

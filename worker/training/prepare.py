@@ -13,7 +13,7 @@ from app.core.jobs.run import Plan
 from app.core.plan import licenses
 from app.core.plan.row_warnings import about_length
 from app.core.plan.warnings import Facts, warnings_of
-from worker.training import checkpoints
+from worker.training import checkpoints, template
 from worker.training.checkpoints import Checkpoint
 from worker.training.data import preview_differs
 from worker.training.failures import BadTarget
@@ -24,7 +24,7 @@ from worker.training.progress import Reports
 from worker.training.trainer import LoraTrainer, Tally
 
 
-def warn(plan: Plan, splits: Splits[Example], reports: Reports) -> None:
+def warn(plan: Plan, splits: Splits[Example], tokenizer: Any, reports: Reports) -> None:
     """What the dry run of this job tells, from the same facts."""
     training = plan.spec.training
     laid = describe(splits, training.max_length, packed=training.packing)
@@ -35,6 +35,7 @@ def warn(plan: Plan, splits: Splits[Example], reports: Reports) -> None:
         copies=copies.count(Path(plan.rows.path), held_out, plan.spec),
         dataset_license=plan.rows.license,
         base_license=licenses.of_folder(Path(plan.base.path)),
+        missing_marks=template.missing_marks(plan, tokenizer),
     )
     for each in warnings_of(facts):
         tell(each, reports)

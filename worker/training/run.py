@@ -26,7 +26,7 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
     if checkpoint:
         reports.position = {"step": checkpoint.step}
     splits = load_splits(plan, tokenizer, reports.sign)
-    prepare.warn(plan, splits, reports)
+    prepare.warn(plan, splits, tokenizer, reports)
     prepare.warn_of_tokenizer(plan, tokenizer, reports)
     stop.check()
 

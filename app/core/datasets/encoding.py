@@ -13,6 +13,7 @@ from app.core.datasets.rendering import (
     up_to,
     whole_chat,
 )
+from app.core.datasets.templates import is_chat
 from app.core.datasets.tokenizer import RowTokenizer
 
 IGNORED = -100
@@ -82,7 +83,7 @@ def ended(ids: list[int], tokenizer: RowTokenizer, template: str) -> list[int]:
     eos = tokenizer.eos_id
     if ids[-1:] == [eos]:
         return ids
-    if template == "chat" and eos in ids:
+    if is_chat(template) and eos in ids:
         size = len(ids) - ids[::-1].index(eos)
         if not tokenizer.decode(ids[size:]).strip():
             return ids[:size]
@@ -94,7 +95,7 @@ def _encode_last(
 ) -> list[Example]:
     """The last answer is trained; a ready text is all answer."""
     rendered = [render(row, template, tokenizer) for _, row in rows]
-    special = template != "chat"  # a chat template writes its special tokens itself
+    special = not is_chat(template)  # a chat template writes its special tokens itself
     whole = tokenizer.ids([each.whole for each in rendered], special=special)
     heads = tokenizer.ids([each.prompt for each in rendered], special=special)
     examples = []
@@ -118,7 +119,7 @@ def _with_earlier(
         return replace(example, labels=[IGNORED] * len(example.labels))
     if len(answers) == 1:
         return example
-    if template != "chat":
+    if not is_chat(template):
         return _ended_answers(example.row, row, answers, template, tokenizer)
     labels = list(example.labels)
     for answer in answers[:-1]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from app.core.datasets.outline import Encoded
-from app.core.datasets.stored import NEEDED
+from app.core.datasets.templates import needed_columns
 from app.core.jobs.refusals import BadData, BadRow, NoTrainedTokens
 from app.core.jobs.spec import JobSpec
 from app.core.models.limits import Limits
@@ -105,7 +105,7 @@ def refuse_long_prompts(
         patch = {"on_invalid_row": "skip"}
         hint += ' Or set `on_invalid_row` to "skip".'
     problem = f"the prompt takes {long.prompt_size} tokens, more than `max_length` {limit}"
-    column = NEEDED[spec.template][0]
+    column = needed_columns(spec.template)[0]
     raise BadRow("prompt_too_long", long.row, column, problem, hint, suggested_patch=patch)
 
 

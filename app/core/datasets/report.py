@@ -18,7 +18,7 @@ _MAX_REMEMBERED = 1_500_000
 _MAX_CELL = 2_000
 """Characters of a text in `first_rows`."""
 
-_FEATURES = {"history": "List(List(Value('string')))"}
+_FEATURES = {"history": "List(List(Value('string')))", "weights": "List(Value('int64'))"}
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from app.core.datasets.formats import Row
+from app.core.datasets.templates import needed_columns, optional_columns
 from app.core.jobs.refusals import BadData, BadRow
-
-NEEDED = {
-    "alpaca": ("instruction", "output"),
-    "chat": ("instruction", "output"),
-    "text": ("text",),
-}
-OPTIONAL = {"alpaca": ("input", "system"), "chat": ("input", "system"), "text": ()}
 
 
 def read_rows(path: Path, template: str) -> Iterator[tuple[int, Row]]:
@@ -41,12 +35,12 @@ def _row(line: bytes, number: int, template: str) -> Row:
 def check_row(row: Any, number: int, template: str) -> None:
     if not isinstance(row, dict):
         raise BadRow("row_not_an_object", number, "", "the row is not a JSON object")
-    for column in NEEDED[template]:
+    for column in needed_columns(template):
         if column not in row:
             have = ", ".join(sorted(row)) or "none"
             raise BadRow("column_missing", number, column, f"missing; the row has {have}")
         _check_text(row[column], number, column)
-    for column in OPTIONAL[template]:
+    for column in optional_columns(template):
         if column in row:
             _check_text(row[column], number, column)
     history = row.get("history", [])

@@ -70,6 +70,20 @@ class RowsFile(BaseModel):
     """As the place it was imported from states it."""
 
 
+class FrozenTemplate(BaseModel):
+    """A template as it was when the run directory was laid out."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    text: str | None = None
+    """Jinja over messages; None for `text`, and for `chat`, whose text the base has."""
+    sha256: str | None = None
+    """Of the text."""
+    special_tokens: list[str] = Field(default_factory=list)
+    """That it writes and expects to be one token each."""
+
+
 class Plan(BaseModel):
     """Everything a trainer needs to know. Holds no secret."""
 
@@ -82,6 +96,8 @@ class Plan(BaseModel):
     spec: JobSpec
     """Resolved."""
     base: Base
+    template: FrozenTemplate | None = None
+    """None in a plan made by hand: the one of ours that `spec.template` names."""
     rows: RowsFile
     validation_rows: RowsFile | None = None
     """Set exactly when `spec.validation.dataset` is."""

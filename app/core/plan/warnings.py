@@ -3,7 +3,7 @@
 Pure: the same facts give the same warnings, in the same order, whoever asks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from app.core.datasets.copies import Copies
@@ -38,6 +38,8 @@ class Facts:
     copies: Copies | None = None
     dataset_license: str | None = None
     base_license: str | None = None
+    missing_marks: Sequence[str] = ()
+    """Of the template, that are not one token each."""
     needs: Needs = _NOTHING
 
 
@@ -47,6 +49,7 @@ def warnings_of(facts: Facts) -> list[Problem]:
         *_about_training(facts),
         *_about_rank(facts.spec.lora.r),
         *row_warnings.about_rows(facts.spec, facts.laid, facts.copies),
+        *_about_marks(facts.missing_marks),
         *licenses.about("/dataset", "The dataset", facts.dataset_license),
         *licenses.about("/model", "The base", facts.base_license),
         *needs.about(facts.spec, facts.needs),
@@ -107,3 +110,10 @@ def _about_rank(rank: int) -> Iterator[Problem]:
             f"Servers take rank {_SERVED_RANK} unless told otherwise; this adapter has {rank}.",
             f"Start vLLM with `--max-lora-rank {needed}`, or set `lora.r` to {_SERVED_RANK}.",
         )
+
+
+def _about_marks(marks: Sequence[str]) -> Iterator[Problem]:
+    if marks:
+        message = f"{', '.join(marks)}: not one token each for this base, but spelled out."
+        hint = "Use a template whose marks the base knows, or one of plain words."
+        yield Problem("/template", "template_tokens_missing", message, hint)
