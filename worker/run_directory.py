@@ -71,7 +71,7 @@ class RunDirectories:
     def _rows(self, dataset_id: str) -> RowsFile:
         query = select(Dataset.sha256, Dataset.num_valid_rows).where(Dataset.id == dataset_id)
 
-        def read() -> tuple[str, int | None] | None:
+        def read() -> tuple[str | None, int | None] | None:
             with transaction(self.sessions) as session:
                 return session.execute(query).one_or_none()
 
@@ -80,7 +80,9 @@ class RunDirectories:
             raise DatasetGone(dataset_id)
         sha256, num_rows = row
         path = self._fetched(dataset_id)
-        return RowsFile(path=str(path), dataset=dataset_id, sha256=sha256, num_rows=num_rows or 0)
+        # Whatever has rows has a hash.
+        known = {"sha256": sha256 or "", "num_rows": num_rows or 0}
+        return RowsFile(path=str(path), dataset=dataset_id, **known)
 
     def _fetched(self, dataset_id: str) -> Path:
         """A dataset never changes, so one copy serves every run on this machine."""

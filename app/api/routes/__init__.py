@@ -11,6 +11,7 @@ from app.api.routes import (
     fleet,
     health,
     history,
+    imports,
     jobs,
     lengths,
     uploads,
@@ -18,6 +19,7 @@ from app.api.routes import (
 
 ROUTERS: tuple[APIRouter, ...] = (
     uploads.router,
+    imports.router,
     datasets.router,
     lengths.router,
     jobs.router,

@@ -101,20 +101,19 @@ def list_dataset_rows(
 @router.head("/{dataset_id}/content", include_in_schema=False)
 @router.get("/{dataset_id}/content", response_class=StreamingResponse)
 def get_dataset_content(
-    dataset_id: str, request: Request, session: SessionDep, caller: CallerDep, storage: StorageDep
+    dataset_id: str,
+    request: Request,
+    session: SessionDep,
+    caller: CallerDep,
+    storage: StorageDep,
+    file: Annotated[int | None, Query(ge=0, le=1 << 40)] = None,
 ) -> Response:
-    """The bytes that were uploaded."""
-    dataset = datasets.get(session, caller, dataset_id)
-    return respond(
-        request,
-        storage,
-        Download(
-            key=datasets.content_key(dataset.id),
-            num_bytes=dataset.num_bytes,
-            sha256=dataset.sha256,
-            filename=dataset.name,
-        ),
+    """The bytes that were uploaded. Of an import of several files, the one that `file` names."""
+    found = datasets.content(datasets.get(session, caller, dataset_id), file)
+    download = Download(
+        key=found.key, num_bytes=found.num_bytes, sha256=found.digest, filename=found.name
     )
+    return respond(request, storage, download)
 
 
 def _out(dataset: Dataset) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from app.api.schemas.base import Answer, Anything, Moment
+from app.api.schemas.imports import SourceOut
 
 
 class DatasetOut(Answer):
@@ -17,7 +18,10 @@ class DatasetOut(Answer):
     num_rows: int | None
     num_valid_rows: int | None
     num_bytes: int
-    sha256: str
+    sha256: str | None
+    """Of all bytes; of an import's files one after another, null until they are here."""
+    source: SourceOut | None
+    """Of an import."""
     features: Anything | None
     created_at: Moment
 
