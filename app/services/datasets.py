@@ -188,6 +188,15 @@ def report(storage: Storage, dataset: Dataset) -> Iterator[bytes]:
     return storage.read(key)
 
 
+def with_overlap(report: Iterator[bytes], overlap: Json) -> Iterator[bytes]:
+    """The same object with one member more; only its last chunk is held."""
+    last = b""
+    for chunk in report:
+        yield last
+        last = chunk
+    yield last.rstrip().removesuffix(b"}") + b', "overlap": ' + json.dumps(overlap).encode() + b"}"
+
+
 def report_key(dataset_id: str) -> str:
     return f"datasets/{dataset_id}/report.json"
 

@@ -14,6 +14,7 @@ from app.api.routes import (
     imports,
     jobs,
     lengths,
+    overlaps,
     uploads,
 )
 
@@ -22,6 +23,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     imports.router,
     datasets.router,
     lengths.router,
+    overlaps.router,
     jobs.router,
     events.router,
     history.router,

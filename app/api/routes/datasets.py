@@ -73,11 +73,22 @@ def delete_dataset(
 
 @router.get("/{dataset_id}/report", response_model=ReportOut)
 def get_dataset_report(
-    dataset_id: str, session: SessionDep, caller: CallerDep, storage: StorageDep
+    dataset_id: str,
+    session: SessionDep,
+    adapters: AdaptersDep,
+    caller: CallerDep,
+    validation: Annotated[
+        str | None, Query(max_length=64, description="A dataset whose rows should not be in this.")
+    ] = None,
 ) -> Response:
     """Every problem found. 409 with Retry-After while the dataset is being validated."""
     dataset = datasets.judged(session, caller, dataset_id)
-    return StreamingResponse(datasets.report(storage, dataset), media_type="application/json")
+    body = datasets.report(adapters.storage, dataset)
+    if validation is not None:
+        other = datasets.judged(session, caller, validation)
+        commit(session)
+        body = datasets.with_overlap(body, adapters.overlaps.between(dataset, other))
+    return StreamingResponse(body, media_type="application/json")
 
 
 @router.get("/{dataset_id}/rows")
