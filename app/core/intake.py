@@ -14,19 +14,18 @@ from typing import Any
 
 import structlog
 from obstore.exceptions import BaseError as StoreError
-from sqlalchemy import exists, or_, select
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 
 from app.core.claims import Claims
 from app.core.datasets.content import content_keys
 from app.core.datasets.hub_files import kind
 from app.core.datasets.validate import Verdict, validate_in_child
-from app.core.db.models import NOW, Dataset, Job
+from app.core.db.models import NOW, Dataset
 from app.core.db.session import Sessions, after_commit, transaction
+from app.core.events import log
 from app.core.events.bell import Bell
-from app.core.jobs import lifecycle
-from app.core.jobs.status import JobStatus
+from app.core.jobs import lifecycle, settling
+from app.core.jobs.settling import Waiting
 from app.core.queue import Queue
 from app.core.settings import Settings
 from app.core.storage import Storage
@@ -134,42 +133,26 @@ class Intake:
 
     def _settle(self) -> int:
         """Admit or reject every job whose datasets have been judged; returns how many."""
-        # Who waits for either dataset is left out, or a hundred of them would hide the others.
-        named = (Job.dataset_id, Job.spec["validation"]["dataset"].astext)
-        unjudged = exists().where(or_(*(Dataset.id == each for each in named)))
-        waiting = (
-            select(Job)
-            .where(Job.status == JobStatus.VALIDATING)
-            .where(~unjudged.where(Dataset.status == "validating"))
-            .order_by(Job.id)
-            .limit(100)
-        )
         with transaction(self.sessions) as session:
-            return sum(self._settle_job(session, job) for job in session.scalars(waiting).all())
+            waiting = settling.waiting(session)
+        return sum(self._settle_job(each) for each in waiting)
 
-    def _settle_job(self, session: Session, job: Job) -> bool:
-        named = [job.dataset_id, (job.spec.get("validation") or {}).get("dataset")]
-        verdicts = [_usable(session, each, job.spec) for each in named if each]
-        if False in verdicts:
-            moved = lifecycle.reject(session, job.id, FAILURE)
-        elif None in verdicts:
+    def _settle_job(self, waiting: Waiting) -> bool:
+        job = waiting.job
+        try:
+            failure = settling.failure(waiting, self.storage)
+            told = [] if failure else settling.skipped_rows(waiting, self.storage)
+        except (StoreError, OSError) as error:
+            _log.warning("storage_unavailable", error=type(error).__name__, job_id=job.id)
             return False
-        else:
-            moved = lifecycle.admit(session, job.id)
-            after_commit(session, lambda: self.queue.wake(job.queue))
-        after_commit(session, lambda: self.bell.ring(job.id))
+        with transaction(self.sessions) as session:
+            if failure:
+                moved = lifecycle.reject(session, job.id, failure)
+            elif moved := lifecycle.admit(session, job.id):
+                log.append(session, job.id, *told)
+                after_commit(session, lambda: self.queue.wake(job.queue))
+            after_commit(session, lambda: self.bell.ring(job.id))
         return moved
-
-
-FAILURE = {
-    "class": "user",
-    "code": "dataset_invalid",
-    "message": "The dataset has rows that cannot be trained on.",
-    "evidence": "",
-    "hint": 'Read the dataset\'s report; repair the rows, or set `on_invalid_row` to "skip".',
-    "retryable": False,
-    "suggested_patch": None,
-}
 
 
 def _as_one(files: Sequence[Path], source: dict[str, Any] | None) -> Path:
@@ -185,19 +168,6 @@ def _as_one(files: Sequence[Path], source: dict[str, Any] | None) -> Path:
                 shutil.copyfileobj(file, out, 1 << 20)
             out.write(b"\n")
     return whole
-
-
-def _usable(session: Session, dataset_id: str, spec: dict[str, Any]) -> bool | None:
-    """Whether a job may train on a dataset; None while it is not yet known."""
-    row = session.execute(
-        select(Dataset.status, Dataset.num_valid_rows).where(Dataset.id == dataset_id)
-    ).one_or_none()
-    if row is None:
-        return False
-    if row.status == "validating":
-        return None
-    is_enough = spec.get("on_invalid_row") == "skip" and (row.num_valid_rows or 0) > 0
-    return bool(row.status == "ready" or is_enough)
 
 
 @contextmanager

@@ -11,7 +11,10 @@ from app.core.jobs.run import Plan
 from app.core.jobs.spec import JobSpec
 from worker.training.failures import BadPlan
 
-_NOT_TRAINING = {"name", "tags", "priority", "limits", "sample_prompts", "recipe"}
+_NOT_TRAINING = {
+    *("name", "tags", "priority", "limits", "sample_prompts", "recipe"),
+    "max_skip_share",
+}
 """Fields of a spec that do not change what is learned."""
 
 
