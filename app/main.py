@@ -29,6 +29,7 @@ from app.core.queue import Doorbell
 from app.core.settings import Settings
 from app.core.storage import open_storage
 from app.services.measures import Measures
+from app.services.overlaps import Overlaps
 from app.services.partial_uploads import UnderWay
 
 UPLOADS_AT_A_TIME = 16
@@ -87,6 +88,7 @@ def _adapters(
         sessions=make_sessions(engine),
         storage=storage,
         measures=Measures(storage),
+        overlaps=Overlaps(storage),
         queue=Doorbell(redis_url),
         ring=ring,
         telemetry=Telemetry(),
@@ -114,6 +116,7 @@ def _lifespan(
             await asyncio.gather(*tasks, return_exceptions=True)
             ringer.shutdown(wait=False, cancel_futures=True)
             adapters.measures.close()
+            adapters.overlaps.close()
             adapters.engine.dispose()
 
     return lifespan

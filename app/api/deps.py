@@ -16,6 +16,7 @@ from app.core.settings import DEFAULT_PROJECT, Settings
 from app.core.storage import Storage
 from app.services.caller import Caller
 from app.services.measures import Measures
+from app.services.overlaps import Overlaps
 from app.services.pages import Cursor
 from app.services.partial_uploads import UnderWay
 
@@ -33,6 +34,7 @@ class Adapters:
     """Tell those who follow a job that it has news; returns at once."""
     telemetry: Telemetry
     measures: Measures
+    overlaps: Overlaps
     uploads: CapacityLimiter
     """How many uploads are taken in at a time; more wait unread."""
     completing: UnderWay

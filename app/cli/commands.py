@@ -70,6 +70,27 @@ def submit(
         submit(server, spec, dataset, changes or [], follow)
 
 
+@app.command("import")
+def import_dataset(
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="On the hub: owner/name.")],
+    split: Annotated[str, typer.Option(help="Which part of it.")] = "train",
+    revision: Annotated[
+        str | None, typer.Option(help="A branch, a tag or a commit. Default: the main branch.")
+    ] = None,
+    config: Annotated[str | None, typer.Option(help="Where it has several.")] = None,
+    follow: Annotated[bool, typer.Option(help="Wait until it is ready.")] = False,
+    url: options.Url = None,
+    data_dir: options.DataDir = None,
+) -> None:
+    """Have the server fetch a dataset from the hub. Prints its id."""
+    from app.cli import client
+    from app.cli.hub import import_dataset
+
+    source = {"repo": repo, "split": split, "revision": revision, "config": config}
+    with client.connect(url, data_dir) as server:
+        import_dataset(server, source, follow)
+
+
 @app.command()
 def jobs(
     job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="Show this one.")] = None,

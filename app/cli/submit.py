@@ -58,14 +58,18 @@ def read_spec(file: Path, changes: list[str]) -> dict[str, Any]:
 
 def upload(server: Server, file: Path) -> Any:
     """The dataset once it is ready. Raises InvalidDataset with what is wrong in which row."""
-    dataset = server.upload("/datasets", file, name=file.name)
+    return ready(server, server.upload("/datasets", file, name=file.name), file)
+
+
+def ready(server: Server, dataset: Any, what: object) -> Any:
+    """Wait for the verdict on a dataset. Raises InvalidDataset."""
     deadline = time.monotonic() + VALIDATION_SECONDS
     while dataset["status"] == "validating" and time.monotonic() < deadline:
         time.sleep(0.2)
         dataset = server.get(f"/datasets/{dataset['id']}")
     if dataset["status"] != "ready":
         raise InvalidDataset(
-            f"{file} cannot be trained on: its status is {dataset['status']}.",
+            f"{what} cannot be trained on: its status is {dataset['status']}.",
             errors=_row_problems(server, dataset["id"]),
         )
     return dataset
@@ -129,13 +133,19 @@ def _row_problems(server: Server, dataset_id: str) -> list[Problem]:
     report = server.get(f"/datasets/{dataset_id}/report")
     return [
         Problem(
-            f"line {found['line']}" if found.get("line") else f"row {found.get('row')}",
+            _place(found),
             found.get("code", ""),
             found.get("message", ""),
             found.get("hint") or "",
         )
         for found in (report.get("problems") or [])[:20]
     ]
+
+
+def _place(problem: dict[str, Any]) -> str:
+    if problem.get("line"):
+        return f"line {problem['line']}"
+    return "" if problem.get("row") is None else f"row {problem['row']}"
 
 
 def _value(text: str) -> Any:

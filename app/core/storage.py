@@ -1,6 +1,7 @@
 """Datasets and artifacts as named objects, through obstore: a local folder or S3, one key layout.
 
 datasets/<id>/upload        the bytes as they came
+datasets/<id>/files/00000   in their place, those of an import, file by file
 datasets/<id>/rows.jsonl    canonical rows
 datasets/<id>/report.json
 measures/<sha256>.npz       lengths of rows under a tokenizer and a template, by content

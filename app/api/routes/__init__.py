@@ -11,15 +11,19 @@ from app.api.routes import (
     fleet,
     health,
     history,
+    imports,
     jobs,
     lengths,
+    overlaps,
     uploads,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
     uploads.router,
+    imports.router,
     datasets.router,
     lengths.router,
+    overlaps.router,
     jobs.router,
     events.router,
     history.router,
