@@ -3,7 +3,7 @@
 Creates nothing. What would make the job fail at its start is refused here, with the same code.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from app.core.jobs.spec import JobSpec
 from app.core.models import ModelInfo, find_model
 from app.core.plan import estimates, licenses
 from app.core.plan.estimates import Estimates
+from app.core.plan.needs import Needs
 from app.core.plan.shape import ModelShape, Unknown
 from app.core.plan.warnings import Facts, warnings_of
 from app.core.settings import Settings
@@ -39,6 +40,10 @@ _POINTERS: Mapping[str, str] = {
     "model_invalid": "/model",
     "target_modules_invalid": "/lora/target_modules",
 }
+_NOT_HERE = (
+    "The files of the base are not here yet: nothing that depends on them is known, such as "
+    "tokens, steps, memory and time."
+)
 
 
 class WouldFail(Invalid):
@@ -66,8 +71,8 @@ class Ground:
     base: ModelInfo
     rows: Dataset
     held_out: Dataset | None
-    notes: tuple[Entry, ...]
-    """Warnings of what is skipped, as the job will have them."""
+    notes: tuple[Problem, ...]
+    """Of rows that are skipped, as the job will tell them, and of files that are not here yet."""
     outlook: Outlook
 
 
@@ -99,14 +104,14 @@ def _ground(
     resolved = checked.spec
     rows = datasets.judged(session, caller, resolved.dataset)
     named = resolved.validation.dataset if resolved.validation else None
+    base = find_model(settings, resolved.model, resolved.model_revision)
+    skipped = [each.entry(bad_rows.errors(storage, each.dataset_id)) for each in checked.skipped]
     return Ground(
         spec=resolved,
-        base=find_model(settings, resolved.model, resolved.model_revision),
+        base=base,
         rows=rows,
         held_out=datasets.judged(session, caller, named) if named else None,
-        notes=tuple(
-            each.entry(bad_rows.errors(storage, each.dataset_id)) for each in checked.skipped
-        ),
+        notes=(*map(_problem, skipped), *_about_files(base)),
         outlook=outlook.read(session, settings),
     )
 
@@ -121,7 +126,7 @@ def _lay_out(ground: Ground, settings: Settings, layouts: Layouts) -> Answer | N
         chat_template=template.chat_template,
         marks=list(template.special_tokens),
     )
-    held_out = ground.held_out and _source(ground.held_out)
+    held_out = _source(ground.held_out) if ground.held_out else None
     return layouts.get(Wanted(asked, _source(ground.rows), held_out, ground.base.path))
 
 
@@ -131,10 +136,7 @@ def _source(dataset: Dataset) -> Source:
 
 def _estimates(ground: Ground, storage: Storage, answer: Answer | None) -> Estimates | Unknown:
     if ground.base.path is None or answer is None or answer.laid is None:
-        return Unknown(
-            f"The files of {ground.base.id!r} are not here yet: tokens, steps, memory and time are "
-            "known once the first job on it has fetched them."
-        )
+        return Unknown(_NOT_HERE)
     used = [ground.rows, *([ground.held_out] if ground.held_out else [])]
     size = sum(storage.size(datasets.rows_key(each.id)) for each in used)
     return estimates.read(ground.base.path, ground.spec, answer.laid, size)
@@ -152,7 +154,7 @@ def _told(
 ) -> dict[str, Any]:
     spec, laid = ground.spec, answer.laid
     seconds = ground.outlook.seconds(found)
-    needs = ground.outlook.needs(found, seconds, settings.runs_dir)
+    needs = ground.outlook.needs(found, seconds, settings.runs_dir) if laid else Needs()
     facts = Facts(
         spec=spec,
         laid=laid,
@@ -164,7 +166,7 @@ def _told(
     )
     taken = estimates.steps_of(spec, laid) if laid else None
     return {
-        "spec": spec.model_dump(mode="json"),
+        "spec": spec,
         "dataset": _about_rows(ground, answer),
         "validation": _about_held_out(ground, answer),
         "steps": taken and taken.total,
@@ -172,11 +174,14 @@ def _told(
         "memory": ground.outlook.memory(found),
         "disk_bytes": needs.disk_bytes,
         "seconds": seconds,
-        "warnings": [
-            *(_problem(each).as_dict() for each in ground.notes),
-            *(each.as_dict() for each in warnings_of(facts)),
-        ],
+        "warnings": [each.as_dict() for each in (*ground.notes, *warnings_of(facts))],
     }
+
+
+def _about_files(base: ModelInfo) -> Iterator[Problem]:
+    if base.path is None:
+        hint = "The first job on it fetches them."
+        yield Problem("/model", "model_not_fetched", _NOT_HERE, hint)
 
 
 def _problem(entry: Entry) -> Problem:
