@@ -26,6 +26,9 @@ from obstore.store import LocalStore, ObjectStore, S3Store
 from app.core.settings import Settings
 
 CHUNK_BYTES = 1 << 20
+PIECE_BYTES = 8 << 20
+PIECES_AT_A_TIME = 2
+"""In flight per object. obstore's own 12 hold 100 MB where the disk is slower than the sender."""
 _FULL = re.compile(r"\(os error (28|122)\)|XMinioStorageFull|507 Insufficient Storage")
 """ENOSPC and EDQUOT of a folder, and what stores that speak S3 say."""
 
@@ -48,7 +51,13 @@ class Storage:
         multipart. Raises StorageFull.
         """
         try:
-            obstore.put(self._store, key, iter(chunks), chunk_size=8 << 20)
+            obstore.put(
+                self._store,
+                key,
+                iter(chunks),
+                chunk_size=PIECE_BYTES,
+                max_concurrency=PIECES_AT_A_TIME,
+            )
         except BaseError as error:
             if _FULL.search(str(error)):
                 raise StorageFull from error

@@ -37,7 +37,7 @@ def describe(
     dataset = datasets.judged(session, caller, dataset_id)
     base = find_model(settings, model, revision)
     _check_template(dataset, base, template)
-    wanted = Wanted(dataset.id, dataset.sha256 or "", _path(base), template, train_on)
+    wanted = Wanted(dataset.id, datasets.fingerprint(dataset), _path(base), template, train_on)
     commit(session)
     # Imported here: an API that counts nothing need not load numpy.
     from app.core.datasets import lengths
