@@ -127,7 +127,9 @@ def test_a_download_resumes_where_it_broke_off(job, client):
 def test_a_dataset_comes_from_the_hub_at_one_commit(client, hub):
     hub.put("tatsu-lab/alpaca", {"alpaca.json": spine.TRAIN.read_bytes()}, {"license": "mit"})
     body = {"source": {"type": "hub", "repo": "tatsu-lab/alpaca", "split": "train"}}
-    path = client.post("/datasets/import", json=body).headers["location"]
+    answer = client.post("/datasets/import", json=body)
+    assert answer.status_code == 201, answer.text
+    path = answer.headers["location"]
 
     wait_until(lambda: client.get(path).json()["status"] != "validating", 30)
 
