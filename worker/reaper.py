@@ -173,8 +173,9 @@ def main() -> None:
         start_thread("imports", lambda: take_in(imports, over)),
     ]
     lead(housekeeper, Leadership(engine), over)
+    last = time.monotonic() + 5
     for thread in threads:
-        thread.join(timeout=5)
+        thread.join(timeout=max(0, last - time.monotonic()))
     engine.dispose()
 
 

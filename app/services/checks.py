@@ -20,8 +20,9 @@ from app.core.models import ModelInfo, find_model
 from app.core.settings import Settings
 from app.core.storage import Storage
 from app.core.templates import registry
-from app.services import datasets
+from app.services import datasets, partial_uploads
 from app.services.caller import Caller
+from app.services.partial_uploads import UploadIncomplete, UploadNotFound
 
 SHOWN_PROBLEMS = 5
 
@@ -139,7 +140,8 @@ def _usable(
     dataset = datasets.find(session, caller, dataset_id)
     if dataset is None:
         message = f"There is no dataset {dataset_id!r} in this project."
-        problem = Problem(at, DatasetUnknown.code, message, "GET /datasets lists them.")
+        hint = _whole_upload(session, caller, dataset_id) or "GET /datasets lists them."
+        problem = Problem(at, DatasetUnknown.code, message, hint)
         raise DatasetUnknown(message, errors=[problem])
     skips = spec.on_invalid_row == "skip" and (dataset.num_valid_rows or 0) > 0
     if dataset.status == datasets.INVALID and not skips:
@@ -148,6 +150,21 @@ def _usable(
         _check_share(spec, dataset, storage, at)
     _check_template(spec, dataset, at)
     return dataset
+
+
+def _whole_upload(session: Session, caller: Caller, upload_id: str) -> str:
+    """What an upload has become, if this is one. Raises UploadIncomplete for one under way."""
+    try:
+        upload = partial_uploads.get(session, caller, upload_id)
+    except UploadNotFound:
+        return ""
+    if upload.dataset_id is not None:
+        return f"This upload has become dataset {upload.dataset_id!r}."
+    raise UploadIncomplete(
+        f"Upload {upload_id!r} is no dataset yet: complete it and name the dataset it becomes.",
+        current="receiving",
+        allowed=["put parts", "complete", "delete"],
+    )
 
 
 def _check_template(spec: JobSpec, dataset: Dataset, at: str) -> None:

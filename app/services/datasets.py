@@ -198,9 +198,10 @@ def with_overlap(report: Iterator[bytes], overlap: Json) -> Iterator[bytes]:
     yield last.rstrip().removesuffix(b"}") + b', "overlap": ' + json.dumps(overlap).encode() + b"}"
 
 
-def content_hash(dataset: Dataset) -> str:
-    """Of all that its canonical rows depend on: the same bytes may be read in several ways."""
-    parts = [dataset.sha256, dataset.format, dataset.columns, dataset.row_format]
+def fingerprint(dataset: Dataset) -> str:
+    """Of all that its rows come from: the same under another id, another with other columns."""
+    sizes = [file["bytes"] for file in (dataset.source or {"files": []})["files"]]
+    parts = [dataset.sha256, dataset.columns, sizes if len(sizes) > 1 else None]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -32,8 +32,8 @@ _log = structlog.get_logger(__name__)
 @dataclass(frozen=True)
 class Source:
     dataset_id: str
-    content: str
-    """A hash of all that its canonical rows depend on."""
+    fingerprint: str
+    """Of what its rows come from."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Wanted:
         share = spec.validation.fraction if spec.validation else None
         hashes = [_sha256(self.model_path / name) for name in _FILES]
         parts = [
-            *(figures.VERSION, self.rows.content, self.held_out and self.held_out.content, hashes),
+            *(figures.VERSION, self.rows.fingerprint, self.held_out and self.held_out.fingerprint, hashes),
             *(spec.template, self.asked.chat_template, self.asked.marks, spec.train_on),
             *(training.max_length, training.packing, spec.on_invalid_row),
             *(share, training.seed if share else None),

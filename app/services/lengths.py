@@ -37,8 +37,7 @@ def describe(
     dataset = datasets.judged(session, caller, dataset_id)
     base = find_model(settings, model, revision)
     _check_template(dataset, base, template)
-    content = datasets.content_hash(dataset)
-    wanted = Wanted(dataset.id, content, _path(base), template, train_on)
+    wanted = Wanted(dataset.id, datasets.fingerprint(dataset), _path(base), template, train_on)
     commit(session)
     # Imported here: an API that counts nothing need not load numpy.
     from app.core.datasets import lengths

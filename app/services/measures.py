@@ -48,8 +48,8 @@ class NotMeasured(Invalid):
 @dataclass(frozen=True)
 class Wanted:
     dataset_id: str
-    content: str
-    """`datasets.content_hash`."""
+    fingerprint: str
+    """Of what the dataset's rows come from."""
     model_path: Path
     template: str
     train_on: str
@@ -59,7 +59,7 @@ class Wanted:
         """Of everything the numbers depend on, and of nothing else."""
         files = [self.model_path / name for name in (*_TOKENIZER, _CHAT)]
         hashes = [_sha256(path) for path in files]
-        parts = [VERSION, self.content, hashes, self.template, self.train_on]
+        parts = [VERSION, self.fingerprint, hashes, self.template, self.train_on]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

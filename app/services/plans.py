@@ -131,7 +131,7 @@ def _lay_out(ground: Ground, settings: Settings, layouts: Layouts) -> Answer | N
 
 
 def _source(dataset: Dataset) -> Source:
-    return Source(dataset.id, datasets.content_hash(dataset))
+    return Source(dataset.id, datasets.fingerprint(dataset))
 
 
 def _estimates(ground: Ground, storage: Storage, answer: Answer | None) -> Estimates | Unknown:
