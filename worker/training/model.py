@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from app.core.jobs.run import Plan
+from app.core.plan.precision import precision
 from worker.training.failures import BadModel, BadRow
 from worker.training.packing import Example
-from worker.training.plan import precision, quantization_config
+from worker.training.plan import quantization_config
 
 MAX_LENGTH = 1 << 20
 """The largest `max_length` of a spec."""

@@ -3,12 +3,13 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
 from app.core.jobs.run import Plan
 from app.core.jobs.spec import JobSpec
+from app.core.plan.precision import precision
 from worker.training.failures import BadPlan
 
 _NOT_TRAINING = {"name", "tags", "priority", "limits", "sample_prompts", "recipe"}
@@ -32,13 +33,6 @@ def fingerprint(plan: Plan) -> str:
     held_out = plan.validation_rows.sha256 if plan.validation_rows else None
     parts = [spec, plan.rows.sha256, held_out, plan.base.id, plan.base.revision]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def precision(spec: JobSpec, device: str) -> Literal["fp32", "bf16"]:
-    """On a CPU bf16 is several times slower, so `auto` is fp32 there and bf16 on a GPU."""
-    if spec.training.precision != "auto":
-        return spec.training.precision
-    return "fp32" if device == "cpu" else "bf16"
 
 
 def training_values(spec: JobSpec, device: str) -> dict[str, Any]:
