@@ -18,8 +18,8 @@ from app.core.jobs.status import JobStatus
 from app.core.models import find_model
 from app.core.plan import devices, estimates, time
 from app.core.plan.estimates import Estimates
-from app.core.plan.memory import Device
 from app.core.plan.needs import Needs
+from app.core.plan.precision import Device
 from app.core.plan.shape import ModelShape, Unknown, read_shape
 from app.core.plan.time import PastRun
 from app.core.settings import Settings
@@ -39,12 +39,16 @@ class Outlook:
         if isinstance(found, Unknown):
             return None
         own = found.memory(self.device)
-        return {**asdict(own), "peak_bytes": own.peak_bytes, "fits": found.fits()}
+        parts = {"device": self.device, **asdict(own)}
+        return {**parts, "peak_bytes": own.peak_bytes, "fits": found.fits()}
 
     def seconds(self, found: Estimates | Unknown) -> dict[str, Any]:
         if isinstance(found, Unknown):
             return {"estimate": None, "basis": found.reason}
-        took = time.estimate(found.shape, found.spec, found.work(), self.device, self.past)
+        try:
+            took = time.estimate(found.shape, found.spec, found.work(), self.device, self.past)
+        except NotImplementedError:  # TEMPORARY
+            return {"estimate": None, "basis": "Time is not estimated yet."}
         return {"estimate": took.estimate, "basis": took.basis}
 
     def needs(self, found: Estimates | Unknown, seconds: dict[str, Any], at: Path) -> Needs:

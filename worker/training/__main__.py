@@ -11,6 +11,7 @@ from typing import Any
 
 from app.core.jobs.run import REPORT_FD_VARIABLE, ExitCode, Plan, StopReason
 from worker import processes
+from worker.training import heap
 from worker.training.failures import (
     STOP_EXITS,
     DeadlineExceeded,
@@ -121,4 +122,5 @@ def die_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    heap.keep_tight()
     sys.exit(main(sys.argv[1:]))

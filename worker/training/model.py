@@ -7,8 +7,9 @@ from app.core.datasets.templates import is_named
 from app.core.jobs.run import Plan
 from app.core.models import limits
 from app.core.plan.devices import DeviceClass, device_classes
+from app.core.plan.precision import precision
 from worker.training.failures import BadModel
-from worker.training.plan import frozen_template, precision, quantization_config
+from worker.training.plan import frozen_template, quantization_config
 
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
 from app.core.datasets.templates import is_named
 from app.core.jobs.run import FrozenTemplate, Plan
 from app.core.jobs.spec import JobSpec
+from app.core.plan.precision import precision
 from app.core.templates.template import ours
 from worker.training.failures import BadPlan
 
@@ -52,13 +53,6 @@ def fingerprint(plan: Plan) -> str:
     if is_named(plan.spec.template):
         parts.append(frozen_template(plan).sha256)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def precision(spec: JobSpec, device: str) -> Literal["fp32", "bf16"]:
-    """On a CPU bf16 is several times slower, so `auto` is fp32 there and bf16 on a GPU."""
-    if spec.training.precision != "auto":
-        return spec.training.precision
-    return "fp32" if device == "cpu" else "bf16"
 
 
 def training_values(spec: JobSpec, device: str) -> dict[str, Any]:

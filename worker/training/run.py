@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from app.core.jobs.run import Plan
-from worker.training import export, prepare, verify
+from app.core.plan.precision import precision
+from worker.training import export, heap, prepare, verify
 from worker.training.data import load_splits
 from worker.training.model import choose_device, load_base, load_tokenizer
-from worker.training.plan import precision
 from worker.training.probe import run_longest_batch
 from worker.training.progress import Reports
 from worker.training.samples import report_samples
@@ -58,6 +58,7 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
     # Let go first: two bases side by side may not fit where one did.
     del model, base, trainer, watch
     gc.collect()
+    heap.give_back()
 
     reports.sign()
     proven = verify.reloaded(plan, device, staging)

@@ -3,7 +3,7 @@
 from app.api.schemas.base import Answer, FieldProblem
 from app.core.jobs.spec import JobSpec
 from app.core.plan.devices import Verdict
-from app.core.plan.memory import Device
+from app.core.plan.precision import Device
 
 
 class PlannedRows(Answer):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from app.core.plan.memory import Device, Memory
+from app.core.plan.memory import Memory
+from app.core.plan.precision import Device
 
 Verdict = Literal["yes", "tight", "no"]
 GIB = 1 << 30

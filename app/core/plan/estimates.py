@@ -10,8 +10,9 @@ from app.core.jobs.spec import JobSpec
 from app.core.plan import devices, disk, memory, steps
 from app.core.plan.devices import DeviceClass, Verdict
 from app.core.plan.disk import Disk
-from app.core.plan.memory import Device, Memory
+from app.core.plan.memory import Memory
 from app.core.plan.needs import Needs
+from app.core.plan.precision import Device
 from app.core.plan.shape import ModelShape, Unknown, read_shape
 from app.core.plan.steps import Steps
 from app.core.plan.time import Work
@@ -76,11 +77,6 @@ def steps_of(spec: JobSpec, laid: Laid) -> Steps:
 def read(folder: Path, spec: JobSpec, laid: Laid, rows_bytes: int) -> Estimates | Unknown:
     """`rows_bytes`: of the canonical files, those held out too."""
     shape = read_shape(folder)
-    try:  # TEMPORARY until branch memory is merged
-        if isinstance(shape, ModelShape):
-            memory.estimate(shape, spec, 8, "cpu")
-    except NotImplementedError:
-        return Unknown("")
     return shape if isinstance(shape, Unknown) else Estimates(shape, spec, laid, folder, rows_bytes)
 
 
@@ -90,7 +86,11 @@ def needs(found: Estimates | Unknown, on: DeviceClass | None, at: Path) -> Needs
         return Needs(unknown=found.reason)
     while not at.exists():
         at = at.parent
-    disk_needs = Needs(disk_bytes=found.disk().total_bytes, free_bytes=shutil.disk_usage(at).free)
+    try:
+        disk_bytes = found.disk().total_bytes
+    except NotImplementedError:  # TEMPORARY
+        disk_bytes = None
+    disk_needs = Needs(disk_bytes=disk_bytes, free_bytes=shutil.disk_usage(at).free)
     if on is None:
         return disk_needs
     peak = found.memory(on.device)

@@ -15,6 +15,8 @@ from app.core.jobs.spec import LoraSpec
 from app.core.models.weights import BadWeights, read_tensors
 
 Family = Literal["llama", "gpt2"]
+Tensors = dict[str, tuple[tuple[int, ...], int]]
+"""Shape, and bits of an element, by name."""
 
 _FAMILIES: dict[str, Family] = {
     "llama": "llama",
@@ -72,8 +74,8 @@ class ModelShape:
     """Of the safetensors, as they lie in the folder."""
     file_bits: int
     """Of the most frequent kind of number in them."""
-    largest_tensor: int
-    """Elements."""
+    has_attention_dropout: bool = False
+    has_residual_dropout: bool = False
 
     @property
     def head(self) -> int:
@@ -137,21 +139,19 @@ def read_shape(folder: Path) -> ModelShape | Unknown:
         return Unknown("The model's config.json or its safetensors cannot be read.")
 
 
-def _tensors(folder: Path) -> dict[str, tuple[tuple[int, ...], int]]:
+def _tensors(folder: Path) -> Tensors:
     """As transformers chooses: the one file, or those of the index."""
     one = folder / "model.safetensors"
     if one.is_file():
         return read_tensors(one)
     index = json.loads((folder / "model.safetensors.index.json").read_bytes())
-    found = {}
+    found: Tensors = {}
     for name in sorted(set(index["weight_map"].values())):
         found |= read_tensors(folder / Path(name).name)
     return found
 
 
-def _described(
-    config: Mapping[str, Any], tensors: dict[str, tuple[tuple[int, ...], int]]
-) -> ModelShape:
+def _described(config: Mapping[str, Any], tensors: Tensors) -> ModelShape:
     kind = config.get("model_type")
     family = _FAMILIES.get(str(kind))
     if family is None:
@@ -162,7 +162,7 @@ def _described(
         )
     sizes = _llama_sizes(config) if family == "llama" else _gpt2_sizes(config)
     tied = bool(config.get("tie_word_embeddings", kind in _TIED_UNLESS_SAID))
-    return _with_tensors(family, sizes, tied, tensors)
+    return _with_tensors(family, sizes, tied, tensors, config)
 
 
 def _llama_sizes(config: Mapping[str, Any]) -> dict[str, int]:
@@ -205,7 +205,8 @@ def _with_tensors(
     family: Family,
     sizes: dict[str, int],
     tied: bool,
-    tensors: dict[str, tuple[tuple[int, ...], int]],
+    tensors: Tensors,
+    config: Mapping[str, Any],
 ) -> ModelShape:
     """Every matrix must be one the family has, with the size the configuration gives it."""
     bare = {name.removeprefix("transformer.").removeprefix("model."): each[0]
@@ -244,8 +245,15 @@ def _with_tensors(
         ),
         file_bytes=sum(prod(shape) * bits // 8 for shape, bits in tensors.values()),
         file_bits=max(set(bits), key=bits.count),
-        largest_tensor=max(prod(shape) for shape, _ in tensors.values()),
+        has_attention_dropout=_has_dropout(config, ("attention_dropout", "attn_pdrop"), family),
+        has_residual_dropout=_has_dropout(config, ("resid_pdrop",), family),
     )
+
+
+def _has_dropout(config: Mapping[str, Any], names: tuple[str, ...], family: Family) -> bool:
+    """GPT-2's configuration class drops a tenth unless told otherwise."""
+    told = [config[name] for name in names if name in config]
+    return bool(told[0]) if told else family == "gpt2"
 
 
 def _expected(family: Family, sizes: dict[str, int]) -> dict[str, tuple[int, int]]:
@@ -255,7 +263,8 @@ def _expected(family: Family, sizes: dict[str, int]) -> dict[str, tuple[int, int
     keys = sizes["kv_heads"] * sizes["head_dim"]
     if family == "gpt2":
         shapes = [(hidden, 3 * hidden), (hidden, hidden), (hidden, inner), (inner, hidden)]
-        names, stem = _GPT2_LINEAR, "h"
+        names: tuple[str, ...] = _GPT2_LINEAR
+        stem = "h"
     else:
         shapes = [
             (queries, hidden), (keys, hidden), (keys, hidden), (hidden, queries),

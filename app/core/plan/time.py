@@ -1,10 +1,10 @@
-"""How long a job will take, from how long others took on this hardware; the basis is always said."""
+"""How long a job will take, by how long others took on this hardware; the basis is always said."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.core.jobs.spec import JobSpec
-from app.core.plan.memory import Device
+from app.core.plan.precision import Device
 from app.core.plan.shape import ModelShape
 
 
