@@ -24,6 +24,8 @@ class Found:
     fault: Fault | None = None
     is_row: bool = True
     """False for a fault between rows."""
+    file: str | None = None
+    """Of several files, the one it is in."""
 
 
 def read_lines(file: BinaryIO, max_chars: int) -> Iterator[Found]:

@@ -54,6 +54,11 @@ class Shape(NamedTuple):
         return frozenset(self.names.get(name, name) for name in ours)
 
 
+def known(columns: Mapping[str, str]) -> frozenset[str]:
+    """Every column of an upload that may turn out to be read, whatever its form is."""
+    return frozenset((*COLUMNS, *_PAIR.values(), *_CHATS.values(), *columns.values()))
+
+
 def form_of(value: Any) -> str | None:
     """The form of one row; None where nothing tells."""
     if not isinstance(value, dict):

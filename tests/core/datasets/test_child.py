@@ -1,5 +1,6 @@
 """The limited child: fed, read, and ended whatever it does."""
 
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ def test_one_that_hangs_is_ended() -> None:
     with pytest.raises(ChildFailed) as caught:
         run("import threading; threading.Event().wait()", wall_seconds=1)
 
-    assert caught.value.status == -9
+    assert caught.value.status == -signal.SIGALRM
     assert time.monotonic() - started < 10
 
 
@@ -70,3 +71,30 @@ def test_it_has_no_environment_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path
     run(f"import os; open({str(out)!r}, 'w').write(repr(dict(os.environ)))")
 
     assert "TUNESMITH" not in out.read_text()
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "import socket; socket.socket()",
+        "import socket; socket.socket(socket.AF_UNIX)",
+        "import socket; socket.socketpair()",
+        "import os; os.execv('/bin/true', ['true'])",
+        "import os; os.kill(os.getppid(), 0)",
+        "import ctypes, os; r = ctypes.CDLL(None, use_errno=True).syscall(425, 8, 0);"
+        "raise (PermissionError if ctypes.get_errno() == 1 else OSError)(r)",
+    ],
+)
+def test_it_has_no_network_and_starts_and_ends_no_program(wanted: str) -> None:
+    with pytest.raises(ChildFailed) as caught:
+        run(wanted)
+
+    assert "PermissionError" in caught.value.said
+
+
+def test_it_may_have_threads(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    run(f"import threading as t; a = t.Thread(target=open, args=({str(out)!r}, 'w')); a.start()")
+
+    assert out.exists()

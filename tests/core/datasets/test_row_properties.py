@@ -90,8 +90,8 @@ def test_exactly_the_bad_items_of_an_array_are_told(mix, is_ascii, indent, comma
 class Dripping(io.BytesIO):
     """Hands out a few bytes per read, so that every place is once the end of what is there."""
 
-    def read(self, size: int | None = -1) -> bytes:
-        return super().read(min(size or 0, 7))
+    def read1(self, size: int | None = -1) -> bytes:
+        return super().read1(min(size or 0, 7))
 
 
 @settings(max_examples=100, deadline=None)
