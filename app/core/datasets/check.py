@@ -123,7 +123,7 @@ class _Check:
         for item in items:
             first.append(item)
             num_objects += isinstance(item.value, dict)
-            num_chars += len(item.text)
+            num_chars += len(item.text) or item.num_chars
             if shapes.LOOKED_AT in (num_objects, len(first) // 10) or num_chars > _MAX_AHEAD:
                 break
         self.shape = shapes.tell([item.value for item in first], self.shape.columns)
@@ -182,6 +182,7 @@ class _Check:
                     bad = shapes.find_bad_characters(row, item.value, self.shape)
                     line = None if bad else line
                     flaws += bad
+        snippet = item.text[:200] or (show(item.value) if flaws else "")
         for flaw in flaws:
             self.problems.add(
                 flaw.code,
@@ -190,7 +191,7 @@ class _Check:
                 line=item.line,
                 field=flaw.field,
                 hint=flaw.hint,
-                snippet=item.text[:200] or show(item.value),
+                snippet=snippet,
                 file=item.file,
             )
         if isinstance(item.value, dict) and not item.value.keys() <= self.used:

@@ -92,19 +92,27 @@ class _Reader:
 
     def rows(self, batch: pa.RecordBatch, count: int) -> Iterator[Found]:
         """`count`: rows before these."""
-        weight = self._weigh(batch)
-        self._budget.spend(weight)
-        if weight <= _AT_ONCE:
-            try:
-                yield from self._take(batch, count)
-                return
-            except UnicodeDecodeError:
-                pass  # raised before the first was yielded
+        with _spared():
+            weight = self._weigh(batch)
+            self._budget.spend(weight)
+            found = self._take_at_once(batch, count) if weight <= _AT_ONCE else None
+        if found is not None:
+            yield from found
+            return
         for at in range(len(batch)):
-            yield self._take_one(batch.slice(at, 1), count + at)
+            with _spared():
+                row = self._take_one(batch.slice(at, 1), count + at)
+            yield row
 
     def _weigh(self, batch: pa.RecordBatch) -> int:
         return _LEAST * len(batch) + sum(map(weigh, batch.columns))
+
+    def _take_at_once(self, batch: pa.RecordBatch, count: int) -> list[Found] | None:
+        """None where a text is not UTF-8."""
+        try:
+            return self._take(batch, count)
+        except UnicodeDecodeError:
+            return None
 
     def _take_one(self, row: pa.RecordBatch, count: int) -> Found:
         # Four bytes a character, and more than a value weighs beside its text.
@@ -127,9 +135,10 @@ class _Reader:
         ]
 
     def _found(self, line: int, value: dict[str, Any]) -> Found:
-        if _num_chars(value) > self._max_chars:
+        num_chars = _num_chars(value)
+        if num_chars > self._max_chars:
             return Found(line, fault=too_long(self._max_chars))
-        return Found(line, value)
+        return Found(line, value, num_chars=num_chars)
 
 
 def _empty(kind: pa.DataType) -> Any:
@@ -172,13 +181,21 @@ def _check_counts(told: pq.FileMetaData, budget: Budget) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """What pyarrow raises, as Unreadable."""
+def _spared() -> Iterator[None]:
+    """Running out of memory, as Unreadable."""
     try:
         yield
     except MemoryError:
         message = "Decoding the file takes more memory than it is given."
         raise Unreadable(Fault("unpacked_too_large", message)) from None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What pyarrow raises, as Unreadable."""
+    try:
+        with _spared():
+            yield
     except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError) as error:
         said = " ".join(str(error).split())[:200]
         if "ncrypt" in said:

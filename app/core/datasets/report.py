@@ -3,9 +3,8 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from app.core.datasets.codes import CODES, Severity
 from app.core.datasets.formats import COLUMNS, Row
@@ -26,8 +25,7 @@ _MARK_BYTES = 1 << 12
 _FEATURES = {"history": "List(List(Value('string')))"}
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     row: int | None
     """0-based; None where it is not about one row."""
     line: int | None
@@ -139,7 +137,7 @@ def escape(text: str) -> str:
 
 
 def _line(entry: Entry) -> bytes:
-    return (_encode(vars(entry)) + "\n").encode()
+    return (_encode(entry._asdict()) + "\n").encode()
 
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -246,7 +244,7 @@ def as_dict(
         "detected": reason,
         "num_rows": num_rows,
         "num_valid_rows": profile.num_rows,
-        "problems": [asdict(entry) for entry in problems.entries],
+        "problems": [entry._asdict() for entry in problems.entries],
         "problem_counts": dict(problems.counts),
         "problems_truncated": problems.is_truncated,
         "problems_stored": {"count": problems.num_stored, "complete": problems.are_all_stored},

@@ -86,9 +86,10 @@ def dump(row: Row) -> bytes:
 
 def show(value: Any) -> str:
     """A value that no text was parsed for, as JSON, the beginning of it."""
-    return json.dumps(value, ensure_ascii=False, default=name_type)[:200]
+    return _show(value)[:200]
 
 
+_show = json.JSONEncoder(ensure_ascii=False, default=lambda value: name_type(value)).encode
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 _ERRORS = frozenset(

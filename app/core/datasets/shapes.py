@@ -106,7 +106,8 @@ def normalize(value: Any, shape: Shape) -> tuple[Row | None, list[Flaw]]:
     row, flaws = _read(mapped, shape)
     if not flaws:
         return row, flaws
-    hint = suggest(value, shape.columns)
+    is_missing = any(flaw.code == "field_missing" for flaw in flaws)
+    hint = suggest(value, shape.columns) if is_missing else ""
     return row, [_renamed(flaw, shape.names, hint) for flaw in flaws]
 
 

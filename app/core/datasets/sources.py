@@ -27,9 +27,9 @@ class Upload(NamedTuple):
 
 @dataclass
 class Source:
-    raw: io.BufferedReader
+    raw: "io.BufferedReader[Any]"
     """The file as it is stored."""
-    stream: io.BufferedReader
+    stream: "io.BufferedReader[Any]"
     """What is in it."""
     size: int
     budget: Budget
@@ -96,7 +96,9 @@ def opened(path: Path, most: int) -> Iterator[Source]:
     with io.BufferedReader(io.FileIO(path), _BUFFER) as raw:
         budget = Budget(size, most)
         is_gzip = raw.peek(2)[:2] == MAGIC
-        stream = io.BufferedReader(Unpacked(raw, size, budget), _BUFFER) if is_gzip else raw
+        stream: io.BufferedReader[Any] = raw
+        if is_gzip:
+            stream = io.BufferedReader(Unpacked(raw, size, budget), _BUFFER)
         found = detect(stream)
         if is_gzip:
             found = _inside(found)

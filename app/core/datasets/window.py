@@ -2,8 +2,10 @@
 
 import codecs
 import re
+from contextlib import suppress
 from io import BufferedIOBase
 
+from app.core.datasets.budget import Unreadable
 from app.core.datasets.parse import Fault, skip_space
 from app.core.datasets.readers import CHUNK, not_utf8
 
@@ -65,8 +67,9 @@ class Window:
 
     def ahead(self) -> str:
         """The next characters, enough to tell what they are and to show them."""
-        while self.size < 200 and self.more():
-            pass
+        with suppress(Unreadable):  # it is raised again where the text is needed
+            while self.size < 200 and self.more():
+                pass
         return self.text[self.at : self.at + 200]
 
     def find_bad_byte(self, text: str) -> Fault | None:
