@@ -21,6 +21,7 @@ from sqlalchemy import exists, or_, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from app.core.datasets import progress, stored
 from app.core.datasets.validate import Verdict, validate_in_child
 from app.core.db.models import NOW, Dataset, Job
 from app.core.db.session import Sessions, after_commit, transaction
@@ -34,6 +35,7 @@ from app.core.storage import Storage
 _log = structlog.get_logger(__name__)
 MAX_FAILURES = 3
 """Tries of one process at a dataset, before it is declared invalid for our own failing."""
+_PROGRESS_SECONDS = 1.0
 
 Validate = Callable[..., Verdict]
 
@@ -102,18 +104,20 @@ class Intake:
                 self._give_up(dataset_id)
 
     def _validate(self, dataset_id: str, declared: str, folder: Path) -> Verdict:
-        upload, out = folder / "upload", folder / "out"
+        wanted = select(Dataset.columns, Dataset.source).where(Dataset.id == dataset_id)
+        with transaction(self.sessions) as session:
+            columns, source = session.execute(wanted).one()
         try:
-            self.storage.read_file(f"datasets/{dataset_id}/upload", upload)
+            uploads = stored.fetch(self.storage, dataset_id, source, folder)
         except FileNotFoundError as error:
             raise UploadGone(dataset_id) from error
+        out = folder / "out"
         out.mkdir()
-        with transaction(self.sessions) as session:
-            columns = session.scalar(select(Dataset.columns).where(Dataset.id == dataset_id))
-        verdict = self.validate(
-            upload, out, self.settings, declared_format=declared, columns=columns
-        )
-        for name in ("rows.jsonl", "report.json"):
+        with self._followed(dataset_id, out):
+            verdict = self.validate(
+                uploads, out, self.settings, declared_format=declared, columns=columns
+            )
+        for name in ("rows.jsonl", "problems.jsonl", "report.json"):
             if (out / name).is_file():
                 self.storage.write_file(f"datasets/{dataset_id}/{name}", out / name)
         return verdict
@@ -135,7 +139,8 @@ class Intake:
 
     def _finish(self, dataset_id: str, **values: Any) -> None:
         mine = (Dataset.id == dataset_id, Dataset.status == "validating")
-        done = update(Dataset).where(*mine).values(validated_at=NOW, lease_until=None, **values)
+        ended = {"validated_at": NOW, "lease_until": None, "progress": None}
+        done = update(Dataset).where(*mine).values(**ended, **values)
         is_deleted = select(Dataset.id).where(
             Dataset.id == dataset_id, Dataset.deleted_at.is_not(None)
         )
@@ -178,23 +183,50 @@ class Intake:
     @contextmanager
     def _held(self, dataset_id: str) -> Iterator[None]:
         """The claim is renewed from a thread of its own while the block runs."""
-        over = threading.Event()
 
         def renew() -> None:
-            while not over.wait(self.settings.renew_seconds):
-                try:
-                    with transaction(self.sessions) as session:
-                        self._hold(session, dataset_id)
-                except OperationalError:
-                    _log.warning("claim_not_renewed")
+            with transaction(self.sessions) as session:
+                self._hold(session, dataset_id)
 
-        thread = threading.Thread(target=renew, name="intake-keeper", daemon=True)
-        thread.start()
-        try:
+        with _repeated(renew, self.settings.renew_seconds):
             yield
-        finally:
-            over.set()
-            thread.join()
+
+    @contextmanager
+    def _followed(self, dataset_id: str, out: Path) -> Iterator[None]:
+        """While the block runs, how far the check is stands in the dataset's row."""
+        row = update(Dataset).where(Dataset.id == dataset_id, Dataset.status == "validating")
+        last: list[Any] = [None]
+
+        def tell() -> None:
+            told = progress.read(out / "progress.json")
+            if told != last[0]:
+                with transaction(self.sessions) as session:
+                    session.execute(row.values(progress=told))
+                last[0] = told
+
+        with _repeated(tell, _PROGRESS_SECONDS):
+            yield
+
+
+@contextmanager
+def _repeated(action: Callable[[], None], seconds: float) -> Iterator[None]:
+    """From a thread of its own while the block runs; a database that is away is asked again."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(seconds):
+            try:
+                action()
+            except OperationalError:
+                _log.warning("intake_not_written", action=action.__name__)
+
+    thread = threading.Thread(target=repeat, name="intake-keeper", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 FAILURE = {

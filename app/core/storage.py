@@ -1,7 +1,9 @@
 """Datasets and artifacts as named objects, through obstore: a local folder or S3, one key layout.
 
 datasets/<id>/upload        the bytes as they came
+datasets/<id>/files/<n>     the files of an import, 00000, 00001, ...
 datasets/<id>/rows.jsonl    canonical rows
+datasets/<id>/problems.jsonl  everything that is wrong with it, a line each
 datasets/<id>/report.json
 measures/<sha256>.npz       lengths of rows under a tokenizer and a template, by content
 artifacts/<job>/<epoch>/... named files, manifest.json last; visible only through the job's row

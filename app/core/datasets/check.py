@@ -36,14 +36,17 @@ def check(
     max_row_chars: int,
     columns: Mapping[str, str] | None = None,
     max_bytes: int = _MAX_BYTES,
+    tell_seconds: float = 1.0,
 ) -> dict[str, Any]:
     """Write the canonical rows, the problems and the report of an upload, be it one file or several
     of one kind whose rows follow each other; the report is also returned.
 
-    `max_bytes`: that may be uploaded, and that a packed file may become.
+    `max_bytes`: that may be uploaded, and that a packed file may become. `tell_seconds`: from one
+    word on the progress to the next.
     """
     files = [Upload(uploads)] if isinstance(uploads, Path) else uploads
-    progress = Progress(out / "progress.json", [each.path.stat().st_size for each in files])
+    sizes = [each.path.stat().st_size for each in files]
+    progress = Progress(out / "progress.json", sizes, tell_seconds)
     with (out / "rows.jsonl").open("wb") as rows, (out / "problems.jsonl").open("wb") as problems:
         checking = _Check(rows, report.Problems(problems), columns or {}, progress)
         made = checking.run(files, _Rules(declared, max_row_chars, max_bytes))
@@ -103,18 +106,20 @@ class _Check:
             with opened(path, rules.max_bytes) as source:
                 if number == 0:
                     self.format, self.reason = source.found.format, source.found.reason
-                self._note_file(source, rules.declared, name)
-                if source.found.fault:
-                    return
-                source.prepare(self.columns)
-                self.columns = source.columns
-                for item in source.rows(rules.max_chars, shapes.known(self.shape.columns)):
+                for item in chain(self._notes(source, rules.declared), self._rows(source, rules)):
                     line, item.file = item.line, name
                     yield item
                     if self.progress.is_due:
                         self.progress.write(number, source.share, self.index)
         except Unreadable as end:
             yield Found(line, fault=end.fault, is_row=False, file=name)
+
+    def _rows(self, source: Source, rules: _Rules) -> Iterator[Found]:
+        if source.found.fault:
+            return
+        source.prepare(self.columns)
+        self.columns = source.columns
+        yield from source.rows(rules.max_chars, shapes.known(self.shape.columns))
 
     def _told(self, items: Iterator[Found]) -> Iterator[Found]:
         """The same items, once the form of the rows was told from the first ones."""
@@ -130,20 +135,24 @@ class _Check:
         self.used = self.shape.used
         return chain(first, items)
 
-    def _note_file(self, source: Source, declared: str, name: str | None) -> None:
+    def _notes(self, source: Source, declared: str) -> Iterator[Found]:
+        """What is to be said of a file before its rows."""
         found, head = source.found, source.head
         faults = [found.fault, check_declared(declared, found)]
         if found.format != self.format and not found.fault:
             faults.append(Fault("files_mixed", f"This file is {found.format}, the first is not."))
         for fault in filter(None, faults):
-            self._add(Found(1, text=_as_text(head), fault=fault, file=name))
+            text = head[:200].decode("utf-8", "replace")
+            yield Found(1, text=text, fault=fault, is_row=False)
+        infos = []
         if head.startswith(BOM):
-            self.problems.add("bom", "The file begins with a byte order mark.", line=1, file=name)
+            infos.append(Fault("bom", "The file begins with a byte order mark."))
         if b"\r\n" in head and not found.fault and found.format != "parquet":
-            self.problems.add("crlf", "The lines end in CR LF.", line=1, file=name)
+            infos.append(Fault("crlf", "The lines end in CR LF."))
         if found.spans_lines:
             message = "The objects are spread over several lines."
-            self.problems.add("objects_span_lines", message, line=1, file=name)
+            infos.append(Fault("objects_span_lines", message))
+        yield from (Found(1, fault=info, is_row=False) for info in infos)
 
     def _take(self, item: Found) -> None:
         row = self.index if item.is_row else None
@@ -221,10 +230,6 @@ class _Check:
             add("duplicate_rows", f"{one if profile.num_copies == 1 else many}: row {pairs}.")
         if not profile.all_compared:
             add("duplicates_partial", "Copies were looked for among the first rows only.")
-
-
-def _as_text(head: bytes) -> str:
-    return head[:200].decode("utf-8", "replace")
 
 
 def main() -> int:

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-_EVERY_SECONDS = 1.0
-
 
 class Progress:
-    """Writes at most once a second, and whole: a reader never sees half of it."""
+    """Writes now and then, and whole: a reader never sees half of it."""
 
-    def __init__(self, path: Path, sizes: Sequence[int]) -> None:
+    def __init__(self, path: Path, sizes: Sequence[int], every_seconds: float) -> None:
         self._path = path
         self._sizes = sizes
         self._total = max(sum(sizes), 1)
-        self._next = time.monotonic() + _EVERY_SECONDS
+        self._every_seconds = every_seconds
+        self._next = time.monotonic() + every_seconds
 
     @property
     def is_due(self) -> bool:
@@ -24,7 +23,7 @@ class Progress:
 
     def write(self, file: int, share: float, num_rows: int) -> None:
         """`share` of the file with that number is read."""
-        self._next = time.monotonic() + _EVERY_SECONDS
+        self._next = time.monotonic() + self._every_seconds
         done = sum(self._sizes[:file]) + share * self._sizes[file]
         told = {"fraction": round(min(done / self._total, 1.0), 4), "rows": num_rows}
         partial = self._path.with_suffix(".part")
