@@ -31,7 +31,7 @@ _BOOT = (
     "runpy.run_module(module, run_name='__main__', alter_sys=True)\n"
 )
 _ROOT = Path(__file__).resolve().parents[3]
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve far more than they use
     "ARROW_IO_THREADS": "1",
     "OMP_NUM_THREADS": "1",
@@ -105,7 +105,7 @@ def _start(
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=said,
-        env=_ENVIRONMENT,
+        env=ENVIRONMENT,
         cwd="/",
         start_new_session=True,
     )

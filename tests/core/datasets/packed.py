@@ -122,7 +122,7 @@ PARQUET = {
         0,
     ),
     "parquet nested too deeply": (deep(20), [("parquet_invalid", 1)], 0),
-    "parquet nested very deeply": (deep(3_000), [("parquet_invalid", 1)], 0),
+    "parquet nested very deeply": (deep(300), [("parquet_invalid", 1)], 0),
     "parquet of very many columns": (
         parquet({f"c{n}": ["a"] for n in range(1_001)}),
         [("parquet_invalid", 1)],
