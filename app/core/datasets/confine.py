@@ -4,6 +4,7 @@ memory. The kernel refuses from here on, whatever native code does; it cannot be
 
 import ctypes
 import errno
+import os
 import platform
 import sys
 from collections.abc import Iterable
@@ -44,6 +45,8 @@ _CALLS = {
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),
 }
+_TGKILL = (234, 131)
+"""Allowed to itself: `abort` needs it."""
 _MACHINES = {"x86_64": (_X86_64, 0), "aarch64": (_AARCH64, 1)}
 _X32 = 0x40000000
 """Set in the number of a call in x86's third numbering, which would go past the filter."""
@@ -80,7 +83,8 @@ def confine() -> bool:
     if machine is None or sys.platform != "linux" or sys.maxsize < 1 << 32:
         return False
     architecture, column = machine
-    rules = _rules(architecture, [numbers[column] for numbers in _CALLS.values()])
+    refused = [numbers[column] for numbers in _CALLS.values()]
+    rules = _rules(architecture, refused, _TGKILL[column])
     made = [_Step(each.code, each.if_true, each.if_false, each.value) for each in rules]
     steps = (_Step * len(rules))(*made)
     program = _Program(len(rules), steps)
@@ -91,10 +95,10 @@ def confine() -> bool:
     return bool(prctl(_SET_SECCOMP, *arguments, ctypes.c_ulong(0)) == 0)
 
 
-def _rules(architecture: int, refused: Iterable[int]) -> list[_Rule]:
+def _rules(architecture: int, refused: Iterable[int], tgkill: int) -> list[_Rule]:
     """In order: each number that is refused jumps to the last rule."""
     numbers = sorted(refused)
-    last = len(numbers) + 5
+    last = len(numbers) + 8
     checks = [_Rule(_EQUAL, number, last - at - 1) for at, number in enumerate(numbers, 4)]
     return [
         _Rule(_LOAD, 4),  # the machine
@@ -102,6 +106,9 @@ def _rules(architecture: int, refused: Iterable[int]) -> list[_Rule]:
         _Rule(_LOAD, 0),  # the number
         _Rule(_AT_LEAST, _X32, last - 4),
         *checks,
+        _Rule(_EQUAL, tgkill, 0, 2),
+        _Rule(_LOAD, 16),  # its first argument
+        _Rule(_EQUAL, os.getpid(), 0, 1),
         _Rule(_RETURN, _ALLOW),
         _Rule(_RETURN, _REFUSE),
     ]
