@@ -191,7 +191,7 @@ class _Check:
                     bad = shapes.find_bad_characters(row, item.value, self.shape)
                     line = None if bad else line
                     flaws += bad
-        snippet = item.text[:200] or (show(item.value) if flaws else "")
+        snippet = item.text[:200] or (show(_read_of(item.value, self.used)) if flaws else "")
         for flaw in flaws:
             self.problems.add(
                 flaw.code,
@@ -230,6 +230,12 @@ class _Check:
             add("duplicate_rows", f"{one if profile.num_copies == 1 else many}: row {pairs}.")
         if not profile.all_compared:
             add("duplicates_partial", "Copies were looked for among the first rows only.")
+
+
+def _read_of(value: Any, used: frozenset[str]) -> Any:
+    """Of a row that has no text, what was read."""
+    is_object = isinstance(value, dict)
+    return {name: value[name] for name in value if name in used} if is_object else value
 
 
 def main() -> int:

@@ -230,6 +230,12 @@ GZIP = {
 FILES = {**PARQUET, **GZIP}
 
 
+TEXT = pa.string()
+TURNS = pa.large_list(
+    pa.struct({"role": pa.dictionary(pa.int8(), TEXT), "content": pa.large_string()})
+)
+
+
 def texts(kind: pa.DataType) -> bytes:
     return parquet({key: pa.array(["a", "b"]).cast(kind) for key in ROWS[0]})
 
@@ -243,6 +249,14 @@ HARMLESS = {
     "parquet of dictionaries": (texts(pa.dictionary(pa.int32(), pa.string())), set()),
     "parquet, input null": (column(["b", "d"], input=["x", None]), {"null_read_as_empty"}),
     "parquet with a history": (column(["b", "d"], history=[[["x", "y"]], []]), set()),
+    "parquet with a history of pairs": (
+        column(["b", "d"], history=pa.array([[["x", "y"]], None], pa.list_(pa.list_(TEXT, 2)))),
+        {"null_read_as_empty"},
+    ),
+    "parquet of large lists of dictionaries": (
+        parquet({"messages": pa.array([[ASK, ANSWER], [{**ASK, "content": "c"}, ANSWER]], TURNS)}),
+        set(),
+    ),
     "parquet with other columns": (
         column(["b", "d"], at=[datetime.datetime(2026, 1, 1), None], image=[b"\xff", None]),
         {"column_ignored"},
