@@ -15,6 +15,7 @@ from app.api.routes import (
     jobs,
     lengths,
     overlaps,
+    problems,
     uploads,
 )
 
@@ -24,6 +25,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     datasets.router,
     lengths.router,
     overlaps.router,
+    problems.router,
     jobs.router,
     events.router,
     history.router,

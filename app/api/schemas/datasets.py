@@ -6,6 +6,12 @@ from app.api.schemas.base import Answer, Anything, Moment
 from app.api.schemas.imports import SourceOut
 
 
+class Progress(Answer):
+    fraction: float
+    """Of the bytes that were uploaded."""
+    rows: int
+
+
 class DatasetOut(Answer):
     id: str
     name: str
@@ -23,6 +29,8 @@ class DatasetOut(Answer):
     source: SourceOut | None
     """Of an import."""
     features: Anything | None
+    progress: Progress | None
+    """While it is validated, once the check has run for a second."""
     created_at: Moment
 
 
@@ -48,6 +56,33 @@ class ReportProblem(Answer):
     message: str
     hint: str
     snippet: str
+    file: str | None = None
+    """Its name where the dataset has several; `line` counts in it, `row` goes on through all."""
+
+
+class NumberedProblem(ReportProblem):
+    n: int
+    """Where it stands in the list: grows, with gaps; `after` goes on behind it."""
+
+
+class ProblemsOut(Answer):
+    data: list[NumberedProblem]
+    has_more: bool
+
+
+class StoredProblems(Answer):
+    count: int
+    complete: bool
+    """Else the list ends in an entry `problems_truncated`."""
+
+
+class AsUploaded(Answer):
+    """The rows that could be read, as the `datasets` library would tell them."""
+
+    features: dict[str, str]
+    num_rows: int
+    printed: str
+    """What it prints of the dataset."""
 
 
 class Duplicates(Answer):
@@ -91,10 +126,15 @@ class ReportOut(Answer):
     problems: list[ReportProblem]
     problem_counts: dict[str, int]
     problems_truncated: bool
+    """Of this list; GET /datasets/{id}/problems has the whole."""
+    problems_stored: StoredProblems | None = None
+    """What that list has; null where it was not made yet when the dataset was validated."""
     duplicates: Duplicates
     lengths: dict[str, dict[str, float]]
     """By column, in characters: min, max, mean, p50, p90, p99."""
     features: dict[str, str]
+    """Of the rows as they are trained."""
+    as_uploaded: AsUploaded | None = None
     templates: list[str]
     """Those that every good row can be rendered with."""
     first_rows: list[Anything]
