@@ -26,6 +26,7 @@ CONTRACT = {
     ("GET", "/datasets/{dataset_id}"): "DatasetOut",
     ("DELETE", "/datasets/{dataset_id}"): None,
     ("GET", "/datasets/{dataset_id}/report"): "ReportOut",
+    ("GET", "/datasets/{dataset_id}/problems"): "ProblemsOut",
     ("GET", "/datasets/{dataset_id}/rows"): "RowsOut",
     ("GET", "/datasets/{dataset_id}/lengths"): "LengthsOut",
     ("GET", "/datasets/{dataset_id}/overlap"): "OverlapOut",
