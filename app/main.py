@@ -30,6 +30,7 @@ from app.core.settings import Settings
 from app.core.storage import open_storage
 from app.services.measures import Measures
 from app.services.partial_uploads import UnderWay
+from app.services.preview import Previews
 
 UPLOADS_AT_A_TIME = 16
 _log = structlog.get_logger(__name__)
@@ -87,6 +88,7 @@ def _adapters(
         sessions=make_sessions(engine),
         storage=storage,
         measures=Measures(storage),
+        previews=Previews(),
         queue=Doorbell(redis_url),
         ring=ring,
         telemetry=Telemetry(),

@@ -18,6 +18,7 @@ from app.services.caller import Caller
 from app.services.measures import Measures
 from app.services.pages import Cursor
 from app.services.partial_uploads import UnderWay
+from app.services.preview import Previews
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Adapters:
     """Tell those who follow a job that it has news; returns at once."""
     telemetry: Telemetry
     measures: Measures
+    previews: Previews
     uploads: CapacityLimiter
     """How many uploads are taken in at a time; more wait unread."""
     completing: UnderWay

@@ -22,7 +22,7 @@ from app.core.storage import Storage
 if TYPE_CHECKING:
     from app.core.datasets.lengths import Measured
 
-VERSION = 1
+VERSION = 2
 """Raised when the same rows would be counted otherwise."""
 AT_A_TIME = 2
 _WAIT_SECONDS = 25.0
@@ -53,6 +53,8 @@ class Wanted:
     dataset_sha256: str
     model_path: Path
     template: str
+    chat_template: str | None
+    """Takes the place of the model's own."""
     train_on: str
 
     @property
@@ -60,7 +62,8 @@ class Wanted:
         """Of everything the numbers depend on, and of nothing else."""
         files = [self.model_path / name for name in (*_TOKENIZER, _CHAT)]
         hashes = [_sha256(path) for path in files]
-        parts = [VERSION, self.dataset_sha256, hashes, self.template, self.train_on]
+        kind = "chat" if self.chat_template else self.template
+        parts = [VERSION, self.dataset_sha256, hashes, kind, self.chat_template, self.train_on]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -102,7 +105,11 @@ class Measures:
         rows = self.storage.read(f"datasets/{wanted.dataset_id}/rows.jsonl")
         with tempfile.TemporaryDirectory(prefix="tunesmith-measure-") as folder:
             out = Path(folder) / "measured.npz"
-            arguments = (wanted.model_path.absolute(), wanted.template, wanted.train_on, out)
+            speech = Path(folder) / "chat_template.jinja"
+            if wanted.chat_template is not None:
+                speech.write_text(wanted.chat_template, encoding="utf-8")
+            model = wanted.model_path.absolute()
+            arguments = (model, wanted.template, speech, wanted.train_on, out)
             try:
                 child.run("app.core.datasets.measure", arguments, _or_nothing(rows))
             except ChildFailed as failed:

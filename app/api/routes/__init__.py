@@ -13,6 +13,7 @@ from app.api.routes import (
     history,
     jobs,
     lengths,
+    preview,
     uploads,
 )
 
@@ -20,6 +21,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     uploads.router,
     datasets.router,
     lengths.router,
+    preview.router,
     jobs.router,
     events.router,
     history.router,

@@ -115,12 +115,16 @@ def fit(rows: Sequence[T], spec: JobSpec, counts: Counts) -> list[T]:
     counts.rows += len(rows)
     kept = []
     for row in rows:
-        if not row.num_trained or row.prompt_size >= limit:
+        if is_dropped(row, limit):
             counts.dropped.append(row.row)
             counts.tokens_lost += row.size
         else:
             kept.append(row)
     return kept
+
+
+def is_dropped(row: Encoded, limit: int) -> bool:
+    return not row.num_trained or row.prompt_size >= limit
 
 
 def count_cut(rows: Sequence[Encoded], limit: int, counts: Counts, *, packed: bool) -> None:

@@ -53,9 +53,7 @@ def _read_tensors(
     if not tensors:
         raise BadWeights("holds no tensors")
     _check_layout(tensors, num_bytes - 8 - length)
-    return {
-        name: (tuple(entry["shape"]), _BITS[entry["dtype"]]) for name, entry in tensors.items()
-    }
+    return {name: (tuple(entry["shape"]), _BITS[entry["dtype"]]) for name, entry in tensors.items()}
 
 
 def _parse(raw: bytes) -> dict[str, Any]:
