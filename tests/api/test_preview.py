@@ -4,6 +4,7 @@ import json
 import resource
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.core.settings import Settings
+from app.core.templates.template import ours
 from tests.api.world import ROWS, World
 from tests.stacks import ROOT
 
@@ -232,7 +234,7 @@ def test_ten_rows_take_no_second_of_work(client: TestClient, dataset: str, model
 
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert spent < 1.5, spent
+    assert spent < 1, spent
 
 
 def test_long_rows_come_in_several_answers(client: TestClient, world: World, model: str) -> None:
@@ -247,17 +249,17 @@ def test_long_rows_come_in_several_answers(client: TestClient, world: World, mod
 
 
 @pytest.fixture
-def own(settings: Settings, tmp_path: Path) -> Iterator[TestClient]:
-    """A server with templates of its own, which the others here have not."""
-    from app.core.templates.template import ours
-    from app.main import create_app
-
+def own(client: TestClient, settings: Settings, tmp_path: Path) -> Iterator[TestClient]:
+    """The server with templates of its own, which it has for no other test."""
     good = (ours()["zephyr"].text or "").replace("'<|", "'<|my_")
     (tmp_path / "house.jinja").write_text("{#- How we talk. -#}" + good)
     (tmp_path / "evil.jinja").write_text("{{ cycler.__init__.__globals__ }}")
+    state = client.app.state  # type: ignore[attr-defined]
+    usual = state.adapters
     changed = settings.model_copy(update={"templates_dir": tmp_path})
-    with TestClient(create_app(changed), raise_server_exceptions=False) as client:
-        yield client
+    state.adapters = replace(usual, settings=changed)
+    yield client
+    state.adapters = usual
 
 
 def test_a_servers_own_template_serves_like_ours(own: TestClient, dataset: str, model: str) -> None:

@@ -210,7 +210,7 @@ def test_an_unknown_field_is_told_the_nearest_name(client, pointer, hint):
         ("/training/max_steps", 0, "too small.", "Give a whole number at least 1."),
         ("/lora", [], "This must be an object.", 'Write a JSON object: {"name": value}.'),
         ("/model_revision", "main", "wrong form.", "A commit of 40 hexadecimal digits."),
-        ("/template", "alpacca", "allowed.", 'Did you mean "alpaca"? Allowed: "alpaca", "chat"'),
+        ("/quantization", "int", "allowed.", 'Did you mean "int8"? Allowed: "none", "int8", "nf4"'),
         ("/model", MISSING, "`model` is missing.", "Add `model`: a text."),
         ("/tags/a", 1, "This must be a text.", "Write a JSON string, in double quotes."),
         ("/validation", {}, "go together.", "Set either `fraction` or `dataset`."),

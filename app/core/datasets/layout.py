@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from app.core.datasets.outline import Encoded
+from app.core.datasets.outline import Encoded, is_dropped
 from app.core.datasets.templates import needed_columns
 from app.core.jobs.refusals import BadData, BadRow, NoTrainedTokens
 from app.core.jobs.spec import JobSpec
@@ -121,10 +121,6 @@ def fit(rows: Sequence[T], spec: JobSpec, counts: Counts) -> list[T]:
         else:
             kept.append(row)
     return kept
-
-
-def is_dropped(row: Encoded, limit: int) -> bool:
-    return not row.num_trained or row.prompt_size >= limit
 
 
 def count_cut(rows: Sequence[Encoded], limit: int, counts: Counts, *, packed: bool) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 
 from tokenizers.decoders import DecodeStream
 
-from app.core.datasets import grouping, layout
+from app.core.datasets import grouping
 from app.core.datasets.chat import TemplateFailed
 from app.core.datasets.encoding import IGNORED, Example, encode
+from app.core.datasets.outline import is_dropped
 from app.core.datasets.rendering import row_text
 from app.core.datasets.tokenizer import RowTokenizer
 
@@ -63,13 +64,13 @@ def trained_mask(piece: Example) -> list[bool]:
 
 
 def _entry(example: Example, text: str, asked: Asked, tokenizer: RowTokenizer) -> dict[str, Any]:
-    is_dropped = layout.is_dropped(example, asked.max_length)
+    dropped = is_dropped(example, asked.max_length)
     pieces = pieces_of(example, asked)
     ids = [token for piece in pieces for token in piece.input_ids]
-    mask = [not is_dropped and trained for piece in pieces for trained in trained_mask(piece)]
+    mask = [not dropped and trained for piece in pieces for trained in trained_mask(piece)]
     cut = example.input_ids[len(ids) :]
     ends = ids[-1:] == [tokenizer.eos_id]
-    is_kept = not is_dropped and bool(pieces[-1].num_trained)
+    is_kept = not dropped and bool(pieces[-1].num_trained)
     return {
         "row": example.row,
         "text": text,
@@ -78,12 +79,12 @@ def _entry(example: Example, text: str, asked: Asked, tokenizer: RowTokenizer) -
         "eos": {
             "present": ends,
             "trained": ends and mask[-1],
-            "lost": not is_dropped and not (ends and is_kept),
+            "lost": not dropped and not (ends and is_kept),
         },
-        "dropped": is_dropped,
+        "dropped": dropped,
         "truncated": {"num_tokens": len(cut), "text": tokenizer.decode(cut)} if cut else None,
         "pieces": [
-            {"num_tokens": each.size, "num_trained": 0 if is_dropped else each.num_trained}
+            {"num_tokens": each.size, "num_trained": 0 if dropped else each.num_trained}
             for each in pieces
         ],
         "unlike_prompt": example.unlike_prompt,
