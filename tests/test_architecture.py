@@ -1,6 +1,7 @@
 """The rules of docs and pyproject that a machine can check."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,3 +44,12 @@ def test_the_supervisor_process_never_loads_a_training_library():
 
 def test_the_housekeeper_never_loads_a_training_library():
     assert not modules_after("import worker.reaper") & set(HEAVY)
+
+
+def test_no_name_of_a_dataset_reaches_a_library_that_could_run_its_code():
+    """`load_dataset` takes names, paths and URLs alike; the hub's files are read by our own."""
+    sources = [*ROOT.glob("app/**/*.py"), *ROOT.glob("worker/**/*.py")]
+    calls = re.compile(r"\bload_dataset|\bload_from_disk|trust_remote_code=True")
+
+    assert len(sources) > 100
+    assert not [str(path) for path in sources if calls.search(path.read_text(encoding="utf-8"))]

@@ -10,6 +10,9 @@ import zipfile
 import pytest
 
 from tests import spine
+from tests.core.datasets.hub import FIRST, DatasetHub
+from tests.core.models.standins import serve
+from tests.waiting import wait_until
 
 LOAD = """
 import sys, torch
@@ -20,6 +23,17 @@ plain = base(torch.tensor([[1, 2, 3]])).logits.detach().clone()
 tuned = PeftModel.from_pretrained(base, sys.argv[2])(torch.tensor([[1, 2, 3]])).logits
 print("differs" if not torch.equal(plain, tuned) else "same")
 """
+
+
+@pytest.fixture(scope="module")
+def hub():
+    with serve(DatasetHub()) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def stack_environment(hub):
+    return {"TUNESMITH_HUB_ENDPOINT": hub.url}
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +122,24 @@ def test_a_download_resumes_where_it_broke_off(job, client):
 
     assert rest.status_code == 206
     assert rest.content == whole.content[1000:]
+
+
+def test_a_dataset_comes_from_the_hub_at_one_commit(client, hub):
+    hub.put("tatsu-lab/alpaca", {"alpaca.json": spine.TRAIN.read_bytes()}, {"license": "mit"})
+    body = {"source": {"type": "hub", "repo": "tatsu-lab/alpaca", "split": "train"}}
+
+    def start():
+        """Again where a busy machine answers 503: with the key it is still one import."""
+        answer = client.post("/datasets/import", json=body, headers={"Idempotency-Key": "alpaca"})
+        return None if answer.status_code == 503 else answer
+
+    answer = wait_until(start, 30)
+    assert answer.status_code == 201, answer.text
+    path = answer.headers["location"]
+
+    wait_until(lambda: client.get(path).json()["status"] != "validating", 30)
+
+    dataset = client.get(path).json()
+    assert (dataset["status"], dataset["num_rows"]) == ("ready", 480)
+    assert set(dataset["features"]) == {"instruction", "input", "output"}
+    assert (dataset["source"]["revision"], dataset["source"]["license"]) == (FIRST, "mit")

@@ -1,5 +1,5 @@
 """The housekeeper, `python -m worker.reaper`: rings for jobs that wait, takes jobs from dead
-workers, clears up, and has uploads validated.
+workers, clears up, has imports fetched and uploads validated.
 
 Several may run: one leads, by an advisory lock; all of them take uploads in.
 """
@@ -19,6 +19,7 @@ from app.core import logs
 from app.core.db.models import NOW, IdempotencyKey, Worker
 from app.core.db.session import Sessions, make_engine, make_sessions, transaction
 from app.core.events.bell import Bell
+from app.core.imports import Imports
 from app.core.intake import Intake
 from app.core.jobs import dispatch
 from app.core.jobs.lifecycle import LeaseLost
@@ -132,8 +133,8 @@ def lead(housekeeper: Housekeeper, leadership: Leadership, over: threading.Event
     leadership.release()
 
 
-def take_in(intake: Intake, over: threading.Event) -> None:
-    """Validate uploads until asked to stop."""
+def take_in(intake: Intake | Imports, over: threading.Event) -> None:
+    """Validate datasets, or fetch imports, until asked to stop."""
     is_busy = False
     while not over.wait(0 if is_busy else INTAKE_SECONDS):
         try:
@@ -165,9 +166,16 @@ def main() -> None:
         settings, sessions, doorbell, bell, Garbage(settings, sessions, storage)
     )
     intake = Intake(settings, sessions, storage, doorbell, bell)
-    thread = start_thread("intake", lambda: take_in(intake, over))
+    imports = Imports(settings, sessions, storage)
+    # Each on its own: a slow hub must not keep uploads waiting.
+    threads = [
+        start_thread("intake", lambda: take_in(intake, over)),
+        start_thread("imports", lambda: take_in(imports, over)),
+    ]
     lead(housekeeper, Leadership(engine), over)
-    thread.join(timeout=5)
+    last = time.monotonic() + 5
+    for thread in threads:
+        thread.join(timeout=max(0, last - time.monotonic()))
     engine.dispose()
 
 

@@ -74,7 +74,7 @@ class RunDirectories:
         columns = (Dataset.sha256, Dataset.num_valid_rows, Dataset.source)
         query = select(*columns).where(Dataset.id == dataset_id)
 
-        def read() -> tuple[str, int | None, Json | None] | None:
+        def read() -> tuple[str | None, int | None, Json | None] | None:
             with transaction(self.sessions) as session:
                 return session.execute(query).one_or_none()
 
@@ -86,7 +86,7 @@ class RunDirectories:
         return RowsFile(
             path=str(path),
             dataset=dataset_id,
-            sha256=sha256,
+            sha256=sha256 or "",  # whatever has rows has a hash
             num_rows=num_rows or 0,
             license=(source or {}).get("license"),
         )

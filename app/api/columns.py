@@ -1,4 +1,4 @@
-"""The form field `columns`: a JSON object, our column to the upload's."""
+"""The field `columns`: a JSON object, our column to the upload's."""
 
 import json
 from typing import Any
@@ -21,6 +21,11 @@ def parse_columns(text: str) -> dict[str, str]:
         columns = json.loads(text, object_pairs_hook=_pairs)
     except (ValueError, RecursionError):
         columns = None
+    return check_columns(columns)
+
+
+def check_columns(columns: Any) -> dict[str, str]:
+    """Raises Invalid, with everything that is wrong."""
     if not isinstance(columns, dict) or not columns:
         raise _invalid([Problem("/columns", "wrong_format", "A JSON object of texts.", _HINT)])
     if problems := [flaw for each in columns.items() for flaw in _check(*each)]:
@@ -56,4 +61,4 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _invalid(problems: list[Problem]) -> Invalid:
-    return Invalid("The upload form is not right; see `errors`.", errors=problems)
+    return Invalid("The mapping of columns is not right; see `errors`.", errors=problems)

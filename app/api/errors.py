@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from obstore.exceptions import GenericError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
@@ -15,6 +16,7 @@ from starlette.responses import Response
 
 from app.api.validation import problems_of
 from app.core.errors import Failure, Problem, Unavailable
+from app.core.storage import StorageFull
 
 MEDIA_TYPE = "application/problem+json"
 _CODES = {400: "bad_request", 404: "route_not_found", 405: "method_not_allowed"}
@@ -23,6 +25,15 @@ _log = structlog.get_logger(__name__)
 
 class DatabaseUnavailable(Unavailable):
     code = "database_unavailable"
+
+
+class StorageUnavailable(Unavailable):
+    code = "storage_unavailable"
+
+
+class NoRoom(Failure):
+    code = "storage_full"
+    status = 507
 
 
 class NotJson(Failure):
@@ -36,6 +47,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(DBAPIError, _database)
     app.add_exception_handler(PoolTimeout, _database)
+    app.add_exception_handler(StorageFull, _full)
+    app.add_exception_handler(GenericError, _store)
 
 
 def problem(
@@ -137,3 +150,19 @@ def _database(request: Request, error: Exception) -> Response:
     _log.warning("database_unavailable", error=type(error).__name__, reason=str(error)[:300])
     detail = "The database does not answer; nothing was changed. Ask again shortly."
     return render(request, DatabaseUnavailable(detail))
+
+
+def _full(request: Request, error: Exception) -> Response:
+    _log.error("storage_full", path=request.url.path)
+    detail = (
+        "The server's store has no room left, and nothing of this was kept. Delete datasets or "
+        "jobs, or make room there, and send it again."
+    )
+    # Nobody will read the rest of the body.
+    return render(request, NoRoom(detail, headers={"Connection": "close"}))
+
+
+def _store(request: Request, error: Exception) -> Response:
+    _log.warning("storage_unavailable", reason=str(error)[:300])
+    detail = "The store does not answer; nothing was kept. Ask again shortly."
+    return render(request, StorageUnavailable(detail))

@@ -10,6 +10,13 @@ from fastapi.responses import Response, StreamingResponse
 from app.core.errors import Failure, NotFound
 from app.core.storage import Storage
 
+# Control characters, what separates folders, quotes, and marks that turn text round so that
+# `exe.gpj` shows as `jpg.exe`.
+_UNSAFE = re.compile(
+    '[\\x00-\\x1f\\x7f-\\x9f/\\\\"\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]'
+)
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+"""What Windows takes for a device, whatever follows the dot."""
 _RANGE = re.compile(r"bytes=\s*(\d*)-(\d*)\s*", re.IGNORECASE)
 
 
@@ -57,8 +64,11 @@ def respond(request: Request, storage: Storage, download: Download) -> Response:
 
 def disposition(filename: str) -> str:
     """RFC 6266: an ASCII name for everybody, the real one for those who read it."""
-    base = re.sub(r'[\x00-\x1f\x7f/\\"]', "_", filename).strip(". ") or "download"
-    plain = base.encode("ascii", "replace").decode().replace("?", "_")
+    base = _UNSAFE.sub("_", filename).strip(". ") or "download"
+    if _DEVICE.fullmatch(base):
+        base = f"_{base}"
+    # Some browsers decode percent signs in the plain one.
+    plain = re.sub("[?%]", "_", base.encode("ascii", "replace").decode())
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(base, safe='')}"
 
 

@@ -59,6 +59,9 @@ def submit(
         typer.Option("--set", metavar="NAME=VALUE", help="e.g. training.learning_rate=1e-3"),
     ] = None,
     follow: Annotated[bool, typer.Option(help="Watch the job until it ends.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show its plan. Exit status 0 if it would work.")
+    ] = False,
     url: options.Url = None,
     data_dir: options.DataDir = None,
 ) -> None:
@@ -67,7 +70,28 @@ def submit(
     from app.cli.submit import submit
 
     with client.connect(url, data_dir) as server:
-        submit(server, spec, dataset, changes or [], follow)
+        submit(server, spec, dataset, changes or [], watch=follow, is_dry=dry_run)
+
+
+@app.command("import")
+def import_dataset(
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="On the hub: owner/name.")],
+    split: Annotated[str, typer.Option(help="Which part of it.")] = "train",
+    revision: Annotated[
+        str | None, typer.Option(help="A branch, a tag or a commit. Default: the main branch.")
+    ] = None,
+    config: Annotated[str | None, typer.Option(help="Where it has several.")] = None,
+    follow: Annotated[bool, typer.Option(help="Wait until it is ready.")] = False,
+    url: options.Url = None,
+    data_dir: options.DataDir = None,
+) -> None:
+    """Have the server fetch a dataset from the hub. Prints its id."""
+    from app.cli import client
+    from app.cli.hub import import_dataset
+
+    source = {"repo": repo, "split": split, "revision": revision, "config": config}
+    with client.connect(url, data_dir) as server:
+        import_dataset(server, source, follow)
 
 
 @app.command()

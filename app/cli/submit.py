@@ -9,6 +9,7 @@ from rich.console import Console
 
 from app.cli import progress, stream
 from app.cli.client import Server
+from app.cli.dry_run import dry_run
 from app.cli.output import say, terminal_or_lines
 from app.core.errors import Failure, Invalid, Problem
 
@@ -28,11 +29,20 @@ class SpecUnreadable(Invalid):
 
 
 def submit(
-    server: Server, spec_file: Path, dataset: str | None, changes: list[str], watch: bool
+    server: Server,
+    spec_file: Path,
+    dataset: str | None,
+    changes: list[str],
+    *,
+    watch: bool,
+    is_dry: bool = False,
 ) -> None:
     spec = read_spec(spec_file, changes)
     if dataset:
         spec["dataset"] = _dataset_id(server, dataset)
+    if is_dry:
+        dry_run(server, spec)
+        return
     job = server.post("/jobs", spec)
     say(job["id"])
     if watch:
@@ -58,14 +68,18 @@ def read_spec(file: Path, changes: list[str]) -> dict[str, Any]:
 
 def upload(server: Server, file: Path) -> Any:
     """The dataset once it is ready. Raises InvalidDataset with what is wrong in which row."""
-    dataset = server.upload("/datasets", file, name=file.name)
+    return ready(server, server.upload("/datasets", file, name=file.name), file)
+
+
+def ready(server: Server, dataset: Any, what: object) -> Any:
+    """Wait for the verdict on a dataset. Raises InvalidDataset."""
     deadline = time.monotonic() + VALIDATION_SECONDS
     while dataset["status"] == "validating" and time.monotonic() < deadline:
         time.sleep(0.2)
         dataset = server.get(f"/datasets/{dataset['id']}")
     if dataset["status"] != "ready":
         raise InvalidDataset(
-            f"{file} cannot be trained on: its status is {dataset['status']}.",
+            f"{what} cannot be trained on: its status is {dataset['status']}.",
             errors=_row_problems(server, dataset["id"]),
         )
     return dataset
@@ -129,13 +143,19 @@ def _row_problems(server: Server, dataset_id: str) -> list[Problem]:
     report = server.get(f"/datasets/{dataset_id}/report")
     return [
         Problem(
-            f"line {found['line']}" if found.get("line") else f"row {found.get('row')}",
+            _place(found),
             found.get("code", ""),
             found.get("message", ""),
             found.get("hint") or "",
         )
         for found in (report.get("problems") or [])[:20]
     ]
+
+
+def _place(problem: dict[str, Any]) -> str:
+    if problem.get("line"):
+        return f"line {problem['line']}"
+    return "" if problem.get("row") is None else f"row {problem['row']}"
 
 
 def _value(text: str) -> Any:

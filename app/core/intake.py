@@ -1,32 +1,31 @@
-"""Takes uploads in: claims a dataset, has it validated in a child process, stores what came out,
-and lets the jobs that waited for it go on.
+"""Takes datasets in: claims one, has it validated in a child process, stores what came out, and
+lets the jobs that waited for it go on.
 
-A claim is a lease: a process that dies half way loses it, and the next one does the work again.
 What is written does not depend on who does it.
 """
 
 import shutil
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import structlog
 from obstore.exceptions import BaseError as StoreError
-from sqlalchemy import exists, or_, select, update
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 
+from app.core.claims import Claims
+from app.core.datasets.content import content_keys
+from app.core.datasets.hub_files import kind
 from app.core.datasets.validate import Verdict, validate_in_child
-from app.core.db.models import NOW, Dataset, Job
+from app.core.db.models import NOW, Dataset
 from app.core.db.session import Sessions, after_commit, transaction
+from app.core.events import log
 from app.core.events.bell import Bell
-from app.core.jobs import lifecycle
-from app.core.jobs.status import JobStatus
+from app.core.jobs import lifecycle, settling
+from app.core.jobs.settling import Waiting
 from app.core.queue import Queue
 from app.core.settings import Settings
 from app.core.storage import Storage
@@ -52,39 +51,23 @@ class Intake:
     validate: Validate = validate_in_child
     _num_failures: dict[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._claims = Claims(self.settings, self.sessions)
+
     def take_one(self) -> bool:
         """Judge the next upload, if any; then settle the jobs that wait. False when idle."""
-        claimed = self._claim()
+        # Those without a hash are fetched first, by `app.core.imports`.
+        claimed = self._claims.take(Dataset.sha256.is_not(None))
         if claimed is not None:
-            with structlog.contextvars.bound_contextvars(dataset_id=claimed[0]):
-                self._judge(*claimed)
+            with structlog.contextvars.bound_contextvars(dataset_id=claimed.id):
+                self._judge(claimed)
         return self._settle() > 0 or claimed is not None
 
-    def _claim(self) -> tuple[str, str] | None:
-        """The id and the declared format of the oldest upload nobody is at."""
-        free = (Dataset.lease_until.is_(None)) | (Dataset.lease_until < NOW)
-        oldest = (
-            select(Dataset.id, Dataset.format)
-            .where(Dataset.status == "validating", free)
-            .order_by(Dataset.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        with transaction(self.sessions) as session:
-            row = session.execute(oldest).one_or_none()
-            if row is None:
-                return None
-            self._hold(session, row.id)
-            return row.id, row.format
-
-    def _hold(self, session: Session, dataset_id: str) -> None:
-        until = NOW + timedelta(seconds=self.settings.lease_seconds)
-        session.execute(update(Dataset).where(Dataset.id == dataset_id).values(lease_until=until))
-
-    def _judge(self, dataset_id: str, declared: str) -> None:
+    def _judge(self, dataset: Dataset) -> None:
+        dataset_id = dataset.id
         try:
-            with self._held(dataset_id), _temporary(self.settings) as folder:
-                verdict = self._validate(dataset_id, declared, folder)
+            with self._claims.held(dataset_id), temporary(self.settings) as folder:
+                verdict = self._validate(dataset, folder)
             self._write(dataset_id, verdict)
         except UploadGone:
             _log.warning("upload_gone")
@@ -101,22 +84,31 @@ class Intake:
             if failures >= MAX_FAILURES:
                 self._give_up(dataset_id)
 
-    def _validate(self, dataset_id: str, declared: str, folder: Path) -> Verdict:
-        upload, out = folder / "upload", folder / "out"
-        try:
-            self.storage.read_file(f"datasets/{dataset_id}/upload", upload)
-        except FileNotFoundError as error:
-            raise UploadGone(dataset_id) from error
+    def _validate(self, dataset: Dataset, folder: Path) -> Verdict:
+        files, out = self._read(dataset, folder), folder / "out"
         out.mkdir()
-        with transaction(self.sessions) as session:
-            columns = session.scalar(select(Dataset.columns).where(Dataset.id == dataset_id))
         verdict = self.validate(
-            upload, out, self.settings, declared_format=declared, columns=columns
+            _as_one(files, dataset.source),
+            out,
+            self.settings,
+            declared_format=dataset.format,
+            columns=dataset.columns,
         )
         for name in ("rows.jsonl", "report.json"):
             if (out / name).is_file():
-                self.storage.write_file(f"datasets/{dataset_id}/{name}", out / name)
+                self.storage.write_file(f"datasets/{dataset.id}/{name}", out / name)
         return verdict
+
+    def _read(self, dataset: Dataset, folder: Path) -> list[Path]:
+        """The files of a dataset, in order: one, where it was uploaded. Raises UploadGone."""
+        found = []
+        for at, key in enumerate(content_keys(dataset.id, dataset.source)):
+            found.append(folder / f"upload-{at}")
+            try:
+                self.storage.read_file(key, found[-1])
+            except FileNotFoundError as error:
+                raise UploadGone(dataset.id) from error
+        return found
 
     def _write(self, dataset_id: str, verdict: Verdict) -> None:
         self._finish(
@@ -134,95 +126,52 @@ class Intake:
         self._finish(dataset_id, status="invalid", num_rows=0, num_valid_rows=0)
 
     def _finish(self, dataset_id: str, **values: Any) -> None:
-        mine = (Dataset.id == dataset_id, Dataset.status == "validating")
-        done = update(Dataset).where(*mine).values(validated_at=NOW, lease_until=None, **values)
-        is_deleted = select(Dataset.id).where(
-            Dataset.id == dataset_id, Dataset.deleted_at.is_not(None)
-        )
-        with transaction(self.sessions) as session:
-            session.execute(done)
-            is_unwanted = session.scalar(is_deleted) is not None
+        is_wanted = self._claims.release(dataset_id, validated_at=NOW, **values)
         self._num_failures.pop(dataset_id, None)
-        if is_unwanted:
-            # What we stored came after the deletion, or may have.
+        if not is_wanted:
             self.storage.delete_all(f"datasets/{dataset_id}/")
 
     def _settle(self) -> int:
         """Admit or reject every job whose datasets have been judged; returns how many."""
-        # Who waits for either dataset is left out, or a hundred of them would hide the others.
-        named = (Job.dataset_id, Job.spec["validation"]["dataset"].astext)
-        unjudged = exists().where(or_(*(Dataset.id == each for each in named)))
-        waiting = (
-            select(Job)
-            .where(Job.status == JobStatus.VALIDATING)
-            .where(~unjudged.where(Dataset.status == "validating"))
-            .order_by(Job.id)
-            .limit(100)
-        )
         with transaction(self.sessions) as session:
-            return sum(self._settle_job(session, job) for job in session.scalars(waiting).all())
+            waiting = settling.waiting(session)
+        return sum(self._settle_job(each) for each in waiting)
 
-    def _settle_job(self, session: Session, job: Job) -> bool:
-        named = [job.dataset_id, (job.spec.get("validation") or {}).get("dataset")]
-        verdicts = [_usable(session, each, job.spec) for each in named if each]
-        if False in verdicts:
-            moved = lifecycle.reject(session, job.id, FAILURE)
-        elif None in verdicts:
+    def _settle_job(self, waiting: Waiting) -> bool:
+        job = waiting.job
+        try:
+            failure = settling.failure(waiting, self.storage)
+            told = [] if failure else settling.skipped_rows(waiting, self.storage)
+        except (StoreError, OSError) as error:
+            _log.warning("storage_unavailable", error=type(error).__name__, job_id=job.id)
             return False
-        else:
-            moved = lifecycle.admit(session, job.id)
-            after_commit(session, lambda: self.queue.wake(job.queue))
-        after_commit(session, lambda: self.bell.ring(job.id))
+        with transaction(self.sessions) as session:
+            if failure:
+                moved = lifecycle.reject(session, job.id, failure)
+            elif moved := lifecycle.admit(session, job.id):
+                log.append(session, job.id, *told)
+                after_commit(session, lambda: self.queue.wake(job.queue))
+            after_commit(session, lambda: self.bell.ring(job.id))
         return moved
 
-    @contextmanager
-    def _held(self, dataset_id: str) -> Iterator[None]:
-        """The claim is renewed from a thread of its own while the block runs."""
-        over = threading.Event()
 
-        def renew() -> None:
-            while not over.wait(self.settings.renew_seconds):
-                try:
-                    with transaction(self.sessions) as session:
-                        self._hold(session, dataset_id)
-                except OperationalError:
-                    _log.warning("claim_not_renewed")
-
-        thread = threading.Thread(target=renew, name="intake-keeper", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-
-
-FAILURE = {
-    "class": "user",
-    "code": "dataset_invalid",
-    "message": "The dataset has rows that cannot be trained on.",
-    "evidence": "",
-    "hint": 'Read the dataset\'s report; repair the rows, or set `on_invalid_row` to "skip".',
-    "retryable": False,
-    "suggested_patch": None,
-}
-
-
-def _usable(session: Session, dataset_id: str, spec: dict[str, Any]) -> bool | None:
-    """Whether a job may train on a dataset; None while it is not yet known."""
-    row = session.execute(
-        select(Dataset.status, Dataset.num_valid_rows).where(Dataset.id == dataset_id)
-    ).one_or_none()
-    if row is None:
-        return False
-    if row.status == "validating":
-        return None
-    is_enough = spec.get("on_invalid_row") == "skip" and (row.num_valid_rows or 0) > 0
-    return bool(row.status == "ready" or is_enough)
+def _as_one(files: Sequence[Path], source: dict[str, Any] | None) -> Path:
+    """Until the check takes several files: JSON Lines can be put behind one another."""
+    if len(files) == 1 or source is None:
+        return files[0]
+    if kind(source["files"][0]["path"]) not in ("jsonl", "ndjson"):
+        raise NotImplementedError("several files that are not JSON Lines")
+    whole = files[0].with_name("upload")
+    with whole.open("wb") as out:
+        for path in files:
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, out, 1 << 20)
+            out.write(b"\n")
+    return whole
 
 
 @contextmanager
-def _temporary(settings: Settings) -> Iterator[Path]:
+def temporary(settings: Settings) -> Iterator[Path]:
     parent = settings.data_dir.absolute() / "intake"
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder = Path(tempfile.mkdtemp(dir=parent))

@@ -1,15 +1,19 @@
 """Datasets and artifacts as named objects, through obstore: a local folder or S3, one key layout.
 
 datasets/<id>/upload        the bytes as they came
+datasets/<id>/files/00000   in their place, those of an import, file by file
 datasets/<id>/rows.jsonl    canonical rows
 datasets/<id>/report.json
 measures/<sha256>.npz       lengths of rows under a tokenizer and a template, by content
+layouts/<sha256>.json       what a dataset becomes under a base and a spec, by content
 artifacts/<job>/<epoch>/... named files, manifest.json last; visible only through the job's row
 logs/<job>/<epoch>.log
 uploads/<id>/<number>/...   parts of an upload until it is complete; see `app.services.parts`
 """
 
+import errno
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -17,11 +21,24 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import obstore
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
 from app.core.settings import Settings
 
 CHUNK_BYTES = 1 << 20
+PIECE_BYTES = 8 << 20
+PIECES_AT_A_TIME = 2
+"""In flight per object. obstore's own 12 hold 100 MB where the disk is slower than the sender."""
+_FULL = re.compile(r"\(os error (28|122)\)|XMinioStorageFull|507 Insufficient Storage")
+"""ENOSPC and EDQUOT of a folder, and what stores that speak S3 say."""
+
+
+class StorageFull(OSError):
+    """No room for an object; nothing of it was kept."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ENOSPC, "No space left in the store")
 
 
 class Storage:
@@ -32,9 +49,20 @@ class Storage:
 
     def write(self, key: str, chunks: Iterable[bytes]) -> None:
         """Visible whole or not at all: a local file is renamed into place, S3 completes a
-        multipart.
+        multipart. Raises StorageFull.
         """
-        obstore.put(self._store, key, iter(chunks), chunk_size=8 << 20)
+        try:
+            obstore.put(
+                self._store,
+                key,
+                iter(chunks),
+                chunk_size=PIECE_BYTES,
+                max_concurrency=PIECES_AT_A_TIME,
+            )
+        except BaseError as error:
+            if _FULL.search(str(error)):
+                raise StorageFull from error
+            raise
 
     def write_file(self, key: str, path: Path) -> None:
         with path.open("rb") as file:

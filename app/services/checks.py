@@ -3,7 +3,6 @@
 Everything wrong is told at once, and before anything is stored.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,16 +10,19 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.core.datasets import bad_rows
 from app.core.db.models import Dataset
 from app.core.errors import Invalid, Problem
-from app.core.jobs import recipes
+from app.core.jobs import recipes, skipping
+from app.core.jobs.skipping import Skipped
 from app.core.jobs.spec import JobSpec
 from app.core.models import ModelInfo, find_model
 from app.core.settings import Settings
 from app.core.storage import Storage
 from app.core.templates import registry
-from app.services import datasets
+from app.services import datasets, partial_uploads
 from app.services.caller import Caller
+from app.services.partial_uploads import UploadIncomplete, UploadNotFound
 
 SHOWN_PROBLEMS = 5
 
@@ -32,6 +34,8 @@ class Checked:
     spec: JobSpec
     is_data_ready: bool
     """False while a dataset is still being validated."""
+    skipped: tuple[Skipped, ...]
+    """Of the datasets that were judged and have bad rows."""
 
 
 class DatasetUnknown(Invalid):
@@ -40,6 +44,10 @@ class DatasetUnknown(Invalid):
 
 class DatasetInvalid(Invalid):
     code = "dataset_invalid"
+
+
+class TooManySkipped(Invalid):
+    code = skipping.CODE
 
 
 class TemplateUnfit(Invalid):
@@ -70,7 +78,8 @@ def check(
     if failures:
         raise _joined(failures)
     is_ready = all(dataset and dataset.status != datasets.VALIDATING for dataset in used)
-    return Checked(resolved, is_ready)
+    judged = [dataset for dataset in used if dataset and dataset.status == datasets.INVALID]
+    return Checked(resolved, is_ready, tuple(map(Skipped.of, judged)))
 
 
 def _collect(failures: list[Invalid], look: Callable[[], Any]) -> Any:
@@ -131,13 +140,31 @@ def _usable(
     dataset = datasets.find(session, caller, dataset_id)
     if dataset is None:
         message = f"There is no dataset {dataset_id!r} in this project."
-        problem = Problem(at, DatasetUnknown.code, message, "GET /datasets lists them.")
+        hint = _whole_upload(session, caller, dataset_id) or "GET /datasets lists them."
+        problem = Problem(at, DatasetUnknown.code, message, hint)
         raise DatasetUnknown(message, errors=[problem])
     skips = spec.on_invalid_row == "skip" and (dataset.num_valid_rows or 0) > 0
     if dataset.status == datasets.INVALID and not skips:
         raise _invalid(dataset, storage, at)
+    if dataset.status == datasets.INVALID:
+        _check_share(spec, dataset, storage, at)
     _check_template(spec, dataset, at)
     return dataset
+
+
+def _whole_upload(session: Session, caller: Caller, upload_id: str) -> str:
+    """What an upload has become, if this is one. Raises UploadIncomplete for one under way."""
+    try:
+        upload = partial_uploads.get(session, caller, upload_id)
+    except UploadNotFound:
+        return ""
+    if upload.dataset_id is not None:
+        return f"This upload has become dataset {upload.dataset_id!r}."
+    raise UploadIncomplete(
+        f"Upload {upload_id!r} is no dataset yet: complete it and name the dataset it becomes.",
+        current="receiving",
+        allowed=["put parts", "complete", "delete"],
+    )
 
 
 def _check_template(spec: JobSpec, dataset: Dataset, at: str) -> None:
@@ -163,19 +190,29 @@ def _invalid(dataset: Dataset, storage: Storage, at: str) -> DatasetInvalid:
     some_left = (dataset.num_valid_rows or 0) > 0
     hint = 'Set `on_invalid_row` to "skip" to train on the rest.' if some_left else ""
     message = f"Dataset {dataset.id!r} has rows that cannot be trained on."
-    first = [Problem(at, DatasetInvalid.code, message, hint)]
-    for found in _report_problems(dataset, storage)[:SHOWN_PROBLEMS]:
-        where = f"row {found['row']}: " if found.get("row") is not None else ""
-        text = f"{where}{found.get('message', '')}"
-        first.append(Problem(at, str(found.get("code", "")), text, str(found.get("hint", ""))))
+    first = [Problem(at, DatasetInvalid.code, message, hint), *_first_bad(dataset, storage, at)]
     more = f" See GET /datasets/{dataset.id}/report."
     return DatasetInvalid(f"{message} {hint}{more}".replace("  ", " "), errors=first)
 
 
-def _report_problems(dataset: Dataset, storage: Storage) -> list[dict[str, Any]]:
-    try:
-        report = json.loads(b"".join(storage.read(datasets.report_key(dataset.id))))
-    except FileNotFoundError:
-        return []
-    errors = [found for found in report["problems"] if found.get("severity", "error") == "error"]
-    return errors or list(report["problems"])
+def _check_share(spec: JobSpec, dataset: Dataset, storage: Storage, at: str) -> None:
+    skipped = Skipped.of(dataset)
+    message = skipped.objection(spec.max_skip_share)
+    if message is None:
+        return
+    first = Problem(at, TooManySkipped.code, message, skipping.HINT)
+    raise TooManySkipped(
+        f"{message} {skipping.HINT} See GET /datasets/{dataset.id}/report.",
+        errors=[first, *_first_bad(dataset, storage, at)],
+        share=round(skipped.share, 6),
+        limit=spec.max_skip_share,
+    )
+
+
+def _first_bad(dataset: Dataset, storage: Storage, at: str) -> list[Problem]:
+    return [
+        Problem(
+            at, str(found.get("code", "")), bad_rows.sentence(found), str(found.get("hint", ""))
+        )
+        for found in bad_rows.errors(storage, dataset.id)[:SHOWN_PROBLEMS]
+    ]

@@ -1,7 +1,9 @@
 """What a caller can do with datasets. The bytes are judged later, by the housekeeper."""
 
+import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -9,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session
 
 from app.core.clock import utc_now
+from app.core.datasets.content import content_keys
 from app.core.db.models import Dataset, Job, Json
 from app.core.db.session import Sessions, after_commit, transaction
 from app.core.errors import Conflict, Failure, NotFound
@@ -44,6 +47,31 @@ class StillValidating(Conflict):
 
 class ReportMissing(NotFound):
     code = "report_missing"
+
+
+class FileUnknown(NotFound):
+    code = "file_not_found"
+
+
+class SeveralFiles(Conflict):
+    code = "several_files"
+
+    def __init__(self, dataset: Dataset, num_files: int) -> None:
+        super().__init__(
+            f"Dataset {dataset.id!r} has {num_files} files; ask for one, from `?file=0` to "
+            f"`?file={num_files - 1}`.",
+            current=dataset.status,
+            allowed=["delete"],
+        )
+
+
+@dataclass(frozen=True)
+class Content:
+    key: str
+    name: str
+    num_bytes: int
+    digest: str
+    """In hexadecimal: of these bytes and of no others."""
 
 
 class DatasetInUse(Conflict):
@@ -167,6 +195,22 @@ def report(storage: Storage, dataset: Dataset) -> Iterator[bytes]:
     return storage.read(key)
 
 
+def with_overlap(report: Iterator[bytes], overlap: Json) -> Iterator[bytes]:
+    """The same object with one member more; only its last chunk is held."""
+    last = b""
+    for chunk in report:
+        yield last
+        last = chunk
+    yield last.rstrip().removesuffix(b"}") + b', "overlap": ' + json.dumps(overlap).encode() + b"}"
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Of all that its rows come from: the same under another id, another with other columns."""
+    sizes = [file["bytes"] for file in (dataset.source or {"files": []})["files"]]
+    parts = [dataset.sha256, dataset.columns, sizes if len(sizes) > 1 else None]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
 def report_key(dataset_id: str) -> str:
     return f"datasets/{dataset_id}/report.json"
 
@@ -175,8 +219,21 @@ def rows_key(dataset_id: str) -> str:
     return f"datasets/{dataset_id}/rows.jsonl"
 
 
-def content_key(dataset_id: str) -> str:
-    return f"datasets/{dataset_id}/upload"
+def content(dataset: Dataset, file: int | None) -> Content:
+    """One file of it. Raises StillValidating, SeveralFiles or FileUnknown."""
+    keys = content_keys(dataset.id, dataset.source)
+    if dataset.sha256 is None and dataset.status == VALIDATING:
+        raise StillValidating(dataset.id)
+    if file is None and len(keys) > 1:
+        raise SeveralFiles(dataset, len(keys))
+    if (file or 0) >= len(keys):
+        raise FileUnknown(f"Dataset {dataset.id!r} has {len(keys)} files, from `?file=0`.")
+    key = keys[file or 0]
+    if dataset.source is None:
+        return Content(key, dataset.name, dataset.num_bytes, dataset.sha256 or "")
+    found = dataset.source["files"][file or 0]
+    name = str(found["path"]).rpartition("/")[2]
+    return Content(key, name, found["bytes"], str(found["digest"]).partition(":")[2])
 
 
 def _own(caller: Caller) -> Select[Dataset]:

@@ -51,9 +51,14 @@ def once(session: Session, caller: Caller, attempt: Attempt, make: Callable[[], 
     if attempt.key is None:
         return Answer(make())
     _lock(session, caller, attempt)
-    first = _first(session, caller, attempt)
+    return known(session, caller, attempt) or Answer(_remember(session, caller, attempt, make()))
+
+
+def known(session: Session, caller: Caller, attempt: Attempt) -> Answer | None:
+    """The first answer, if there is one yet. Raises KeyReused."""
+    first = _first(session, caller, attempt) if attempt.key else None
     if first is None:
-        return Answer(_remember(session, caller, attempt, make()))
+        return None
     if first.body_sha256 != attempt.body_sha256:
         raise KeyReused("This Idempotency-Key came with another body before; use a new key.")
     return Answer(first.answer, is_replay=True)

@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from app.core.datasets import bad_rows
 from app.core.db.models import Job
 from app.core.db.session import after_commit
 from app.core.errors import Conflict, NotFound
@@ -76,6 +77,8 @@ def submit(
     job = _record(session, caller, checked.spec, settings.queue)
     if checked.is_data_ready:
         lifecycle.admit(session, job.id)
+        for each in checked.skipped:
+            log.append(session, job.id, each.entry(bad_rows.errors(storage, each.dataset_id)))
         after_commit(session, lambda: queue.wake(job.queue))
     session.refresh(job)
     return job

@@ -40,7 +40,12 @@ def describe(
     wording = registry.find(settings.templates_dir, template, "?template")
     check_template(dataset, base, template)
     wanted = Wanted(
-        dataset.id, dataset.sha256, path_of(base), template, wording.chat_template, train_on
+        dataset.id,
+        datasets.fingerprint(dataset),
+        path_of(base),
+        template,
+        wording.chat_template,
+        train_on,
     )
     commit(session)
     # Imported here: an API that counts nothing need not load numpy.

@@ -4,11 +4,9 @@ import hashlib
 import io
 import json
 import tempfile
-import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as StillRunning
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +16,7 @@ from app.core.datasets import child
 from app.core.datasets.child import ChildFailed
 from app.core.errors import Conflict, Invalid
 from app.core.storage import Storage
+from app.services.background import WAIT_SECONDS, Background, StillRunning
 
 if TYPE_CHECKING:
     from app.core.datasets.lengths import Measured
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 VERSION = 2
 """Raised when the same rows would be counted otherwise."""
 AT_A_TIME = 2
-_WAIT_SECONDS = 25.0
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _CHAT = "chat_template.jinja"
 _log = structlog.get_logger(__name__)
@@ -50,7 +48,8 @@ class NotMeasured(Invalid):
 @dataclass(frozen=True)
 class Wanted:
     dataset_id: str
-    dataset_sha256: str
+    fingerprint: str
+    """Of what the dataset's rows come from."""
     model_path: Path
     template: str
     chat_template: str | None
@@ -63,7 +62,7 @@ class Wanted:
         files = [self.model_path / name for name in (*_TOKENIZER, _CHAT)]
         hashes = [_sha256(path) for path in files]
         kind = "chat" if self.chat_template else self.template
-        parts = [VERSION, self.dataset_sha256, hashes, kind, self.chat_template, self.train_on]
+        parts = [VERSION, self.fingerprint, hashes, kind, self.chat_template, self.train_on]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -72,12 +71,8 @@ class Measures:
     """Counts in children, at most two at a time; a second asker waits for the first one's."""
 
     storage: Storage
-    wait_seconds: float = _WAIT_SECONDS
-    _pool: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="measure")
-    )
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _running: "dict[str, Future[Measured]]" = field(default_factory=dict)
+    wait_seconds: float = WAIT_SECONDS
+    _work: Background = field(default_factory=lambda: Background("measure", AT_A_TIME))
 
     def get(self, wanted: Wanted) -> "Measured":
         """Raises Measuring when it takes longer than a request should; the counting goes on."""
@@ -86,20 +81,12 @@ class Measures:
         if kept is not None:
             return kept
         try:
-            return self._start(key, wanted).result(self.wait_seconds)
+            return self._work.result(key, partial(self._measure, key, wanted), self.wait_seconds)
         except StillRunning:
             raise Measuring(wanted.dataset_id) from None
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _start(self, key: str, wanted: Wanted) -> "Future[Measured]":
-        with self._lock:
-            running = self._running.get(key)
-            if running is None:
-                running = self._running[key] = self._pool.submit(self._measure, key, wanted)
-                running.add_done_callback(lambda _: self._running.pop(key, None))
-            return running
+        self._work.close()
 
     def _measure(self, key: str, wanted: Wanted) -> "Measured":
         rows = self.storage.read(f"datasets/{wanted.dataset_id}/rows.jsonl")

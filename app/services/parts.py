@@ -58,10 +58,10 @@ def put(
     storage.write(key, _limited(meter.through(chunks), min(room, MAX_BYTES)))
     try:
         meter.verify(Promise(sha256=sha256))
+        storage.write(f"{key}.{meter.num_bytes}.{meter.sha256}", [b""])
     except Exception:
         storage.delete([key])
         raise
-    storage.write(f"{key}.{meter.num_bytes}.{meter.sha256}", [b""])
     _forget_older(storage, key)
     return Part(number, meter.num_bytes, meter.sha256, key)
 

@@ -9,6 +9,7 @@ from app.core.events.bell import Bell
 from app.core.intake import Intake
 from app.core.queue import Doorbell
 
+SKIP = {"on_invalid_row": "skip", "max_skip_share": 1.0}
 GOOD = [{"instruction": f"Say {n}", "output": str(n)} for n in range(3)]
 
 
@@ -75,7 +76,7 @@ def test_bad_rows_are_reported_and_refuse_a_job(client, intake):
     dataset_id = upload(client, "\n".join(map(json.dumps, bad)).encode())
     spec = {"model": "tiny", "dataset": dataset_id}
     early = client.post("/jobs", json=spec).json()["id"]
-    early_skip = client.post("/jobs", json={**spec, "on_invalid_row": "skip"}).json()["id"]
+    early_skip = client.post("/jobs", json={**spec, **SKIP}).json()["id"]
 
     judge(intake)
 

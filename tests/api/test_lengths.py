@@ -84,6 +84,19 @@ def test_the_same_bytes_under_another_id_are_not_counted_again(
     assert len(kept(settings)) == 1
 
 
+def test_the_same_bytes_read_by_other_columns_are_counted_anew(
+    client: TestClient, world: World, model: str
+) -> None:
+    one, other = world.dataset(), world.dataset(columns={"output": "long"})
+    rows = b'{"instruction": "Say", "output": "a much longer answer than the others"}\n'
+    world.storage.write(f"datasets/{other}/rows.jsonl", [rows])
+
+    first = client.get(f"/datasets/{one}/lengths", params={"model": model}).json()
+    second = client.get(f"/datasets/{other}/lengths", params={"model": model}).json()
+
+    assert (first["num_rows"], second["num_rows"]) == (len(ROWS), 1)
+
+
 def test_another_tokenizer_or_template_is_counted_by_itself(
     client: TestClient, world: World, model: str, settings: Settings
 ) -> None:

@@ -16,6 +16,7 @@ from app.main import create_app
 # method and path of api.md -> what it answers; None: a stream, a file or nothing
 CONTRACT = {
     ("POST", "/datasets"): "DatasetOut",
+    ("POST", "/datasets/import"): "DatasetOut",
     ("POST", "/datasets/uploads"): "UploadOut",
     ("GET", "/datasets/uploads/{upload_id}"): "UploadOut",
     ("DELETE", "/datasets/uploads/{upload_id}"): None,
@@ -27,6 +28,7 @@ CONTRACT = {
     ("GET", "/datasets/{dataset_id}/report"): "ReportOut",
     ("GET", "/datasets/{dataset_id}/rows"): "RowsOut",
     ("GET", "/datasets/{dataset_id}/lengths"): "LengthsOut",
+    ("GET", "/datasets/{dataset_id}/overlap"): "OverlapOut",
     ("GET", "/datasets/{dataset_id}/preview"): "PreviewOut",
     ("GET", "/datasets/{dataset_id}/content"): None,
     ("POST", "/jobs"): "JobOut",

@@ -92,6 +92,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("/training/early_stopping_patience", 1, "invalid_combination"),
     ("/template", "chat", "template_unfit"),
     ("/on_invalid_row", "ignore", "not_allowed"),
+    ("/max_skip_share", -0.01, "out_of_range"),
+    ("/max_skip_share", 1.01, "out_of_range"),
+    ("/max_skip_share", "all", "wrong_type"),
     ("/sample_prompts", ["x"] * 17, "wrong_length"),
     ("/sample_prompts/0", [""], "wrong_length"),
     ("/limits/max_seconds", 0, "out_of_range"),
@@ -294,7 +297,7 @@ def test_an_invalid_dataset_is_refused_with_its_first_problems(client, world):
     assert {one["pointer"] for one in errors} == {"/dataset"}
     assert "skip" in errors[0]["hint"]
     assert errors[1]["code"] == "missing_output"
-    assert "row 3" in errors[1]["message"]
+    assert "row 3 (line 4)" in errors[1]["message"]
     assert skipped.status_code == 201
     assert skipped.json()["status"] == "queued"
 

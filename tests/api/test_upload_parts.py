@@ -309,6 +309,36 @@ def test_an_upload_is_gone_after_a_day(client, world):
     assert client.get(path).json()["code"] == "upload_not_found"
 
 
+def test_a_job_on_an_upload_under_way_is_told_to_complete_it(client, world):
+    path = begin(client)
+    send(client, path, 1, PIECES[0])
+    upload = path.rpartition("/")[2]
+
+    early = client.post("/jobs", json={"model": "tiny", "dataset": upload})
+    held_out = client.post(
+        "/jobs",
+        json={"model": "tiny", "dataset": world.dataset(), "validation": {"dataset": upload}},
+    )
+
+    for answer in (early, held_out):
+        assert (answer.status_code, answer.json()["code"]) == (409, "upload_incomplete")
+        assert answer.json()["current"] == "receiving"
+        assert "complete it" in answer.json()["detail"]
+    assert world.count()[0] == 0
+
+
+def test_a_job_on_an_upload_that_was_completed_is_told_its_dataset(client):
+    path = begin(client)
+    send_all(client, path)
+    dataset = client.post(f"{path}/complete").json()["id"]
+
+    answer = client.post("/jobs", json={"model": "tiny", "dataset": path.rpartition("/")[2]})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "dataset_unknown")
+    assert dataset in answer.json()["errors"][0]["hint"]
+    assert client.post("/jobs", json={"model": "tiny", "dataset": dataset}).status_code == 201
+
+
 def test_the_contract_says_that_a_part_is_bytes(client):
     paths = json.loads(client.get("/openapi.json").content)["paths"]
 

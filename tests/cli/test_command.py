@@ -30,7 +30,7 @@ def test_help_comes_in_well_under_a_second(tunesmith):
 
     assert done.returncode == 0
     assert min(seconds) < 0.7
-    for command in ("up", "demo", "submit", "jobs", "logs", "download", "doctor"):
+    for command in ("up", "demo", "submit", "import", "jobs", "logs", "download", "doctor"):
         assert f" {command} " in done.stdout
 
 

@@ -80,11 +80,12 @@ BAD = ROWS + b'{"instruction": 7, "output": null}\n'
 
 
 @pytest.mark.parametrize(
-    ("content", "on_invalid_row", "status"),
+    ("content", "spec", "code"),
     [
-        (BAD, "error", JobStatus.FAILED),
-        (BAD, "skip", JobStatus.QUEUED),
-        (b"\x00\xff nothing of the kind", "skip", JobStatus.FAILED),
+        (BAD, {}, "dataset_invalid"),
+        (BAD, {"on_invalid_row": "skip", "max_skip_share": 0.2}, None),
+        (BAD, {"on_invalid_row": "skip"}, "too_many_rows_skipped"),
+        (b"\x00\xff nothing", {"on_invalid_row": "skip"}, "dataset_invalid"),
     ],
 )
 def test_a_bad_upload_fails_its_jobs_unless_they_skip_bad_rows(
@@ -92,22 +93,40 @@ def test_a_bad_upload_fails_its_jobs_unless_they_skip_bad_rows(
     sessions: Sessions,
     storage: Storage,
     content: bytes,
-    on_invalid_row: str,
-    status: JobStatus,
+    spec: dict[str, Any],
+    code: str | None,
 ) -> None:
     dataset_id = upload(sessions, storage, content)
-    job_id = job_on(sessions, dataset_id, on_invalid_row=on_invalid_row)
+    job_id = job_on(sessions, dataset_id, **spec)
 
     intake.take_one()
 
     with transaction(sessions) as session:
         assert session.get_one(Dataset, dataset_id).status == "invalid"
         job = session.get_one(Job, job_id)
-        assert job.status == status
-        if status is JobStatus.FAILED:
+        assert job.status == (JobStatus.FAILED if code else JobStatus.QUEUED)
+        if code:
             assert job.failure is not None
-            assert job.failure["code"] == "dataset_invalid"
+            assert job.failure["code"] == code
             assert job.failure["hint"]
+
+
+def test_a_job_waits_while_the_store_is_away_and_the_report_cannot_be_read(
+    intake: Intake, sessions: Sessions, storage: Storage
+) -> None:
+    dataset_id = upload(sessions, storage, BAD)
+    intake.take_one()
+    job_id = job_on(sessions, dataset_id)
+    intake.storage = Broken(GenericError("503"))
+
+    assert not intake.take_one()
+    with transaction(sessions) as session:
+        assert session.get_one(Job, job_id).status == JobStatus.VALIDATING
+    intake.storage = storage
+    intake.take_one()
+
+    with transaction(sessions) as session:
+        assert session.get_one(Job, job_id).status == JobStatus.FAILED
 
 
 def test_a_job_waits_for_both_of_its_datasets(

@@ -6,6 +6,7 @@ from typing import Any
 from app.core.datasets.templates import is_named
 from app.core.jobs.run import Plan
 from app.core.models import limits
+from app.core.plan.devices import DeviceClass, device_classes
 from worker.training.failures import BadModel
 from worker.training.plan import frozen_template, precision, quantization_config
 
@@ -23,6 +24,16 @@ def choose_device(wanted: str) -> str:
     if wanted == "auto":
         return "cpu"
     raise BadModel(f'The device "{wanted}" is not there.', hint="Start the worker with a GPU.")
+
+
+def device_class(device: str) -> DeviceClass:
+    """This very device, as estimates are held against it."""
+    if device == "cpu":
+        return device_classes()[0]
+    import torch
+
+    total = torch.cuda.get_device_properties(0).total_memory
+    return DeviceClass(torch.cuda.get_device_name(), "cuda", total)
 
 
 def load_tokenizer(plan: Plan) -> Any:

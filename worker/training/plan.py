@@ -13,7 +13,10 @@ from app.core.jobs.spec import JobSpec
 from app.core.templates.template import ours
 from worker.training.failures import BadPlan
 
-_NOT_TRAINING = {"name", "tags", "priority", "limits", "sample_prompts", "recipe"}
+_NOT_TRAINING = {
+    *("name", "tags", "priority", "limits", "sample_prompts", "recipe"),
+    "max_skip_share",
+}
 """Fields of a spec that do not change what is learned."""
 
 

@@ -6,17 +6,20 @@ from typing import Any
 
 from app.core.datasets import copies
 from app.core.datasets.encoding import Example
+from app.core.datasets.figures import Laid
 from app.core.datasets.laid import describe
 from app.core.datasets.layout import Splits
 from app.core.errors import Problem
+from app.core.jobs import targets
 from app.core.jobs.run import Plan
-from app.core.plan import licenses
+from app.core.plan import estimates, licenses
+from app.core.plan.needs import Needs
 from app.core.plan.row_warnings import about_length
 from app.core.plan.warnings import Facts, warnings_of
 from worker.training import checkpoints, template
 from worker.training.checkpoints import Checkpoint
 from worker.training.data import preview_differs
-from worker.training.failures import BadTarget
+from worker.training.model import device_class
 from worker.training.packing import TokenSequence, alone, collator, packed
 from worker.training.plan import fingerprint, lora_config, sft_config
 from worker.training.probe import keeps_rows_apart
@@ -24,7 +27,15 @@ from worker.training.progress import Reports
 from worker.training.trainer import LoraTrainer, Tally
 
 
-def warn(plan: Plan, splits: Splits[Example], tokenizer: Any, reports: Reports) -> None:
+def warn(
+    plan: Plan,
+    splits: Splits[Example],
+    tokenizer: Any,
+    *,
+    device: str,
+    run_dir: Path,
+    reports: Reports,
+) -> None:
     """What the dry run of this job tells, from the same facts."""
     training = plan.spec.training
     laid = describe(splits, training.max_length, packed=training.packing)
@@ -36,9 +47,17 @@ def warn(plan: Plan, splits: Splits[Example], tokenizer: Any, reports: Reports) 
         dataset_license=plan.rows.license,
         base_license=licenses.of_folder(Path(plan.base.path)),
         missing_marks=template.missing_marks(plan, tokenizer),
+        needs=_needs(plan, laid, device, run_dir),
     )
     for each in warnings_of(facts):
         tell(each, reports)
+
+
+def _needs(plan: Plan, laid: Laid, device: str, run_dir: Path) -> Needs:
+    files = [each.path for each in (plan.rows, plan.validation_rows) if each]
+    size = sum(Path(each).stat().st_size for each in files)
+    found = estimates.read(Path(plan.base.path), plan.spec, laid, size)
+    return estimates.needs(found, device_class(device), run_dir)
 
 
 def tell(problem: Problem, reports: Reports) -> None:
@@ -114,19 +133,7 @@ def build_trainer(
 
 
 def check_targets(plan: Plan, base: Any) -> None:
-    """Refuse names that fit nothing, and the head, whose adapter TRL's loss would pass over."""
     import torch
 
-    wanted = plan.spec.lora.target_modules
-    if wanted == "all-linear":
-        return
     linear = [name for name, each in base.named_modules() if isinstance(each, torch.nn.Linear)]
-    ends = sorted({name.rpartition(".")[2] for name in linear} - {"lm_head"})
-    for name in wanted:
-        known = any(each == name or each.endswith(f".{name}") for each in linear)
-        if name.rpartition(".")[2] == "lm_head" or not known:
-            raise BadTarget(
-                f'"{name}" is not a linear layer that can carry an adapter.',
-                hint=f'This model has {", ".join(ends)}; "all-linear" takes them all.',
-                suggested_patch={"lora": {"target_modules": "all-linear"}},
-            )
+    targets.check(plan.spec.lora.target_modules, linear)

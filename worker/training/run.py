@@ -26,11 +26,11 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
     if checkpoint:
         reports.position = {"step": checkpoint.step}
     splits = load_splits(plan, tokenizer, reports.sign)
-    prepare.warn(plan, splits, tokenizer, reports)
+    device = choose_device(plan.device)
+    prepare.warn(plan, splits, tokenizer, device=device, run_dir=run_dir, reports=reports)
     prepare.warn_of_tokenizer(plan, tokenizer, reports)
     stop.check()
 
-    device = choose_device(plan.device)
     base = load_base(plan, device)
     reports.sign()
     train, held_out = prepare.sequences(plan, splits, base, tokenizer, reports)

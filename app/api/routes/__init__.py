@@ -11,16 +11,20 @@ from app.api.routes import (
     fleet,
     health,
     history,
+    imports,
     jobs,
     lengths,
+    overlaps,
     preview,
     uploads,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
     uploads.router,
+    imports.router,
     datasets.router,
     lengths.router,
+    overlaps.router,
     preview.router,
     jobs.router,
     events.router,

@@ -73,11 +73,22 @@ def delete_dataset(
 
 @router.get("/{dataset_id}/report", response_model=ReportOut)
 def get_dataset_report(
-    dataset_id: str, session: SessionDep, caller: CallerDep, storage: StorageDep
+    dataset_id: str,
+    session: SessionDep,
+    adapters: AdaptersDep,
+    caller: CallerDep,
+    validation: Annotated[
+        str | None, Query(max_length=64, description="A dataset whose rows should not be in this.")
+    ] = None,
 ) -> Response:
     """Every problem found. 409 with Retry-After while the dataset is being validated."""
     dataset = datasets.judged(session, caller, dataset_id)
-    return StreamingResponse(datasets.report(storage, dataset), media_type="application/json")
+    body = datasets.report(adapters.storage, dataset)
+    if validation is not None:
+        other = datasets.judged(session, caller, validation)
+        commit(session)
+        body = datasets.with_overlap(body, adapters.overlaps.between(dataset, other))
+    return StreamingResponse(body, media_type="application/json")
 
 
 @router.get("/{dataset_id}/rows")
@@ -101,20 +112,19 @@ def list_dataset_rows(
 @router.head("/{dataset_id}/content", include_in_schema=False)
 @router.get("/{dataset_id}/content", response_class=StreamingResponse)
 def get_dataset_content(
-    dataset_id: str, request: Request, session: SessionDep, caller: CallerDep, storage: StorageDep
+    dataset_id: str,
+    request: Request,
+    session: SessionDep,
+    caller: CallerDep,
+    storage: StorageDep,
+    file: Annotated[int | None, Query(ge=0, le=1 << 40)] = None,
 ) -> Response:
-    """The bytes that were uploaded."""
-    dataset = datasets.get(session, caller, dataset_id)
-    return respond(
-        request,
-        storage,
-        Download(
-            key=datasets.content_key(dataset.id),
-            num_bytes=dataset.num_bytes,
-            sha256=dataset.sha256,
-            filename=dataset.name,
-        ),
+    """The bytes that were uploaded. Of an import of several files, the one that `file` names."""
+    found = datasets.content(datasets.get(session, caller, dataset_id), file)
+    download = Download(
+        key=found.key, num_bytes=found.num_bytes, sha256=found.digest, filename=found.name
     )
+    return respond(request, storage, download)
 
 
 def _out(dataset: Dataset) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from app.api.schemas.base import Answer, Anything, Moment
+from app.api.schemas.imports import SourceOut
 
 
 class DatasetOut(Answer):
@@ -17,7 +18,10 @@ class DatasetOut(Answer):
     num_rows: int | None
     num_valid_rows: int | None
     num_bytes: int
-    sha256: str
+    sha256: str | None
+    """Of all bytes; of an import's files one after another, null until they are here."""
+    source: SourceOut | None
+    """Of an import."""
     features: Anything | None
     created_at: Moment
 
@@ -52,6 +56,26 @@ class Duplicates(Answer):
     """Row and its copy."""
 
 
+class SharedRows(Answer):
+    rows: int
+    """Of the other dataset, that stand in this one."""
+    share: float
+    examples: list[tuple[int, int]]
+    """[row of this one, row of the other], counted from 0 as GET /rows does; the first 20."""
+
+
+class OverlapOut(Answer):
+    """What of another dataset stands in this one, by its texts."""
+
+    dataset: str
+    other: str
+    num_rows: int
+    """Of the other."""
+    exact: SharedRows
+    same_prompt: SharedRows
+    """Whatever the answer: the exact ones are among them. Rows of `text` have no prompt."""
+
+
 class ReportOut(Answer):
     """Everything the validator found; counts are complete, the list is capped."""
 
@@ -74,6 +98,8 @@ class ReportOut(Answer):
     templates: list[str]
     """Those that every good row can be rendered with."""
     first_rows: list[Anything]
+    overlap: OverlapOut | None = None
+    """Only where `validation` was asked about."""
 
 
 class Histogram(Answer):

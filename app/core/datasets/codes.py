@@ -79,6 +79,10 @@ CODES: Mapping[str, Code] = {
     "null_read_as_empty": Code("info", "Nothing to do: null counts as no text here."),
     "lone_surrogate": Code("error", "Half of a character: write the pair, or the character."),
     "nul_character": Code("error", "Remove the NUL (U+0000); it is not text."),
+    # An import
+    "hub_unavailable": Code("error", "Import it again later, or upload the file."),
+    "hub_import_refused": Code("error", "Import another repository, or upload the file."),
+    "hub_file_wrong": Code("error", "Import it again; if it stays, name another `revision`."),
     # The validator itself
     "validator_out_of_memory": Code("error", "Split the file into smaller ones."),
     "validator_timeout": Code("error", "Split the file into smaller ones, or try again."),

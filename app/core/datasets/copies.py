@@ -4,24 +4,10 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from app.core.datasets import overlap
+from app.core.datasets.figures import Copies
 from app.core.datasets.layout import held_out_places
 from app.core.jobs.spec import JobSpec
-
-
-class Copies(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-    rows: int
-    duplicates: int
-    """Rows that another one before them equals."""
-    held_out_rows: int = 0
-    shared: int = 0
-    """Held-out rows that are trained as well."""
-    shared_prompts: int = 0
-    """Held-out rows whose prompt is trained, with this answer or another."""
 
 
 def count(rows: Path, held_out: Path | None, spec: JobSpec) -> Copies:

@@ -5,6 +5,7 @@
 
 import hashlib
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -34,6 +35,9 @@ NAME = r"\w[\w.-]{0,99}"
 """Of a split or a config."""
 REVISION = r"[A-Za-z0-9][A-Za-z0-9_./-]{0,199}"
 _COMMIT = r"[0-9a-f]{40}"
+PATIENCE_SECONDS = 60.0
+_SLOWEST_BYTES = 200_000.0
+"""A second; a hub that is slower is away."""
 _TOKEN = "Set TUNESMITH_HUB_TOKEN to a token of an account that may read it."
 
 
@@ -101,7 +105,13 @@ def resolve(settings: Settings, wanted: Wanted) -> Source:
     return source
 
 
-def fetch(settings: Settings, source: Source, file: File, target: Path) -> None:
+def fetch(
+    settings: Settings,
+    source: Source,
+    file: File,
+    target: Path,
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> None:
     """One file, whole and as announced. Raises HubFileWrong, HubRefused or HubUnavailable."""
     url = hf_hub_url(
         source.repo,
@@ -119,7 +129,17 @@ def fetch(settings: Settings, source: Source, file: File, target: Path) -> None:
         get_session().stream("GET", url, headers=headers, timeout=30) as answer,
     ):
         hf_raise_for_status(answer)
-        _store(answer.iter_raw(1 << 20), file, target)
+        # As they come: collected into larger ones, a trickle would get past the clock.
+        seconds = patience_seconds + file.bytes / _SLOWEST_BYTES
+        _store(_in_time(answer.iter_raw(), seconds, file.path), file, target)
+
+
+def _in_time(chunks: Iterator[bytes], seconds: float, path: str) -> Iterator[bytes]:
+    over = time.monotonic() + seconds
+    for chunk in chunks:
+        if time.monotonic() > over:
+            raise HubUnavailable(f"{path} did not come within {seconds:.0f} s. Try again.")
+        yield chunk
 
 
 def _store(chunks: Iterator[bytes], file: File, target: Path) -> None:

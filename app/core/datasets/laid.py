@@ -1,11 +1,10 @@
-"""A layout in figures: what the trainer will do with rows, in a form that can be kept."""
+"""Counts what a layout does with rows: the same figures for the trainer and for a plan."""
 
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict
-
+from app.core.datasets.figures import Laid, Numbered, Part
 from app.core.datasets.grouping import grouped
 from app.core.datasets.layout import Counts, Splits, count_cut
 from app.core.datasets.outline import Encoded
@@ -13,46 +12,6 @@ from app.core.datasets.outline import Encoded
 T = TypeVar("T", bound=Encoded)
 SHOWN = 10
 _KEPT = 33
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Numbered(Frozen):
-    count: int = 0
-    first: list[int] = []
-    """Row numbers, from 0, of the first ten."""
-
-
-class Part(Frozen):
-    """The rows that are trained, or those held out."""
-
-    rows: int
-    trained_rows: int
-    """Without those dropped."""
-    tokens: int
-    """The model sees in one pass over it."""
-    trained_tokens: int
-    """Of those, with a label."""
-    sequences: int
-    """Rows, or what they were packed into."""
-    widest: int
-    """Tokens of the longest sequence."""
-    widths: list[int]
-    """Of sequences, from the shortest to the longest: at most 33, evenly spaced in rank."""
-
-
-class Laid(Frozen):
-    train: Part
-    held_out: Part | None
-    truncated: Numbered
-    eos_lost: Numbered
-    dropped: Numbered
-    split: Numbered
-    unlike_prompt: Numbered
-    tokens_lost: int
-    """Of the rows to be trained, in one pass."""
 
 
 def describe(splits: Splits[T], max_length: int, *, packed: bool) -> Laid:

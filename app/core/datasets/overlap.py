@@ -1,15 +1,19 @@
-"""Rows that two datasets share: a validation set is worth little where its rows were trained.
+"""python -m app.core.datasets.overlap OUT < rows.jsonl of the other, an empty line, of the first
+
+Rows that two datasets share: a validation set is worth little where its rows were trained.
 
 Rows are the same when their texts are; which answers are trained makes no difference. Of the
 other dataset 16 bytes are kept per row and per prompt, of the first one nothing.
 """
 
 import json
+import sys
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
-from itertools import islice
+from itertools import islice, takewhile
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,3 +125,15 @@ class _Index:
 def _words(digests: bytes | bytearray) -> NDArray[np.uint64]:
     """[rows, 2]"""
     return np.frombuffer(bytes(digests), dtype=np.uint64).reshape(-1, 2)
+
+
+def main(arguments: list[str]) -> int:
+    lines = sys.stdin.buffer
+    other = takewhile(lambda line: line != b"\n", lines)
+    found = count((line for line in lines if line != b"\n"), other)
+    Path(arguments[0]).write_text(json.dumps(asdict(found)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

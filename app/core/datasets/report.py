@@ -198,3 +198,11 @@ def as_dict(
         "templates": profile.templates,
         "first_rows": profile.first_rows,
     }
+
+
+def broken_off(code: str, message: str) -> dict[str, Any]:
+    """The report of a dataset whose rows could not be looked at, for one reason."""
+    problems = Problems()
+    problems.add(code, message)
+    made = as_dict("unknown", message, 0, problems, Profile())
+    return made | {"row_format": None, "row_format_reason": message}

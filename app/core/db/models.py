@@ -54,7 +54,8 @@ class Dataset(Base):
     format: Mapped[str]
     """As asked for until the report is there, then as found."""
     num_bytes: Mapped[int]
-    sha256: Mapped[str]
+    sha256: Mapped[str | None]
+    """Of all its bytes, file after file; None until an import's files were fetched."""
     num_rows: Mapped[int | None]
     num_valid_rows: Mapped[int | None]
     features: Mapped[Json | None]

@@ -122,6 +122,8 @@ class JobSpec(Closed):
     lora: LoraSpec = LoraSpec()
     training: TrainingSpec = TrainingSpec()
     on_invalid_row: Literal["error", "skip"] = "error"
+    max_skip_share: float = Field(0.1, ge=0, le=1)
+    """Of a dataset's rows, that `skip` may leave out; with more the job is refused."""
     sample_prompts: list[Prompt] = Field(default_factory=list, max_length=16)
     """Instructions that base and adapter answer after training, in the job's template."""
     limits: Limits = Limits()

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from app.core.datasets.licenses import note
 from app.core.errors import Problem
 
 _FREE = re.compile(
@@ -11,7 +12,6 @@ _FREE = re.compile(
     r"|odc-by|odbl|pddl|cdla-(permissive|sharing)-\d\.\d|wtfpl"
 )
 """The hub's names of licences that allow every use; what they ask for comes with publishing."""
-_NONCOMMERCIAL = re.compile(r"\bnc\b|non-?commercial|research", re.IGNORECASE)
 _STATED = re.compile(r"^license:[ \t]*[\"']?([\w.+-]{1,100})", re.MULTILINE)
 _HEAD_CHARS = 20_000
 
@@ -32,8 +32,7 @@ def of_folder(folder: Path) -> str | None:
 def about(pointer: str, what: str, license: str | None) -> Iterator[Problem]:  # noqa: A002
     if not license or all(_FREE.fullmatch(each.strip().lower()) for each in license.split(",")):
         return
-    message = f"{what} is under the licence {license[:100]!r}, which may not allow every use."
-    if _NONCOMMERCIAL.search(license):
-        message = f"{what} is under the licence {license[:100]!r}: no commercial use."
+    meaning = note(license) or "It may not allow every use."
+    message = f"{what} is under the licence {license[:100]!r}. {meaning[0].upper()}{meaning[1:]}"
     hint = "Read it before you use or pass on the adapter."
     yield Problem(pointer, "license_restricts", message, hint)

@@ -21,9 +21,16 @@ class Needs:
     disk_bytes: int | None = None
     free_bytes: int | None = None
     seconds: float | None = None
+    unknown: str | None = None
+    """Why memory and disk are not estimated."""
 
 
 def about(spec: JobSpec, needs: Needs) -> Iterator[Problem]:
+    if needs.unknown:
+        hint = (
+            "The longest batch is tried first: a job that does not fit fails in its first minute."
+        )
+        yield Problem("/model", "memory_unknown", needs.unknown, hint)
     yield from _about_memory(spec, needs)
     if needs.disk_bytes and needs.free_bytes is not None and needs.disk_bytes > needs.free_bytes:
         message = (

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from app.core.datasets.copies import Copies
-from app.core.datasets.laid import Laid, Numbered
+from app.core.datasets.figures import Copies, Laid, Numbered
 from app.core.errors import Problem
 from app.core.jobs.spec import JobSpec
 

@@ -96,6 +96,12 @@ class ModelShape:
     def kv_width(self) -> int:
         return self.kv_heads * self.head_dim
 
+    @property
+    def torch_linear(self) -> tuple[str, ...]:
+        """Names of what is a `torch.nn.Linear`: GPT-2 has a class of its own for its layers."""
+        layers = () if self.family == "gpt2" else tuple(each.name for each in self.linear)
+        return (*layers, "lm_head")
+
     def targets(self, lora: LoraSpec) -> tuple[Linear, ...]:
         """The linear layers that get an adapter; the head never does."""
         wanted = lora.target_modules

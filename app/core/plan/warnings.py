@@ -6,8 +6,7 @@ Pure: the same facts give the same warnings, in the same order, whoever asks.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from app.core.datasets.copies import Copies
-from app.core.datasets.laid import Laid
+from app.core.datasets.figures import Copies, Laid
 from app.core.errors import Problem
 from app.core.jobs.recipes import RECIPES
 from app.core.jobs.spec import JobSpec

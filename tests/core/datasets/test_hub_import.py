@@ -84,6 +84,14 @@ def test_a_file_that_is_not_as_announced_is_told(name, served, hub, settings, tm
         fetch(settings, source, source.files[0], tmp_path / "0")
 
 
+def test_a_hub_that_takes_longer_than_anybody_waits_is_away(hub, settings, tmp_path):
+    hub.put("team/alpaca", {"train.jsonl": ROWS})
+    source = resolve(settings, ALPACA)
+
+    with pytest.raises(HubUnavailable, match=r"train\.jsonl did not come within"):
+        fetch(settings, source, source.files[0], tmp_path / "0", patience_seconds=-1)
+
+
 @pytest.mark.parametrize(
     ("answer", "code"),
     [

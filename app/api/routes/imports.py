@@ -1,0 +1,54 @@
+"""Datasets from the hub."""
+
+import hashlib
+from functools import partial
+from typing import Any
+
+from anyio import to_thread
+from fastapi import APIRouter, status
+from fastapi.responses import Response
+
+from app.api.body import JsonRoute
+from app.api.columns import check_columns
+from app.api.deps import AdaptersDep, CallerDep, IdempotencyKey
+from app.api.replies import created
+from app.api.schemas.datasets import DatasetOut
+from app.api.schemas.imports import ImportSpec
+from app.core.datasets.hub import Wanted
+from app.core.db.models import Dataset
+from app.services import imports
+from app.services.idempotency import Attempt
+from app.services.imports import Import
+
+router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=JsonRoute)
+
+
+@router.post("/import", status_code=status.HTTP_201_CREATED, response_model=DatasetOut)
+async def import_dataset(
+    spec: ImportSpec, adapters: AdaptersDep, caller: CallerDep, key: IdempotencyKey = None
+) -> Response:
+    """Import a split of a dataset on the hub, at one commit, down to the hash of each file.
+
+    Returns when the hub was asked what there is, within seconds; the files are fetched and judged
+    after that. 503 on a machine that cannot reach the hub.
+    """
+    source = spec.source
+    columns = None if spec.columns is None else check_columns(spec.columns)
+    wanted = Wanted(source.repo, source.split, source.revision, source.config)
+    body_sha256 = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
+    work = partial(
+        imports.start,
+        adapters.sessions,
+        caller,
+        Import(wanted, spec.name or source.repo, columns),
+        settings=adapters.settings,
+        attempt=Attempt("POST /datasets/import", key, body_sha256),
+        render=_out,
+    )
+    # Threads of uploads: a hub that hangs must not take those of all other requests.
+    answer = await to_thread.run_sync(work, limiter=adapters.uploads)
+    return created("/datasets", answer)
+
+
+def _out(dataset: Dataset) -> dict[str, Any]:
+    return DatasetOut.model_validate(dataset).model_dump(mode="json")

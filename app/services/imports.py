@@ -1,0 +1,66 @@
+"""Datasets from the hub: looked up at once, fetched and judged later, by the housekeeper."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.core.datasets import hub
+from app.core.datasets.hub import Source, Wanted
+from app.core.db.models import Dataset, Json
+from app.core.db.session import Sessions, transaction
+from app.core.ids import new_id
+from app.core.settings import Settings
+from app.services import datasets, idempotency
+from app.services.caller import Caller
+from app.services.idempotency import Answer, Attempt
+
+
+@dataclass(frozen=True)
+class Import:
+    wanted: Wanted
+    name: str
+    columns: dict[str, str] | None = None
+
+
+def start(
+    sessions: Sessions,
+    caller: Caller,
+    asked: Import,
+    *,
+    settings: Settings,
+    attempt: Attempt,
+    render: Callable[[Dataset], Json],
+) -> Answer:
+    """Record what will be fetched, pinned to a commit. No transaction is open while the hub is
+    asked, and a repeat does not ask it again. Raises HubRefused, TooLarge or HubUnavailable.
+    """
+    with transaction(sessions) as session:
+        known = idempotency.known(session, caller, attempt)
+    if known is not None:
+        return known
+    source = hub.resolve(settings, asked.wanted)
+
+    def make(session: Session) -> dict[str, Any]:
+        return render(_record(session, caller, asked, source))
+
+    with transaction(sessions) as session:
+        return idempotency.once(session, caller, attempt, lambda: make(session))
+
+
+def _record(session: Session, caller: Caller, asked: Import, source: Source) -> Dataset:
+    dataset = Dataset(
+        id=new_id("ds"),
+        project_id=caller.project_id,
+        owner_id=caller.owner_id,
+        name=asked.name,
+        status=datasets.VALIDATING,
+        format="auto",
+        columns=asked.columns,
+        num_bytes=source.num_bytes,
+        source=source.as_dict(),
+    )
+    session.add(dataset)
+    session.flush()
+    return dataset
