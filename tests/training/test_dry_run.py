@@ -169,6 +169,7 @@ def broken(bench: Bench, **files: Any) -> None:
         ("token_outside_vocabulary", ROWS, {}, {"config": {"vocab_size": 50}}),
         ("model_invalid", ROWS, {"template": "chat"}, {}),
         ("model_invalid", ROWS, {}, {"tokenizer_config": {"eos_token": None}}),
+        ("model_invalid", ROWS, {}, {"tokenizer": {"model": {"type": "Unheard"}}}),
     ],
 )
 def test_a_refusal_has_the_code_the_job_fails_with(bench: Bench, code, rows, changes, files):

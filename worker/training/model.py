@@ -42,7 +42,7 @@ def load_tokenizer(plan: Plan) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(plan.base.path, **_LOCAL)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # `tokenizers` raises no narrower one
         raise BadModel("The tokenizer cannot be loaded.", evidence=str(error)[:2000]) from error
     if tokenizer.eos_token_id is None:
         raise BadModel("The tokenizer has no EOS token: the model could never learn to stop.")

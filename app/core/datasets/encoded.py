@@ -46,7 +46,7 @@ def tokenizer_of(folder: Path) -> RowTokenizer:
     """From a model's files. Raises BadModel where the trainer would."""
     try:
         tokenizer = RowTokenizer.from_folder(folder)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # `tokenizers` raises no narrower one
         raise BadModel("The tokenizer cannot be loaded.", evidence=str(error)[:2000]) from error
     if "eos_token" not in tokenizer.special_tokens:
         raise BadModel("The tokenizer has no EOS token: the model could never learn to stop.")
