@@ -28,9 +28,11 @@ from app.core.events.bell import Bell
 from app.core.queue import Doorbell
 from app.core.settings import Settings
 from app.core.storage import open_storage
+from app.services.layouts import Layouts
 from app.services.measures import Measures
 from app.services.overlaps import Overlaps
 from app.services.partial_uploads import UnderWay
+from app.services.preview import Previews
 
 UPLOADS_AT_A_TIME = 16
 _log = structlog.get_logger(__name__)
@@ -88,7 +90,9 @@ def _adapters(
         sessions=make_sessions(engine),
         storage=storage,
         measures=Measures(storage),
+        layouts=Layouts(storage),
         overlaps=Overlaps(storage),
+        previews=Previews(),
         queue=Doorbell(redis_url),
         ring=ring,
         telemetry=Telemetry(),
@@ -116,6 +120,7 @@ def _lifespan(
             await asyncio.gather(*tasks, return_exceptions=True)
             ringer.shutdown(wait=False, cancel_futures=True)
             adapters.measures.close()
+            adapters.layouts.close()
             adapters.overlaps.close()
             adapters.engine.dispose()
 

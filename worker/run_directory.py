@@ -11,12 +11,13 @@ import structlog
 from sqlalchemy import select
 
 from app.core import models
-from app.core.db.models import Dataset, Job
+from app.core.db.models import Dataset, Job, Json
 from app.core.db.session import Sessions, transaction
 from app.core.jobs.run import Base, Plan, RowsFile
 from app.core.jobs.spec import JobSpec
 from app.core.settings import Settings
 from app.core.storage import Storage
+from app.core.templates import registry
 from worker import resume
 from worker.patience import patiently
 
@@ -40,7 +41,7 @@ class RunDirectories:
         """Everything the trainer needs, in a fresh directory of this epoch.
 
         May take long: rows and models are fetched. Raises DatasetGone, a coded Failure of the
-        model, or what the store raises.
+        model or the template, or what the store raises.
         """
         # Through JSON text: only there does a strict model take JSON's own types.
         spec = JobSpec.model_validate_json(json.dumps(job.spec))
@@ -54,6 +55,7 @@ class RunDirectories:
             epoch=job.epoch,
             spec=spec,
             base=self._base(spec),
+            template=registry.find(self.settings.templates_dir, spec.template).frozen(),
             rows=self._rows(job.dataset_id),
             validation_rows=self._rows(validation) if validation else None,
             device=self.settings.device,
@@ -69,20 +71,25 @@ class RunDirectories:
         return Base(path=str(path.absolute()), id=info.id, revision=info.revision)
 
     def _rows(self, dataset_id: str) -> RowsFile:
-        query = select(Dataset.sha256, Dataset.num_valid_rows).where(Dataset.id == dataset_id)
+        columns = (Dataset.sha256, Dataset.num_valid_rows, Dataset.source)
+        query = select(*columns).where(Dataset.id == dataset_id)
 
-        def read() -> tuple[str | None, int | None] | None:
+        def read() -> tuple[str | None, int | None, Json | None] | None:
             with transaction(self.sessions) as session:
                 return session.execute(query).one_or_none()
 
         row = patiently(read, seconds=self.settings.outage_seconds)
         if row is None:
             raise DatasetGone(dataset_id)
-        sha256, num_rows = row
+        sha256, num_rows, source = row
         path = self._fetched(dataset_id)
-        # Whatever has rows has a hash.
-        known = {"sha256": sha256 or "", "num_rows": num_rows or 0}
-        return RowsFile(path=str(path), dataset=dataset_id, **known)
+        return RowsFile(
+            path=str(path),
+            dataset=dataset_id,
+            sha256=sha256 or "",  # whatever has rows has a hash
+            num_rows=num_rows or 0,
+            license=(source or {}).get("license"),
+        )
 
     def _fetched(self, dataset_id: str) -> Path:
         """A dataset never changes, so one copy serves every run on this machine."""

@@ -15,10 +15,12 @@ from app.core.queue import Queue
 from app.core.settings import DEFAULT_PROJECT, Settings
 from app.core.storage import Storage
 from app.services.caller import Caller
+from app.services.layouts import Layouts
 from app.services.measures import Measures
 from app.services.overlaps import Overlaps
 from app.services.pages import Cursor
 from app.services.partial_uploads import UnderWay
+from app.services.preview import Previews
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,9 @@ class Adapters:
     """Tell those who follow a job that it has news; returns at once."""
     telemetry: Telemetry
     measures: Measures
+    layouts: Layouts
     overlaps: Overlaps
+    previews: Previews
     uploads: CapacityLimiter
     """How many uploads are taken in at a time; more wait unread."""
     completing: UnderWay

@@ -31,6 +31,8 @@ class Refused(Failure):
     code = "refused"
     is_passing = False
     """A server that is only just coming or going says so; asking again may help."""
+    server_code = ""
+    """The problem's own."""
 
     @classmethod
     def read(cls, response: httpx.Response) -> Self:
@@ -41,6 +43,7 @@ class Refused(Failure):
             said, errors = {"detail": response.text[:300]}, []
         title = said.get("title") or f"The server answered {response.status_code}."
         refused = cls(said.get("detail") or "", errors=errors, title=title)
+        refused.server_code = str(said.get("code", ""))
         refused.is_passing = response.status_code in (429, 503)
         return refused
 

@@ -59,6 +59,9 @@ def submit(
         typer.Option("--set", metavar="NAME=VALUE", help="e.g. training.learning_rate=1e-3"),
     ] = None,
     follow: Annotated[bool, typer.Option(help="Watch the job until it ends.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show its plan. Exit status 0 if it would work.")
+    ] = False,
     url: options.Url = None,
     data_dir: options.DataDir = None,
 ) -> None:
@@ -67,7 +70,7 @@ def submit(
     from app.cli.submit import submit
 
     with client.connect(url, data_dir) as server:
-        submit(server, spec, dataset, changes or [], follow)
+        submit(server, spec, dataset, changes or [], watch=follow, is_dry=dry_run)
 
 
 @app.command("import")

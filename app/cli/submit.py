@@ -9,6 +9,7 @@ from rich.console import Console
 
 from app.cli import progress, stream
 from app.cli.client import Server
+from app.cli.dry_run import dry_run
 from app.cli.output import say, terminal_or_lines
 from app.core.errors import Failure, Invalid, Problem
 
@@ -28,11 +29,20 @@ class SpecUnreadable(Invalid):
 
 
 def submit(
-    server: Server, spec_file: Path, dataset: str | None, changes: list[str], watch: bool
+    server: Server,
+    spec_file: Path,
+    dataset: str | None,
+    changes: list[str],
+    *,
+    watch: bool,
+    is_dry: bool = False,
 ) -> None:
     spec = read_spec(spec_file, changes)
     if dataset:
         spec["dataset"] = _dataset_id(server, dataset)
+    if is_dry:
+        dry_run(server, spec)
+        return
     job = server.post("/jobs", spec)
     say(job["id"])
     if watch:

@@ -22,6 +22,8 @@ class Settings(BaseSettings):
     """Run directories, local store, embedded servers: shared by the processes of one stack."""
     models_dir: Path = Path("examples/models")
     """Base models: one folder each, Hugging Face layout, named by folder."""
+    templates_dir: Path | None = None
+    """Prompt templates of your own: `<name>.jinja`, each a chat template over messages."""
     storage_url: str | None = None
     """`file:///...` or `s3://bucket/prefix`; None means `<data_dir>/store`."""
     s3_endpoint: str | None = None

@@ -6,6 +6,7 @@ datasets/<id>/rows.jsonl    canonical rows
 datasets/<id>/problems.jsonl  everything that is wrong with it, a line each
 datasets/<id>/report.json
 measures/<sha256>.npz       lengths of rows under a tokenizer and a template, by content
+layouts/<sha256>.json       what a dataset becomes under a base and a spec, by content
 artifacts/<job>/<epoch>/... named files, manifest.json last; visible only through the job's row
 logs/<job>/<epoch>.log
 uploads/<id>/<number>/...   parts of an upload until it is complete; see `app.services.parts`

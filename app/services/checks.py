@@ -19,6 +19,7 @@ from app.core.jobs.spec import JobSpec
 from app.core.models import ModelInfo, find_model
 from app.core.settings import Settings
 from app.core.storage import Storage
+from app.core.templates import registry
 from app.services import datasets, partial_uploads
 from app.services.caller import Caller
 from app.services.partial_uploads import UploadIncomplete, UploadNotFound
@@ -68,6 +69,7 @@ def check(
         fitted = _collect(failures, lambda: _fit_length(spec, resolved, model))
         resolved = fitted or resolved
         _collect(failures, lambda: _check_chat(resolved, model))
+    _collect(failures, lambda: registry.find(settings.templates_dir, resolved.template))
     _collect(failures, lambda: _check_stopping(resolved))
     used = [
         _collect(failures, partial(_usable, session, caller, resolved, storage, at, name))

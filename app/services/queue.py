@@ -65,18 +65,18 @@ def waiting(session: Session, caller: Caller, settings: Settings, limit: int) ->
 
 
 def workers(session: Session, settings: Settings) -> list[Seen]:
-    horizon = session.scalars(select(NOW - _patience(settings))).one()
+    horizon = session.scalars(select(NOW - patience(settings))).one()
     rows = session.scalars(select(Worker).order_by(Worker.last_seen_at.desc()).limit(1000))
     return [Seen(worker, worker.last_seen_at >= horizon) for worker in rows]
 
 
 def served_queues(session: Session, settings: Settings) -> frozenset[str]:
     """The queues that have a worker which is alive."""
-    alive = select(Worker.queue).where(Worker.last_seen_at >= NOW - _patience(settings)).distinct()
+    alive = select(Worker.queue).where(Worker.last_seen_at >= NOW - patience(settings)).distinct()
     return frozenset(session.scalars(alive))
 
 
-def _patience(settings: Settings) -> timedelta:
+def patience(settings: Settings) -> timedelta:
     return timedelta(seconds=ALIVE_FOR_RENEWALS * settings.renew_seconds)
 
 

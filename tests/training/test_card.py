@@ -20,7 +20,7 @@ class State:
 def test_a_base_is_named_so_that_it_can_be_loaded(bench: Bench, base, named, is_explained):
     plan = bench.plan().model_copy(update={"base": Base(path="/elsewhere", id=base)})
 
-    card = model_card(plan, State(), Tally())
+    card = model_card(plan, State(), Tally(), speaks=True)
 
     assert f'from_pretrained("{named}")' in card
     assert ("a folder of the server's `MODELS_DIR`" in card) == is_explained

@@ -4,18 +4,12 @@ from typing import Any
 
 import pytest
 
+from app.core.datasets.encoded import encode_rows
+from app.core.datasets.layout import Counts, count_cut, fit, lay_out, refuse_long_prompts, split
 from app.core.datasets.templates import alpaca_prompt
 from app.core.jobs.spec import JobSpec
-from worker.training.data import (
-    Counts,
-    count_cut,
-    encode,
-    fit,
-    load_splits,
-    prompt_texts,
-    refuse_long_prompts,
-    split,
-)
+from app.core.models.limits import Limits
+from worker.training.data import load_splits, prompt_texts, row_tokenizer
 from worker.training.failures import BadData, BadModel, BadRow, NoTrainedTokens
 from worker.training.model import max_positions
 from worker.training.packing import IGNORED
@@ -34,7 +28,7 @@ def spec(**changes: Any) -> JobSpec:
 
 
 def examples_of(rows: list[Any], tokenizer: Any, **changes: Any) -> Any:
-    return encode(list(enumerate(rows)), spec(**changes), tokenizer, Counts())
+    return list(encode_rows(enumerate(rows), spec(**changes), row_tokenizer(tokenizer)))
 
 
 def test_only_the_answer_and_its_end_are_trained(tokenizer):
@@ -96,10 +90,10 @@ def test_a_chat_template_without_an_end_still_gets_one(tokenizer):
 def test_a_generation_prompt_the_chat_does_not_begin_with_is_followed_by_the_answer(tokenizer):
     opened = "{% if add_generation_prompt %}<|assistant|><think>\n"
     tokenizer.chat_template = CHATML.replace("{% if add_generation_prompt %}<|assistant|>", opened)
-    counts = Counts()
     row = {**ROW, "history": [["Say a", "a"]]}
     try:
-        (example,) = encode([(3, row)], spec(template="chat"), tokenizer, counts)
+        asked, ours = spec(template="chat"), row_tokenizer(tokenizer)
+        (example,) = encode_rows([(3, row)], asked, ours)
         (prompt,) = prompt_texts([row], "chat", tokenizer)
     finally:
         tokenizer.chat_template = None
@@ -108,7 +102,8 @@ def test_a_generation_prompt_the_chat_does_not_begin_with_is_followed_by_the_ans
     assert tokenizer.decode(trained) == "hi</s>"
     assert tokenizer.decode(example.input_ids) == prompt + "hi</s>"
     assert prompt.endswith("<think>\n")
-    assert counts.unlike_prompt == [3]
+    limits = Limits(512, 512)
+    assert lay_out([example], None, asked, limits).counts.unlike_prompt == [3]
 
 
 @pytest.mark.parametrize(

@@ -91,9 +91,11 @@ def test_a_model_that_does_not_keep_packed_rows_apart_is_trained_unpacked(
     train, _ = prepare.sequences(plan, splits, Leaking(), tokenizer, Reports(stream))
 
     assert [len(each.lengths) for each in train] == [1] * 9
-    assert json.loads(stream.getvalue())["data"]["code"] == "packing_unsafe"
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
     # Told as what happens to it: one by one, a long row is cut.
-    assert (splits.counts.truncated, splits.counts.split) == ([8], [])
+    codes = ["packing_unsafe", "rows_truncated", "eos_lost", "tokens_lost"]
+    assert [each["data"]["code"] for each in told] == codes
+    assert told[1]["message"] == "1 of 9 rows were cut to `max_length` (rows 8, counted from 0)."
 
 
 def test_code_in_a_models_folder_never_runs(bench: Bench, tiny_base: Path, tmp_path: Path):

@@ -124,6 +124,10 @@ def test_a_checkpoint_of_other_library_versions_means_a_fresh_start(bench, whole
 
     assert outcome.status == 0
     assert outcome.warnings == ["checkpoint_rejected"]
-    (message,) = [each["message"] for each in outcome.reports if each["type"] == "warning"]
+    (message,) = [
+        each["message"]
+        for each in outcome.reports
+        if each["data"].get("code") == "checkpoint_rejected"
+    ]
     assert "torch" in message
     assert outcome.adapter == whole.adapter

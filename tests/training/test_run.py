@@ -17,6 +17,7 @@ NAMED = {
     "README.md",
     "adapter_config.json",
     "adapter_model.safetensors",
+    "chat_template.jinja",
     "manifest.json",
     "metrics.csv",
     "prompt_template.json",
@@ -61,7 +62,8 @@ def test_the_manifest_tells_where_an_adapter_comes_from(succeeded):
 
     assert manifest["job_id"].startswith("ftjob-")
     assert manifest["base"] == {"id": PUBLIC_ID, "revision": None}
-    assert manifest["dataset"] == {"dataset": "ds", "sha256": "0" * 64, "num_rows": 20}
+    dataset = {"dataset": "ds", "sha256": "0" * 64, "num_rows": 20, "license": None}
+    assert manifest["dataset"] == dataset
     assert manifest["spec"]["lora"]["r"] == 16
     assert manifest["environment"]["device"] == "cpu"
     assert {"torch", "transformers", "trl", "peft", "python"} <= manifest["environment"][

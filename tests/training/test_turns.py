@@ -8,7 +8,7 @@ import pytest
 from app.core.datasets.encoding import IGNORED, encode
 from app.core.datasets.rendering import trained_answers, up_to
 from app.core.datasets.templates import alpaca_prompt, chat_messages
-from worker.training.data import Counts, load_splits, row_tokenizer
+from worker.training.data import load_splits, row_tokenizer
 from worker.training.failures import BadRow
 from worker.training.packing import alone, packed
 
@@ -161,6 +161,6 @@ def test_a_fallback_is_counted(bench, chat):
         [{**ROW, "weights": [1, 1, 1]}], template="chat", training={"max_length": 512}
     )
 
-    counts: Counts = load_splits(plan, tokenizer).counts
+    counts = load_splits(plan, tokenizer).counts
 
     assert counts.unlike_prompt == [0]

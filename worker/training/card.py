@@ -38,7 +38,8 @@ The base `{base}` is not on the Hub: it is a folder of the server's `MODELS_DIR`
 """
 
 
-def model_card(plan: Plan, state: Any, tally: Tally) -> str:
+def model_card(plan: Plan, state: Any, tally: Tally, *, speaks: bool) -> str:
+    """`speaks`: its tokenizer's chat template gives the prompt it was trained on."""
     losses = [each["train_loss"] for each in state.log_history if "train_loss" in each]
     held_out = [each["eval_loss"] for each in state.log_history if "eval_loss" in each]
     revision = f', revision="{plan.base.revision}"' if plan.base.revision else ""
@@ -52,7 +53,7 @@ def model_card(plan: Plan, state: Any, tally: Tally) -> str:
         valid=f", validation loss {held_out[-1]:.4f}" if held_out else "",
         base_call=json.dumps(plan.base.id if is_public else f"path/to/{plan.base.id}") + revision,
         local="" if is_public else _LOCAL.format(base=plan.base.id),
-        chat=" and `chat_template.jinja`" if plan.spec.template == "chat" else "",
+        chat=" and `chat_template.jinja`" if speaks else "",
         dataset=plan.rows.dataset,
         rows=plan.rows.num_rows,
         sha256=plan.rows.sha256,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.core.datasets.formats import Row
+from app.core.datasets.templates import is_chat
 
 _SHOWN = 3
 _SLACK = 8
@@ -65,7 +66,7 @@ def compare(
     prompts = prompt_texts(rows, name, tokenizer)
     expected = [row.get("output", "").strip() for row in rows]
     longest = max(len(ids) for ids in tokenizer(expected, add_special_tokens=False)["input_ids"])
-    options: dict[str, Any] = {"special": name != "chat", "max_new_tokens": longest + _SLACK}
+    options: dict[str, Any] = {"special": not is_chat(name), "max_new_tokens": longest + _SLACK}
     with model.disable_adapter():
         before = generate(model, tokenizer, prompts, **options)
     after = generate(model, tokenizer, prompts, **options)

@@ -13,14 +13,16 @@ from app.core.jobs.run import Plan
 from worker.training.card import model_card
 from worker.training.checkpoints import described, sync, versions, write_durably
 from worker.training.failures import BadModel
-from worker.training.plan import training_values
+from worker.training.plan import frozen_template, training_values
+from worker.training.template import alpaca_as_chat
 from worker.training.trainer import Tally
 
 MANIFEST = "manifest.json"
+CHAT_TEMPLATE = "chat_template.jinja"
 KINDS = {
     "adapter_config.json": "config",
     "adapter_model.safetensors": "adapter",
-    "chat_template.jinja": "template",
+    CHAT_TEMPLATE: "template",
     "prompt_template.json": "template",
     "README.md": "card",
     "training_args.json": "training",
@@ -66,12 +68,15 @@ def stage(
     folder.mkdir(parents=True)
     write_adapter(folder, plan, model)
     _write_tokenizer(folder, tokenizer)
+    _write_chat_template(folder, plan, tokenizer)
     _write_json(folder / "prompt_template.json", prompt_template(plan))
     _write_json(folder / "training_args.json", training_args(plan, device))
     fields = {name: getattr(state, name) for name in _STATE}
     _write_json(folder / "trainer_state.json", fields | vars(tally))
     _write_metrics(folder / "metrics.csv", state.log_history)
-    (folder / "README.md").write_text(model_card(plan, state, tally), encoding="utf-8")
+    speaks = plan.spec.template != "text" and (folder / CHAT_TEMPLATE).is_file()
+    card = model_card(plan, state, tally, speaks=speaks)
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def publish(
@@ -87,6 +92,7 @@ def publish(
         "validation_dataset": plan.validation_rows
         and plan.validation_rows.model_dump(exclude={"path"}),
         "base": plan.base.model_dump(exclude={"path"}),
+        "template": _told_template(plan, staging),
         "spec": plan.spec.model_dump(mode="json"),
         "environment": environment,
         "files": files,
@@ -127,8 +133,8 @@ def prompt_template(plan: Plan) -> dict[str, str]:
             ),
             "without_input": templates.alpaca_prompt({"instruction": mark["instruction"]}),
         }
-    if name == "chat":
-        return {"name": name, "template": "chat_template.jinja"}
+    if templates.is_chat(name):
+        return {"name": name, "template": CHAT_TEMPLATE}
     return {"name": name, "template": "{text}"}
 
 
@@ -178,6 +184,23 @@ def _write_tokenizer(folder: Path, tokenizer: Any) -> None:
     ):
         config.pop(key, None)
     _write_json(path, config)
+
+
+def _write_chat_template(folder: Path, plan: Plan, tokenizer: Any) -> None:
+    """In place of the base's own, which would ask for an answer in words not trained on."""
+    if plan.spec.template != "alpaca":
+        return  # the tokenizer was given the plan's, or speaks the base's own
+    (folder / CHAT_TEMPLATE).unlink(missing_ok=True)
+    text = alpaca_as_chat(plan, tokenizer)
+    if text is not None:
+        (folder / CHAT_TEMPLATE).write_text(text, encoding="utf-8")
+
+
+def _told_template(plan: Plan, folder: Path) -> dict[str, str | None]:
+    digest = frozen_template(plan).sha256
+    if plan.spec.template == "chat":
+        digest = described(folder / CHAT_TEMPLATE)["sha256"]
+    return {"name": plan.spec.template, "sha256": digest}
 
 
 def _remove_unnamed(folder: Path) -> None:

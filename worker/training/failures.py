@@ -4,8 +4,28 @@ import errno
 import traceback
 from typing import Any, Literal
 
+from app.core.jobs.refusals import BadData, BadModel, BadRow, BadTarget, NoTrainedTokens, RunFailed
 from app.core.jobs.run import ExitCode, FailureReport, StopReason
 from app.core.jobs.spec import JobSpec
+
+__all__ = [
+    "CRASH",
+    "STOP_EXITS",
+    "AdapterMismatch",
+    "BadData",
+    "BadModel",
+    "BadPlan",
+    "BadRow",
+    "BadTarget",
+    "DeadlineExceeded",
+    "Diverged",
+    "NoTrainedTokens",
+    "RunFailed",
+    "Stopped",
+    "easier",
+    "explain",
+    "out_of_memory",
+]
 
 CRASH = 1
 """Exit status of an error nobody foresaw: not in `ExitCode`, so the supervisor counts a crash."""
@@ -13,69 +33,9 @@ CRASH = 1
 _MAX_EVIDENCE = 2000
 
 
-class RunFailed(Exception):
-    """A foreseen end of a run without an adapter."""
-
-    exit_code = ExitCode.USER
-    class_: Literal["user", "system", "capacity"] = "user"
-    code = "failed"
-    hint = ""
-    retryable = False
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        evidence: str = "",
-        hint: str = "",
-        suggested_patch: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.report = FailureReport.model_validate(
-            {
-                "class": self.class_,
-                "code": self.code,
-                "message": message,
-                "evidence": evidence,
-                "hint": hint or self.hint,
-                "retryable": self.retryable,
-                "suggested_patch": suggested_patch,
-            }
-        )
-
-
 class BadPlan(RunFailed):
     code = "plan_invalid"
     hint = "RUN_DIR/plan.json must be a `Plan` of app/core/jobs/run.py."
-
-
-class BadData(RunFailed):
-    exit_code = ExitCode.DATA
-    code = "data_invalid"
-
-
-class BadRow(BadData):
-    """A row that cannot be trained on; names the row and its column."""
-
-    def __init__(
-        self, code: str, row: int, column: str, problem: str, hint: str = "", **more: Any
-    ) -> None:
-        self.code = code
-        message = f'Row {row} (counted from 0), column "{column}": {problem}'
-        super().__init__(message, hint=hint, **more)
-
-
-class NoTrainedTokens(BadData):
-    code = "no_trained_tokens"
-    hint = 'Every answer is cut off or empty: raise `training.max_length` or set `train_on` "all".'
-
-
-class BadModel(RunFailed):
-    code = "model_invalid"
-
-
-class BadTarget(RunFailed):
-    code = "target_modules_invalid"
 
 
 class Diverged(RunFailed):

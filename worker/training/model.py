@@ -1,17 +1,15 @@
 """The base model and its tokenizer, from a local folder: no remote code, no pickles, no network."""
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from app.core.datasets.templates import is_named
 from app.core.jobs.run import Plan
-from worker.training.failures import BadModel, BadRow
-from worker.training.packing import Example
-from worker.training.plan import precision, quantization_config
+from app.core.models import limits
+from app.core.plan.devices import DeviceClass, device_classes
+from worker.training.failures import BadModel
+from worker.training.plan import frozen_template, precision, quantization_config
 
-MAX_LENGTH = 1 << 20
-"""The largest `max_length` of a spec."""
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -28,46 +26,38 @@ def choose_device(wanted: str) -> str:
     raise BadModel(f'The device "{wanted}" is not there.', hint="Start the worker with a GPU.")
 
 
+def device_class(device: str) -> DeviceClass:
+    """This very device, as estimates are held against it."""
+    if device == "cpu":
+        return device_classes()[0]
+    import torch
+
+    total = torch.cuda.get_device_properties(0).total_memory
+    return DeviceClass(torch.cuda.get_device_name(), "cuda", total)
+
+
 def load_tokenizer(plan: Plan) -> Any:
-    """With EOS and a pad token that has a row in the base's embedding."""
+    """With EOS, a pad token that has a row in the base's embedding, and the plan's template."""
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(plan.base.path, **_LOCAL)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # `tokenizers` raises no narrower one
         raise BadModel("The tokenizer cannot be loaded.", evidence=str(error)[:2000]) from error
     if tokenizer.eos_token_id is None:
         raise BadModel("The tokenizer has no EOS token: the model could never learn to stop.")
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= vocabulary_size(plan):
+    known = limits.vocabulary_size(Path(plan.base.path))
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= known:
         # Padding is masked everywhere, so any known token will do; a new one would need a new row.
         tokenizer.pad_token = tokenizer.eos_token
+    if is_named(plan.spec.template):
+        tokenizer.chat_template = frozen_template(plan).text
     return tokenizer
-
-
-def vocabulary_size(plan: Plan) -> int:
-    return _of_config(plan, "vocab_size") or 1 << 62
 
 
 def max_positions(plan: Plan, tokenizer: Any) -> int:
     """Tokens in a row that base and tokenizer are made for; what a spec allows if neither says."""
-    of_base = _of_config(plan, "max_position_embeddings") or _of_config(plan, "n_positions")
-    return int(min(of_base or MAX_LENGTH, tokenizer.model_max_length, MAX_LENGTH))
-
-
-def _of_config(plan: Plan, name: str) -> int | None:
-    config = json.loads((Path(plan.base.path) / "config.json").read_text(encoding="utf-8"))
-    nested = config.get("text_config") or {}
-    value = config.get(name) or nested.get(name)
-    return int(value) if value else None
-
-
-def check_vocabulary(plan: Plan, examples: Sequence[Example]) -> None:
-    """Refuse ids the embedding has no row for, which fail as an index error or a CUDA assert."""
-    size = vocabulary_size(plan)
-    for example in examples:
-        if (highest := max(example.input_ids)) >= size:
-            problem = f"token id {highest} is outside the model's vocabulary of {size}"
-            raise BadRow("token_outside_vocabulary", example.row, "", problem)
+    return limits.max_positions(Path(plan.base.path), tokenizer.model_max_length)
 
 
 def load_base(plan: Plan, device: str) -> Any:

@@ -4,15 +4,14 @@ A sequence carries its rows' lengths. A batch gets `position_ids` that start ane
 no attention mask: that, with the cache off, is what makes transformers build a mask per row.
 """
 
-from bisect import bisect_left, insort
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.core.datasets import grouping
 from app.core.datasets.encoding import IGNORED, Example
 
-__all__ = ["IGNORED", "Example", "TokenSequence", "alone", "collator", "packed", "pieces"]
+__all__ = ["IGNORED", "Example", "TokenSequence", "alone", "collator", "packed"]
 
 
 @dataclass(frozen=True)
@@ -25,44 +24,12 @@ class TokenSequence:
 
 def alone(examples: Iterable[Example], max_length: int) -> list[TokenSequence]:
     """One sequence per row, cut at the end."""
-    return [_sequence([piece]) for each in examples for piece in pieces(each, max_length)[:1]]
+    return [_sequence(each) for each in grouping.alone(examples, max_length)]
 
 
 def packed(examples: Iterable[Example], max_length: int) -> list[TokenSequence]:
-    """As few sequences as best-fit-decreasing finds; what exceeds `max_length` is split, not lost.
-
-    A piece in which nothing is trained is left out: alone in its part of the mask, it would teach
-    nothing and be paid for. Same examples, same result.
-    """
-    parts = [piece for each in examples for piece in pieces(each, max_length) if piece.num_trained]
-    parts.sort(key=lambda piece: -len(piece.input_ids))
-    bins: list[list[Example]] = []
-    with_room: dict[int, list[int]] = defaultdict(list)
-    rooms: list[int] = []
-    for part in parts:
-        size = len(part.input_ids)
-        place = bisect_left(rooms, size)
-        if place < len(rooms):
-            room = rooms.pop(place)
-            number = with_room[room].pop()
-            bins[number].append(part)
-        else:
-            room, number = max_length, len(bins)
-            bins.append([part])
-        insort(rooms, room - size)
-        with_room[room - size].append(number)
-    return [_sequence(each) for each in bins]
-
-
-def pieces(example: Example, max_length: int) -> list[Example]:
-    ids, labels = example.input_ids, example.labels
-    if len(ids) <= max_length:
-        return [example]
-    starts = range(0, len(ids), max_length)
-    return [
-        Example(ids[at : at + max_length], labels[at : at + max_length], example.row)
-        for at in starts
-    ]
+    """Several rows to a sequence; what exceeds `max_length` is split."""
+    return [_sequence(each) for each in grouping.pack(examples, max_length)]
 
 
 def positions(lengths: Sequence[int], width: int) -> list[int]:

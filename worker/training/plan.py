@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from app.core.jobs.run import Plan
+from app.core.datasets.templates import is_named
+from app.core.jobs.run import FrozenTemplate, Plan
 from app.core.jobs.spec import JobSpec
+from app.core.templates.template import ours
 from worker.training.failures import BadPlan
 
 _NOT_TRAINING = {
@@ -29,11 +31,26 @@ def read_plan(run_dir: Path) -> Plan:
         raise BadPlan("The plan is not valid.", evidence=evidence) from error
 
 
+def frozen_template(plan: Plan) -> FrozenTemplate:
+    """As laid out; in a plan made by hand one of ours. Raises BadPlan."""
+    name, given = plan.spec.template, plan.template
+    if given is None:
+        if name not in ours():
+            raise BadPlan(f"The plan lacks the text of the template {name!r}.")
+        return ours()[name].frozen()
+    digest = None if given.text is None else hashlib.sha256(given.text.encode()).hexdigest()
+    if given.name != name or given.sha256 != digest or (is_named(name) and digest is None):
+        raise BadPlan(f"The plan's template is not {name!r} as its sha256 says.")
+    return given
+
+
 def fingerprint(plan: Plan) -> str:
     """What a checkpoint must agree on before another run may go on from it."""
     spec = plan.spec.model_dump(mode="json", exclude=_NOT_TRAINING)
     held_out = plan.validation_rows.sha256 if plan.validation_rows else None
     parts = [spec, plan.rows.sha256, held_out, plan.base.id, plan.base.revision]
+    if is_named(plan.spec.template):
+        parts.append(frozen_template(plan).sha256)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

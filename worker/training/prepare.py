@@ -4,83 +4,79 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.core.jobs.recipes import RECIPES
+from app.core.datasets import copies
+from app.core.datasets.encoding import Example
+from app.core.datasets.figures import Laid
+from app.core.datasets.laid import describe
+from app.core.datasets.layout import Splits
+from app.core.errors import Problem
+from app.core.jobs import targets
 from app.core.jobs.run import Plan
-from worker.training import checkpoints
+from app.core.plan import estimates, licenses
+from app.core.plan.needs import Needs
+from app.core.plan.row_warnings import about_length
+from app.core.plan.warnings import Facts, warnings_of
+from worker.training import checkpoints, template
 from worker.training.checkpoints import Checkpoint
-from worker.training.data import Counts, Splits, count_cut
-from worker.training.failures import BadTarget
+from worker.training.data import preview_differs
+from worker.training.model import device_class
 from worker.training.packing import TokenSequence, alone, collator, packed
 from worker.training.plan import fingerprint, lora_config, sft_config
 from worker.training.probe import keeps_rows_apart
 from worker.training.progress import Reports
 from worker.training.trainer import LoraTrainer, Tally
 
-_USUAL_RATES = (1e-5, 5e-3)
-"""LoRA's best rates lie near 1e-4 to 1e-3 for models of 1B and up, higher only for toys."""
+
+def warn(
+    plan: Plan,
+    splits: Splits[Example],
+    tokenizer: Any,
+    *,
+    device: str,
+    run_dir: Path,
+    reports: Reports,
+) -> None:
+    """What the dry run of this job tells, from the same facts."""
+    training = plan.spec.training
+    laid = describe(splits, training.max_length, packed=training.packing)
+    held_out = Path(plan.validation_rows.path) if plan.validation_rows else None
+    facts = Facts(
+        spec=plan.spec,
+        laid=laid,
+        copies=copies.count(Path(plan.rows.path), held_out, plan.spec),
+        dataset_license=plan.rows.license,
+        base_license=licenses.of_folder(Path(plan.base.path)),
+        missing_marks=template.missing_marks(plan, tokenizer),
+        needs=_needs(plan, laid, device, run_dir),
+    )
+    for each in warnings_of(facts):
+        tell(each, reports)
 
 
-def warn(plan: Plan, reports: Reports) -> None:
-    """What the user should know before hours are spent."""
-    for text in recipe_warnings(plan):
-        reports.warn("recipe_departs", text, pointer="/recipe")
-    rate = plan.spec.training.learning_rate
-    low, high = _USUAL_RATES
-    if not low <= rate <= high:
-        reports.warn(
-            "learning_rate_unusual",
-            f"The learning rate {rate:g} is far from LoRA's usual {low:g} to {high:g}.",
-            hint="2e-4 is a good start.",
-            pointer="/training/learning_rate",
-        )
+def _needs(plan: Plan, laid: Laid, device: str, run_dir: Path) -> Needs:
+    files = [each.path for each in (plan.rows, plan.validation_rows) if each]
+    size = sum(Path(each).stat().st_size for each in files)
+    found = estimates.read(Path(plan.base.path), plan.spec, laid, size)
+    return estimates.needs(found, device_class(device), run_dir)
 
 
-def warn_of_rows(counts: Counts, reports: Reports) -> None:
-    """What of the dataset is not trained on as it stands."""
-    told = [
-        ("rows_truncated", counts.truncated, "were cut to `max_length`"),
-        ("eos_lost", counts.eos_lost, "lost the end-of-sequence token that teaches to stop"),
-        ("rows_dropped", counts.dropped, "have no token to train on within `max_length`"),
-        ("rows_split", counts.split, "were split at `max_length`; a piece does not see the others"),
-    ]
-    for code, rows, what in told:
-        if rows:
-            numbers = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
-            message = f"{len(rows)} of {counts.rows} rows {what} (rows {numbers}, counted from 0)."
-            reports.warn(code, message, hint="Raise `max_length`.", pointer="/training/max_length")
-    if counts.unlike_prompt:
-        message = (
-            f"In {len(counts.unlike_prompt)} of {counts.rows} rows the chat template's prompt for "
-            "an answer is not how its rendered chat goes on: the answer is trained after that "
-            "prompt, as it stands."
-        )
-        hint = "Templates that open a thought do so; the model learns to answer inside it."
-        reports.warn("generation_prompt_differs", message, hint=hint, pointer="/template")
-    if counts.tokenizer_differs:
+def tell(problem: Problem, reports: Reports) -> None:
+    reports.warn(problem.code, problem.message, hint=problem.hint, pointer=problem.pointer)
+
+
+def warn_of_tokenizer(plan: Plan, tokenizer: Any, reports: Reports) -> None:
+    """Only the library itself can tell: a dry run has the files alone."""
+    if preview_differs(plan, tokenizer):
         message = "The library reads this model's tokenizer files in another way than the preview."
         hint = "The tokens trained on are the library's; a preview may show others."
         reports.warn("tokenizer_differs", message, hint=hint, pointer="/model")
-    if counts.tokens_lost:
-        message = f"{counts.tokens_lost} tokens are not trained on."
-        reports.warn("tokens_lost", message, pointer="/training/max_length")
-
-
-def recipe_warnings(plan: Plan) -> list[str]:
-    """Those of a recipe's warnings that the resolved spec still gives reason for."""
-    recipe = RECIPES.get(plan.spec.recipe)
-    if recipe is None:
-        return []
-    holds = {
-        "Packing": plan.spec.training.packing,
-        "LoRA": plan.spec.lora.target_modules == "all-linear",
-    }
-    return [text for text in recipe.warnings if holds.get(text.split()[0], True)]
 
 
 def sequences(
-    plan: Plan, splits: Splits, base: Any, tokenizer: Any, reports: Reports
+    plan: Plan, splits: Splits[Example], base: Any, tokenizer: Any, reports: Reports
 ) -> tuple[list[TokenSequence], list[TokenSequence]]:
-    """Training and held-out rows as the model will see them; counts what does not fit."""
+    """Training and held-out rows as the model will see them."""
+    length = plan.spec.training.max_length
     lay_out = alone
     if plan.spec.training.packing:
         if keeps_rows_apart(base, splits.train, tokenizer.pad_token_id):
@@ -88,8 +84,8 @@ def sequences(
         else:
             message = "This model lets packed rows see each other: they are trained one by one."
             reports.warn("packing_unsafe", message, pointer="/training/packing")
-    length = plan.spec.training.max_length
-    count_cut(splits.train, length, splits.counts, packed=lay_out is packed)
+            for each in about_length(describe(splits, length, packed=False)):
+                tell(each, reports)
     return lay_out(splits.train, length), lay_out(splits.held_out, length)
 
 
@@ -137,19 +133,7 @@ def build_trainer(
 
 
 def check_targets(plan: Plan, base: Any) -> None:
-    """Refuse names that fit nothing, and the head, whose adapter TRL's loss would pass over."""
     import torch
 
-    wanted = plan.spec.lora.target_modules
-    if wanted == "all-linear":
-        return
     linear = [name for name, each in base.named_modules() if isinstance(each, torch.nn.Linear)]
-    ends = sorted({name.rpartition(".")[2] for name in linear} - {"lm_head"})
-    for name in wanted:
-        known = any(each == name or each.endswith(f".{name}") for each in linear)
-        if name.rpartition(".")[2] == "lm_head" or not known:
-            raise BadTarget(
-                f'"{name}" is not a linear layer that can carry an adapter.',
-                hint=f'This model has {", ".join(ends)}; "all-linear" takes them all.',
-                suggested_patch={"lora": {"target_modules": "all-linear"}},
-            )
+    targets.check(plan.spec.lora.target_modules, linear)

@@ -7,7 +7,7 @@ from typing import Any
 from app.core.jobs.run import Plan
 from worker.training import export, prepare, verify
 from worker.training.data import load_splits
-from worker.training.model import check_vocabulary, choose_device, load_base, load_tokenizer
+from worker.training.model import choose_device, load_base, load_tokenizer
 from worker.training.plan import precision
 from worker.training.probe import run_longest_batch
 from worker.training.progress import Reports
@@ -26,15 +26,14 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
     if checkpoint:
         reports.position = {"step": checkpoint.step}
     splits = load_splits(plan, tokenizer, reports.sign)
-    check_vocabulary(plan, [*splits.train, *splits.held_out])
-    prepare.warn(plan, reports)
+    device = choose_device(plan.device)
+    prepare.warn(plan, splits, tokenizer, device=device, run_dir=run_dir, reports=reports)
+    prepare.warn_of_tokenizer(plan, tokenizer, reports)
     stop.check()
 
-    device = choose_device(plan.device)
     base = load_base(plan, device)
     reports.sign()
     train, held_out = prepare.sequences(plan, splits, base, tokenizer, reports)
-    prepare.warn_of_rows(splits.counts, reports)
     tally = Tally(**checkpoint.commit["tally"]) if checkpoint else Tally()
     trainer = prepare.build_trainer(plan, run_dir, device, base, tokenizer, train, held_out, tally)
     watch = Watch(plan, run_dir, reports, stop, tally)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.core.datasets.formats import Row
+from app.core.datasets.templates import is_chat
 from app.core.jobs.spec import JobSpec
 from worker.training.data import prompt_texts
 from worker.training.progress import Reports
@@ -21,7 +22,7 @@ def report_samples(
         return
     rows = [Row(instruction=prompt, text=prompt) for prompt in prompts]
     texts = prompt_texts(rows, template, tokenizer)
-    special = template != "chat"
+    special = not is_chat(template)
     adapter = generate(model, tokenizer, texts, special=special)
     reports.sign()
     with model.disable_adapter():

@@ -16,6 +16,7 @@ from app.api.routes import (
     lengths,
     overlaps,
     problems,
+    preview,
     uploads,
 )
 
@@ -26,6 +27,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     lengths.router,
     overlaps.router,
     problems.router,
+    preview.router,
     jobs.router,
     events.router,
     history.router,

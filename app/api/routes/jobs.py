@@ -4,7 +4,7 @@ import hashlib
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, status
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from pydantic import AwareDatetime
 from sqlalchemy.orm import Session
 
@@ -13,34 +13,46 @@ from app.api.deps import AdaptersDep, CallerDep, CursorDep, IdempotencyKey, Sess
 from app.api.replies import created
 from app.api.schemas.base import ListOf
 from app.api.schemas.jobs import JobOut, JobPatch
+from app.api.schemas.plans import PlanOut
 from app.core.db.models import Job
-from app.core.errors import Invalid, Problem
 from app.core.jobs.spec import JobSpec
 from app.core.jobs.status import JobStatus
 from app.core.settings import Settings
-from app.services import idempotency, jobs, queue
+from app.services import idempotency, jobs, plans, queue
 from app.services.jobs import Filter
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=JsonRoute)
 
 
-class DryRunUnavailable(Invalid):
-    code = "dry_run_unavailable"
-
-
-@router.post("", status_code=status.HTTP_201_CREATED, response_model=JobOut)
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    response_model=JobOut,
+    responses={200: {"model": PlanOut, "description": "The plan, with `dry_run`."}},
+)
 def create_job(
     spec: JobSpec,
     session: SessionDep,
     adapters: AdaptersDep,
     caller: CallerDep,
     key: IdempotencyKey = None,
-    dry_run: Annotated[bool, Query(description="Not there yet: refused.")] = False,
+    dry_run: Annotated[bool, Query(description="Only the plan; nothing is created.")] = False,
 ) -> Response:
-    """Start a fine-tuning job. Returns at once; follow it through its events."""
+    """Start a fine-tuning job. Returns at once; follow it through its events.
+
+    With `dry_run`, the answer is its plan: rows and tokens, steps, memory, time, warnings. What the
+    job would fail with at its start is refused with the same code.
+    """
     if dry_run:
-        message = "Dry runs are not available yet; nothing was created."
-        raise DryRunUnavailable(message, errors=[Problem("?dry_run", "not_allowed", message)])
+        plan = plans.draw(
+            session,
+            caller,
+            spec,
+            settings=adapters.settings,
+            storage=adapters.storage,
+            layouts=adapters.layouts,
+        )
+        return JSONResponse(PlanOut.model_validate(plan).model_dump(mode="json"))
 
     def submit() -> dict[str, Any]:
         job = jobs.submit(

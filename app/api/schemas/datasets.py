@@ -175,6 +175,70 @@ class Loss(Answer):
     tokens_lost: int
 
 
+class Token(Answer):
+    id: int
+    text: str
+    """What it adds to the text: a character of several tokens stands with the last of them."""
+    trained: bool
+    """Whether the loss counts it."""
+
+
+class EndOut(Answer):
+    """The end-of-sequence token, which teaches to stop."""
+
+    present: bool
+    trained: bool
+    lost: bool
+    """To `max_length`."""
+
+
+class CutOut(Answer):
+    num_tokens: int
+    text: str
+
+
+class PieceOut(Answer):
+    num_tokens: int
+    num_trained: int
+    """0: the piece is left out."""
+
+
+class PreviewRow(Answer):
+    row: int
+    """From 0, as GET /datasets/{id}/rows counts."""
+    text: str
+    """As the template renders it, as far as the last answer that is trained."""
+    num_tokens: int
+    num_trained: int
+    eos: EndOut
+    dropped: bool
+    """Nothing of it is trained: its prompt alone fills `max_length`, or no answer has a weight."""
+    truncated: CutOut | None
+    """With `packing: false`: what stands behind `max_length`."""
+    pieces: list[PieceOut]
+    """With `packing: true`: what a long row is split into, in the order of its tokens."""
+    unlike_prompt: bool
+    """The chat template's prompt for an answer is not how its rendered chat goes on."""
+    tokens: list[Token]
+
+
+class PreviewOut(Answer):
+    """Rows as the trainer will see them, by the code that makes its batches."""
+
+    dataset: str
+    model: str
+    template: str
+    train_on: Literal["completion", "all"]
+    max_length: int
+    packing: bool
+    spelled_out: list[str]
+    """Marks of the template that this model does not know as one token each."""
+    num_rows: int
+    """Of those there are to look at: the valid ones."""
+    has_more: bool
+    data: list[PreviewRow]
+
+
 class LengthsOut(Answer):
     """How long rows are, rendered by a template and counted by a model's tokenizer."""
 

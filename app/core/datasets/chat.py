@@ -11,6 +11,12 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+_RAISED = (
+    ArithmeticError, AttributeError, LookupError, RecursionError, SyntaxError, TypeError,
+    ValueError,
+)  # fmt: skip
+"""By what a template does with values; SyntaxError is Python's word on blocks nested too deep."""
+
 
 class TemplateFailed(ValueError):
     """A chat template is not valid, or refuses these messages; the text says why."""
@@ -48,19 +54,28 @@ def render(
                 "add_generation_prompt": add_generation_prompt,
             }
         )
-    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except (TemplateError, *_RAISED) as error:
         raise TemplateFailed(f"{type(error).__name__}: {error}") from error
+
+
+def parse(template: str) -> nodes.Template:
+    """Its syntax tree. Raises jinja2.TemplateSyntaxError."""
+    return _environment().parse(template)
 
 
 @lru_cache(maxsize=8)
 def _compiled(template: str) -> Template:
-    environment = ImmutableSandboxedEnvironment(
+    return _environment().from_string(template)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    made = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
     )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _strftime_now
-    return environment.from_string(template)
+    made.filters["tojson"] = _tojson
+    made.globals["raise_exception"] = _raise_exception
+    made.globals["strftime_now"] = _strftime_now
+    return made
 
 
 def _tojson(

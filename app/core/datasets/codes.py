@@ -81,7 +81,7 @@ CODES: Mapping[str, Code] = {
     ),
     "answer_missing": Code("error", "End the conversation in an assistant's message."),
     "content_not_text": Code("error", "Give every message a text; tool calls are not trained."),
-    "weight_invalid": Code("error", "Give all answers but the last `weight` 0, or split the row."),
+    "weight_invalid": Code("error", "A weight is 0 or 1, and only answers have one."),
     "nothing_trained": Code("error", "Give an answer `weight` 1, or remove the row."),
     "null_read_as_empty": Code("info", "Nothing to do: null counts as no text here."),
     "lone_surrogate": Code("error", "Half of a character: write the pair, or the character."),

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.core.datasets.formats import COLUMNS
 
-TARGETS = (*(name for name in COLUMNS if name != "weights"), "messages")
+TARGETS = (*COLUMNS, "messages")
 DECIDING = ("instruction", "output", "text", "messages")
 """Whoever maps one of these has said what form the rows have."""
 _NEEDED = ("instruction", "output")

@@ -34,7 +34,10 @@ class _Turn(NamedTuple):
 
 
 def check_chat(value: dict[str, Any], key: str) -> tuple[Row | None, list[Flaw]]:
-    """The canonical row, or None and the first thing that is wrong with the conversation."""
+    """The canonical row, or None and the first thing that is wrong with the conversation.
+
+    Every answer is trained that has no weight 0, as OpenAI's format says.
+    """
     try:
         return _row([_turn(*each) for each in _items(value, key)], value, key), []
     except _Wrong as wrong:
@@ -75,13 +78,17 @@ def _row(turns: list[_Turn], value: dict[str, Any], key: str) -> Row:
         if not turn.text or turn.text.isspace():
             code = "instruction_empty" if turn.role == "user" else "output_empty"
             raise _Wrong(turn.field, code, f"The {turn.role}'s message is empty.")
-    _check_weights([turn.weight for turn in turns[1::2]], key)
+    weights = [turn.weight for turn in turns[1::2]]
+    if not any(weights):
+        raise _Wrong(key, "nothing_trained", "Every answer has weight 0.")
     *earlier, ask, answer = [turn.text for turn in turns]
     row: Row = {"instruction": ask, "output": answer}
     if system:
         row["system"] = system
     if earlier:
         row["history"] = [earlier[at : at + 2] for at in range(0, len(earlier), 2)]
+    if not rows.is_usual(weights):
+        row["weights"] = weights
     return row
 
 
@@ -148,11 +155,3 @@ def _check_order(turns: list[_Turn], key: str) -> None:
             raise _Wrong(turn.field, "roles_not_alternating", message)
     if len(turns) < 2 or turns[-1].role != "assistant":
         raise _Wrong(key, "answer_missing", "The conversation does not end in an answer.")
-
-
-def _check_weights(weights: list[int], key: str) -> None:
-    if not any(weights):
-        raise _Wrong(key, "nothing_trained", "Every answer has weight 0.")
-    if any(weights[:-1]):
-        message = "Only the last answer of a conversation can be trained."
-        raise _Wrong(key, "weight_invalid", message)

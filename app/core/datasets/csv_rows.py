@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from app.core.datasets.parse import Fault, parse
 from app.core.datasets.readers import BOM, CHUNK, Found, not_utf8, too_long
 
-_LISTS = ("history", "messages", "conversations")
+_LISTS = ("history", "weights", "messages", "conversations")
 """Columns that hold lists: in a cell they are JSON."""
 _BAD_BYTE = re.compile("[\udc80-\udcff]")
 

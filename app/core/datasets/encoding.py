@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import takewhile
 
 from app.core.datasets.formats import Row
@@ -12,6 +13,7 @@ from app.core.datasets.rendering import (
     up_to,
     whole_chat,
 )
+from app.core.datasets.templates import is_chat
 from app.core.datasets.tokenizer import RowTokenizer
 
 IGNORED = -100
@@ -30,10 +32,27 @@ class Example:
     """An answer is trained after a prompt its rendered chat does not have, or not trained at all:
     the chat template does not render a prefix of a chat as a prefix of its text."""
 
-    @property
+    @cached_property
     def num_trained(self) -> int:
         # The first token has nothing before it to be predicted from.
-        return sum(label != IGNORED for label in self.labels[1:])
+        return len(self.labels[1:]) - self.labels[1:].count(IGNORED)
+
+    @cached_property
+    def prompt_size(self) -> int:
+        """Tokens before the first trained one; all of them where none is trained."""
+        labels = enumerate(self.labels)
+        return next((at for at, label in labels if label != IGNORED), len(self.labels))
+
+    @property
+    def size(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def highest_id(self) -> int:
+        return max(self.input_ids)
+
+    def cut(self, start: int, end: int) -> "Example":
+        return Example(self.input_ids[start:end], self.labels[start:end], self.row)
 
 
 def encode(
@@ -64,7 +83,7 @@ def ended(ids: list[int], tokenizer: RowTokenizer, template: str) -> list[int]:
     eos = tokenizer.eos_id
     if ids[-1:] == [eos]:
         return ids
-    if template == "chat" and eos in ids:
+    if is_chat(template) and eos in ids:
         size = len(ids) - ids[::-1].index(eos)
         if not tokenizer.decode(ids[size:]).strip():
             return ids[:size]
@@ -76,7 +95,7 @@ def _encode_last(
 ) -> list[Example]:
     """The last answer is trained; a ready text is all answer."""
     rendered = [render(row, template, tokenizer) for _, row in rows]
-    special = template != "chat"  # a chat template writes its special tokens itself
+    special = not is_chat(template)  # a chat template writes its special tokens itself
     whole = tokenizer.ids([each.whole for each in rendered], special=special)
     heads = tokenizer.ids([each.prompt for each in rendered], special=special)
     examples = []
@@ -100,7 +119,7 @@ def _with_earlier(
         return replace(example, labels=[IGNORED] * len(example.labels))
     if len(answers) == 1:
         return example
-    if template != "chat":
+    if not is_chat(template):
         return _ended_answers(example.row, row, answers, template, tokenizer)
     labels = list(example.labels)
     for answer in answers[:-1]:

@@ -23,7 +23,7 @@ class Row(TypedDict, total=False):
     """A ready text, where the upload had one (template `text`)."""
 
 
-COLUMNS = ("instruction", "input", "output", "system", "history", "text")
+COLUMNS = ("instruction", "input", "output", "system", "history", "weights", "text")
 """In the order they are written and shown."""
 
 

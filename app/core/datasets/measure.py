@@ -1,6 +1,7 @@
-"""python -m app.core.datasets.measure MODEL TEMPLATE TRAIN_ON OUT < rows.jsonl
+"""python -m app.core.datasets.measure MODEL TEMPLATE CHAT_TEMPLATE TRAIN_ON OUT < rows.jsonl
 
 Counts what each row of a canonical file takes, in characters and in tokens. `child` starts it.
+A file CHAT_TEMPLATE, if there is one, takes the place of the model's own.
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from app.core.datasets.encoding import IGNORED, Example, encode
+from app.core.datasets.encoding import encode
 from app.core.datasets.lengths import Measured
 from app.core.datasets.rendering import whole_text
 from app.core.datasets.tokenizer import RowTokenizer
@@ -20,24 +21,19 @@ from app.core.datasets.tokenizer import RowTokenizer
 _CHUNK = 1000
 
 
-def measure(lines: Iterable[bytes], model: Path, template: str, train_on: str) -> Measured:
+def measure(
+    lines: Iterable[bytes], tokenizer: RowTokenizer, template: str, train_on: str
+) -> Measured:
     """One number of each kind per row, by the code that makes the trainer's batches."""
-    tokenizer = RowTokenizer.from_folder(model)
     counted: list[tuple[int, int, int]] = []
     for rows in _chunks(lines):
         for (_, row), example in zip(
             rows, encode(rows, template, train_on, tokenizer), strict=True
         ):
             characters = len(whole_text(row, template, tokenizer))
-            counted.append((characters, len(example.input_ids), prompt_size(example)))
+            counted.append((characters, len(example.input_ids), example.prompt_size))
     columns = zip(*counted, strict=True) if counted else ((), (), ())
     return Measured(*(np.array(each, dtype=np.int64) for each in columns))
-
-
-def prompt_size(example: Example) -> int:
-    """Tokens before the first trained one; all of them where none is trained."""
-    labels = enumerate(example.labels)
-    return next((at for at, label in labels if label != IGNORED), len(example.labels))
 
 
 def _chunks(lines: Iterable[bytes]) -> Iterator[list[Any]]:
@@ -47,8 +43,11 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[list[Any]]:
 
 
 def main(arguments: list[str]) -> int:
-    model, template, train_on, out = arguments
-    measured = measure(sys.stdin.buffer, Path(model), template, train_on)
+    model, template, speech, train_on, out = arguments
+    tokenizer = RowTokenizer.from_folder(Path(model))
+    if Path(speech).is_file():
+        tokenizer = tokenizer.speaking(Path(speech).read_text(encoding="utf-8"))
+    measured = measure(sys.stdin.buffer, tokenizer, template, train_on)
     np.savez(out, **measured._asdict())
     return 0
 

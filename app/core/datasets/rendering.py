@@ -35,7 +35,14 @@ def render(row: Row, template: str, tokenizer: RowTokenizer) -> Rendered:
     if not whole.startswith(prompt):
         # The generation prompt opens a thought, say, that no answer has.
         return Rendered(prompt, row["output"], unlike_prompt=True)
-    return Rendered(prompt, whole.removeprefix(prompt))
+    return Rendered(prompt, _closed(whole.removeprefix(prompt), row["output"]))
+
+
+def _closed(answer: str, output: str) -> str:
+    """Without the blanks that a template writes behind its end of turn: EOS comes next."""
+    said = output.strip()
+    end = answer.rpartition(said)[2] if said else ""
+    return answer.rstrip() if end.strip() else answer
 
 
 def prompt_text(row: Row, template: str, tokenizer: RowTokenizer) -> str:
@@ -50,6 +57,12 @@ def prompt_text(row: Row, template: str, tokenizer: RowTokenizer) -> str:
 def whole_text(row: Row, template: str, tokenizer: RowTokenizer) -> str:
     """Prompt and answer, before any token is made of them."""
     return render(row, template, tokenizer).whole
+
+
+def row_text(row: Row, template: str, train_on: str, tokenizer: RowTokenizer) -> str:
+    """The text that is encoded: as far as the last answer that is trained."""
+    answers = trained_answers(row) if train_on == "completion" and template != "text" else []
+    return whole_text(up_to(row, answers[-1]) if answers else row, template, tokenizer)
 
 
 def whole_chat(row: Row) -> list[dict[str, str]]:

@@ -24,7 +24,7 @@ MAX_STORED = 1 << 30
 _MARK_BYTES = 1 << 12
 
 _BROKEN_OFF = "The rows were not looked at."
-_FEATURES = {"history": "List(List(Value('string')))"}
+_FEATURES = {"history": "List(List(Value('string')))", "weights": "List(Value('int64'))"}
 
 
 class Entry(NamedTuple):

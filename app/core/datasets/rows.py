@@ -40,6 +40,8 @@ def check_row(value: Any) -> tuple[Row | None, list[Flaw]]:
     for key in COLUMNS:
         if key in value:
             flaws += _take(row, key, value[key])
+    if "weights" in row and not any(flaw.code in _ERRORS for flaw in flaws):
+        flaws += _check_weights(row)
     if is_text_only and not row["text"].strip():
         flaws.append(Flaw("text", "output_empty", "`text` is empty."))
     return (None if any(flaw.code in _ERRORS for flaw in flaws) else row), flaws
@@ -50,6 +52,9 @@ def _take(row: Row, key: str, found: Any) -> list[Flaw]:
     if key == "history" and found is not None:
         row["history"] = found
         return _check_history(found)
+    if key == "weights" and found is not None:
+        row["weights"] = found
+        return []
     if isinstance(found, str):
         row[key] = found  # type: ignore[literal-required]
         return []
@@ -101,6 +106,8 @@ _ERRORS = frozenset(
         "history_invalid",
         "instruction_empty",
         "output_empty",
+        "weight_invalid",
+        "nothing_trained",
     }
 )
 
@@ -150,6 +157,28 @@ def _check_history(history: Any) -> list[Flaw]:
         for index, turn in enumerate(history)
         if not (isinstance(turn, list) and len(turn) == 2 and all(isinstance(t, str) for t in turn))
     ]
+
+
+def is_usual(weights: list[int]) -> bool:
+    """Whether they train the last answer alone, which goes without saying."""
+    return weights[-1] == 1 and not any(weights[:-1])
+
+
+def _check_weights(row: Row) -> list[Flaw]:
+    """Takes them out where they say nothing."""
+    given: Any = row["weights"]
+    wanted = len(row.get("history", [])) + 1
+    good = isinstance(given, list) and len(given) == wanted
+    if not good or not all(type(each) in (int, float) and each in (0, 1) for each in given):
+        message = f"`weights` is not a list of {wanted} numbers, each 0 or 1."
+        hint = "Give one for each answer of `history` in order, and one for `output`."
+        return [Flaw("weights", "weight_invalid", message, hint)]
+    row["weights"] = [int(each) for each in given]
+    if not any(given):
+        return [Flaw("weights", "nothing_trained", "Every answer has weight 0.")]
+    if is_usual(row["weights"]):
+        del row["weights"]
+    return []
 
 
 def _strings(row: Row) -> list[tuple[str, str]]:

@@ -2,6 +2,29 @@
 
 from app.core.datasets.formats import Row
 
+NAMED = ("chatml", "llama-2", "llama-3", "vicuna", "zephyr")
+"""Ours that are Jinja over messages, in `app.core.templates`."""
+
+
+def is_chat(template: str) -> bool:
+    """Jinja over messages, which writes its special tokens itself: all but the plain ones."""
+    return template not in ("alpaca", "text")
+
+
+def is_named(template: str) -> bool:
+    """Takes the place of the chat template that the base has."""
+    return is_chat(template) and template != "chat"
+
+
+def needed_columns(template: str) -> tuple[str, ...]:
+    return ("text",) if template == "text" else ("instruction", "output")
+
+
+def optional_columns(template: str) -> tuple[str, ...]:
+    """Texts that a row may have beside them."""
+    return () if template == "text" else ("input", "system")
+
+
 # The wording of github.com/tatsu-lab/stanford_alpaca: models trained on it expect these very words.
 _WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further "

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,7 +32,7 @@ class RowTokenizer:
             for name in _NAMES
             if named.get(f"{name}_token")
         }
-        core = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        core = _core((folder / "tokenizer.json").read_text(encoding="utf-8"))
         _add_missing(core, config.get("added_tokens_decoder", {}), special)
         return cls(
             _bare(core, split_special=bool(config.get("split_special_tokens", False))),
@@ -55,6 +55,10 @@ class RowTokenizer:
             backend = _bare(Tokenizer.from_str(backend.to_str()), split_special=split_special)
         return cls(backend, dict(special_tokens), default_template(chat_template))
 
+    def speaking(self, chat_template: str | None) -> Self:
+        """With another chat template than the model's own; None changes nothing."""
+        return self if chat_template is None else replace(self, chat_template=chat_template)
+
     @property
     def eos_token(self) -> str:
         return self.special_tokens["eos_token"]
@@ -74,6 +78,10 @@ class RowTokenizer:
         """`special`: with what the tokenizer adds itself, a BOS mostly."""
         found = self.core.encode_batch_fast(list(texts), add_special_tokens=special)
         return [each.ids for each in found]
+
+    def spelled_out(self, tokens: Sequence[str]) -> list[str]:
+        """Those that are not one token here, but letters like any others."""
+        return [each for each in tokens if len(self.ids([each], special=False)[0]) != 1]
 
     def decode(self, ids: Sequence[int]) -> str:
         return self.core.decode(list(ids), skip_special_tokens=False)
@@ -95,6 +103,13 @@ class RowTokenizer:
 def default_template(given: str | Mapping[str, str] | None) -> str | None:
     """Of several named templates, the one that is taken without naming one."""
     return given if given is None or isinstance(given, str) else given.get("default")
+
+
+def _core(text: str) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(text)
+    except Exception as error:  # the library raises nothing narrower
+        raise ValueError(f"tokenizer.json: {error}") from error
 
 
 def _bare(core: Tokenizer, *, split_special: bool) -> Tokenizer:

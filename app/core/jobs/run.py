@@ -66,6 +66,22 @@ class RowsFile(BaseModel):
     sha256: str
     """Of the bytes that were uploaded."""
     num_rows: int
+    license: str | None = None
+    """As the place it was imported from states it."""
+
+
+class FrozenTemplate(BaseModel):
+    """A template as it was when the run directory was laid out."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    text: str | None = None
+    """Jinja over messages; None for `text`, and for `chat`, whose text the base has."""
+    sha256: str | None = None
+    """Of the text."""
+    special_tokens: list[str] = Field(default_factory=list)
+    """That it writes and expects to be one token each."""
 
 
 class Plan(BaseModel):
@@ -80,6 +96,8 @@ class Plan(BaseModel):
     spec: JobSpec
     """Resolved."""
     base: Base
+    template: FrozenTemplate | None = None
+    """None in a plan made by hand: the one of ours that `spec.template` names."""
     rows: RowsFile
     validation_rows: RowsFile | None = None
     """Set exactly when `spec.validation.dataset` is."""

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 SPEC_VERSION = 1
 
-Template = Literal["alpaca", "chat", "text"]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.]+$", max_length=200)]
 TagKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -114,7 +113,8 @@ class JobSpec(Closed):
     tags: Tags = Field(default_factory=dict)
     priority: Priority = 0
     """Higher goes first."""
-    template: Template = "alpaca"
+    template: ShortText = "alpaca"
+    """A name from GET /templates."""
     train_on: Literal["completion", "all"] = "completion"
     """`completion`: loss on the answer only, as Stanford's script does."""
     quantization: Literal["none", "int8", "nf4"] = "none"

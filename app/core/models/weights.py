@@ -29,12 +29,19 @@ class BadWeights(Exception):
 
 def read_sizes(path: Path) -> dict[str, int]:
     """Number of elements of each tensor. Raises BadWeights."""
+    return {name: prod(shape) for name, (shape, _) in read_tensors(path).items()}
+
+
+def read_tensors(path: Path) -> dict[str, tuple[tuple[int, ...], int]]:
+    """Shape of each tensor and bits of an element. Raises BadWeights."""
     stat = path.stat()
-    return _read_sizes(path, stat.st_size, stat.st_mtime_ns)
+    return _read_tensors(path, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=512)
-def _read_sizes(path: Path, num_bytes: int, _mtime_ns: int) -> dict[str, int]:
+def _read_tensors(
+    path: Path, num_bytes: int, _mtime_ns: int
+) -> dict[str, tuple[tuple[int, ...], int]]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if num_bytes < 10 or length > num_bytes - 8:
@@ -46,7 +53,7 @@ def _read_sizes(path: Path, num_bytes: int, _mtime_ns: int) -> dict[str, int]:
     if not tensors:
         raise BadWeights("holds no tensors")
     _check_layout(tensors, num_bytes - 8 - length)
-    return {name: prod(entry["shape"]) for name, entry in tensors.items()}
+    return {name: (tuple(entry["shape"]), _BITS[entry["dtype"]]) for name, entry in tensors.items()}
 
 
 def _parse(raw: bytes) -> dict[str, Any]:

@@ -36,7 +36,26 @@ CHATS = {
     "a tool call": (chat(ASK, {**ANSWER, "tool_calls": [{}]}), [("content_not_text", 1)], 0),
     "half a weight": (chat(ASK, {**ANSWER, "weight": 0.5}), [("weight_invalid", 1)], 0),
     "a weight on a question": (chat({**ASK, "weight": 1}, ANSWER), [("weight_invalid", 1)], 0),
-    "two answers to train": (chat(ASK, ANSWER, ASK, ANSWER), [("weight_invalid", 1)], 0),
+    "two answers without a question between": (
+        chat(ASK, ANSWER, SILENT),
+        [("roles_not_alternating", 1)],
+        0,
+    ),
+    "weights for fewer answers": (
+        lines(b'{"instruction": "a", "history": [["b", "c"]], "weights": [1], "output": "d"}'),
+        [("weight_invalid", 1)],
+        0,
+    ),
+    "weights that are none": (
+        lines(b'{"instruction": "a", "weights": "x", "output": "d"}'),
+        [("weight_invalid", 1)],
+        0,
+    ),
+    "weights of nothing": (
+        lines(b'{"instruction": "a", "weights": [0], "output": "d"}'),
+        [("nothing_trained", 1)],
+        0,
+    ),
     "no answer to train": (chat(ASK, SILENT), [("nothing_trained", 1)], 0),
     "an empty answer": (chat(ASK, {**ANSWER, "content": " "}), [("output_empty", 1)], 0),
     "a completion missing": (

@@ -1,0 +1,116 @@
+"""`tunesmith submit --dry-run`: the plan of a job, as people read it."""
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from app.cli.client import Refused, Server
+from app.cli.output import terminal_or_lines
+from app.core.errors import Failure, Problem
+
+WAIT_SECONDS = 600.0
+_AGAIN = ("dataset_measuring", "dataset_validating")
+_HOPELESS = ("memory_short", "disk_short")
+"""Warnings of an estimate, which may be off; but nobody should start a job on them unread."""
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+class WouldNotWork(Failure):
+    code = "job_would_not_work"
+
+
+def dry_run(server: Server, spec: dict[str, Any]) -> None:
+    """Raises Refused or WouldNotWork for a job that cannot work."""
+    plan = ask(server, spec)
+    show(plan, terminal_or_lines())
+    hopeless = [each for each in plan["warnings"] if each["code"] in _HOPELESS]
+    if hopeless:
+        errors = [Problem(**each) for each in hopeless]
+        raise WouldNotWork("The job would not work here.", errors=errors)
+
+
+def ask(server: Server, spec: dict[str, Any]) -> Any:
+    """The plan, asked for until the rows are counted."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return server.post("/jobs?dry_run=true", spec)
+        except Refused as refused:
+            if refused.server_code not in _AGAIN or time.monotonic() > deadline:
+                raise
+        time.sleep(1)
+
+
+def show(plan: dict[str, Any], console: Console) -> None:
+    spec = plan["spec"]
+    console.print(f"Plan for {spec['model']} on {plan['dataset']['id']}", highlight=False)
+    table = Table.grid(padding=(0, 2))
+    for name, text in _lines(plan):
+        table.add_row(name, Text(text))
+    console.print(table, highlight=False)
+    for each in plan["warnings"]:
+        console.print(
+            Text(f"warning: {each['pointer']}: {each['message']}"), highlight=False, soft_wrap=True
+        )
+        if each["hint"]:
+            console.print(Text(f"  hint: {each['hint']}"), highlight=False, soft_wrap=True)
+
+
+def _lines(plan: dict[str, Any]) -> list[tuple[str, str]]:
+    rows, held_out, memory = plan["dataset"], plan["validation"], plan["memory"]
+    lines = [
+        ("rows", f"{_count(rows['rows'])}, trained {_count(rows['trained_rows'])}{_lost(rows)}"),
+        ("tokens", f"{_count(rows['tokens'])} in one pass, {_count(rows['trained_tokens'])} with "
+                   f"a label, {_count(rows['tokens_lost'])} lost"),
+    ]  # fmt: skip
+    if held_out:
+        lines.append(("held out", f"{_count(held_out['rows'])} rows"))
+    batch = plan["spec"]["training"]["per_device_train_batch_size"]
+    how = "packed" if rows["packed_sequences"] is not None else "one row each"
+    lines += [
+        ("steps", f"{_count(plan['steps'])}, {_count(plan['steps_per_epoch'])} an epoch"),
+        ("sequences", f"{_count(rows['sequences'])} ({how}), {batch} at a time, the longest "
+                      f"{_count(rows['widest_sequence'])} tokens"),
+        ("memory", _memory(memory) if memory else "unknown"),
+    ]  # fmt: skip
+    if memory:
+        fits = ", ".join(f"{name}: {verdict}" for name, verdict in memory["fits"].items())
+        lines.append(("fits", fits))
+    seconds = plan["seconds"]
+    took = "unknown" if seconds["estimate"] is None else f"about {_duration(seconds['estimate'])}"
+    lines += [("disk", _size(plan["disk_bytes"])), ("time", f"{took} ({seconds['basis']})")]
+    return lines
+
+
+def _lost(rows: dict[str, Any]) -> str:
+    names = ("skipped", "dropped", "truncated", "split", "duplicate")
+    told = [f"{rows[f'{name}_rows']:,} {name}" for name in names if rows[f"{name}_rows"]]
+    return f" ({', '.join(told)})" if told else ""
+
+
+def _memory(memory: dict[str, Any]) -> str:
+    parts = ("weights", "adapter", "gradients", "optimizer", "activations", "logits")
+    told = ", ".join(f"{name} {_size(memory[name])}" for name in parts if memory[name])
+    return f"{_size(memory['peak_bytes'])} at the peak on {memory['device']}: {told}"
+
+
+def _count(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"
+
+
+def _size(count: float | None) -> str:
+    if count is None:
+        return "unknown"
+    power = 0
+    while count >= 1024 and power < len(_UNITS) - 1:
+        count, power = count / 1024, power + 1
+    return f"{count:.{min(power, 1)}f} {_UNITS[power]}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

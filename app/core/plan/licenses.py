@@ -1,0 +1,38 @@
+"""Licences that data and bases state, and which of them a user should read first."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.core.datasets.licenses import note
+from app.core.errors import Problem
+
+_FREE = re.compile(
+    r"apache-2\.0|mit|bsd(-\d-clause.*)?|isc|cc0-1\.0|cc-by-\d\.\d|cc-by-sa-\d\.\d|unlicense|zlib"
+    r"|odc-by|odbl|pddl|cdla-(permissive|sharing)-\d\.\d|wtfpl"
+)
+"""The hub's names of licences that allow every use; what they ask for comes with publishing."""
+_STATED = re.compile(r"^license:[ \t]*[\"']?([\w.+-]{1,100})", re.MULTILINE)
+_HEAD_CHARS = 20_000
+
+
+def of_folder(folder: Path) -> str | None:
+    """What the model card of a base states in its metadata."""
+    try:
+        with (folder / "README.md").open(encoding="utf-8", errors="replace") as file:
+            head = file.read(_HEAD_CHARS)
+    except OSError:
+        return None
+    begin, _, rest = head.partition("---")
+    metadata = "" if begin.strip() else rest.partition("\n---")[0]
+    stated = _STATED.search(metadata)
+    return stated[1].lower() if stated else None
+
+
+def about(pointer: str, what: str, license: str | None) -> Iterator[Problem]:  # noqa: A002
+    if not license or all(_FREE.fullmatch(each.strip().lower()) for each in license.split(",")):
+        return
+    meaning = note(license) or "It may not allow every use."
+    message = f"{what} is under the licence {license[:100]!r}. {meaning[0].upper()}{meaning[1:]}"
+    hint = "Read it before you use or pass on the adapter."
+    yield Problem(pointer, "license_restricts", message, hint)

@@ -1,0 +1,76 @@
+"""What a job needs of the machine it runs on, and whether that is there."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from app.core.errors import Problem
+from app.core.jobs.spec import JobSpec
+
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Needs:
+    """None, of whatever is not known."""
+
+    peak_bytes: int | None = None
+    device: str = ""
+    """The class of device it is held against."""
+    verdict: str | None = None
+    """yes, tight or no."""
+    disk_bytes: int | None = None
+    free_bytes: int | None = None
+    seconds: float | None = None
+    unknown: str | None = None
+    """Why memory and disk are not estimated."""
+
+
+def about(spec: JobSpec, needs: Needs) -> Iterator[Problem]:
+    if needs.unknown:
+        hint = (
+            "The longest batch is tried first: a job that does not fit fails in its first minute."
+        )
+        yield Problem("/model", "memory_unknown", needs.unknown, hint)
+    yield from _about_memory(spec, needs)
+    if needs.disk_bytes and needs.free_bytes is not None and needs.disk_bytes > needs.free_bytes:
+        message = (
+            f"The job leaves up to {_shown(needs.disk_bytes)} on the disk, where "
+            f"{_shown(needs.free_bytes)} are free."
+        )
+        hint = "Lower `save_total_limit`, or make room."
+        yield Problem("/training/save_total_limit", "disk_short", message, hint)
+    limit = spec.limits.max_seconds
+    if limit is not None and needs.seconds is not None and needs.seconds > limit:
+        message = f"It will take about {needs.seconds:.0f} s; `max_seconds` is {limit}."
+        hint = "Raise it, or train for fewer steps."
+        yield Problem("/limits/max_seconds", "deadline_short", message, hint)
+
+
+def _about_memory(spec: JobSpec, needs: Needs) -> Iterator[Problem]:
+    if needs.verdict not in ("tight", "no") or needs.peak_bytes is None:
+        return
+    takes = f"The job takes about {_shown(needs.peak_bytes)} at its peak"
+    code, message = "memory_tight", f"{takes}: {needs.device} may just hold it."
+    if needs.verdict == "no":
+        code, message = "memory_short", f"{takes}, more than {needs.device} has."
+    yield Problem(_pointer(spec), code, message, _easier(spec))
+
+
+def _pointer(spec: JobSpec) -> str:
+    if spec.training.per_device_train_batch_size > 1:
+        return "/training/per_device_train_batch_size"
+    return "/training/max_length" if spec.training.gradient_checkpointing else "/training"
+
+
+def _easier(spec: JobSpec) -> str:
+    if spec.training.per_device_train_batch_size > 1:
+        return "Halve it and double `gradient_accumulation_steps`: the result is the same."
+    if not spec.training.gradient_checkpointing:
+        return "Set `gradient_checkpointing`."
+    if spec.quantization != "nf4":
+        return 'Set `quantization` to "nf4", or lower `max_length`.'
+    return "Lower `max_length`."
+
+
+def _shown(count: int) -> str:
+    return f"{count / _GIB:.1f} GiB"

@@ -1,0 +1,73 @@
+"""A template that a job can name, and those that are ours."""
+
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+from app.core.datasets.templates import NAMED, is_named, needed_columns
+from app.core.errors import Problem
+from app.core.jobs.run import FrozenTemplate
+
+_FOLDER = Path(__file__).with_name("named")
+_DESCRIPTIONS = {
+    "alpaca": "Stanford Alpaca's instructions, with and without an input.",
+    "chat": "The chat template of the base model itself.",
+    "text": "No template: the column `text` as it stands, all of it trained.",
+    "chatml": "ChatML, as Qwen, Yi and OpenHermes speak it.",
+    "llama-2": "Llama 2 Chat: [INST] and <<SYS>>.",
+    "llama-3": "Llama 3 Instruct: a header before each message, <|eot_id|> behind it.",
+    "vicuna": "Vicuna 1.1: USER and ASSISTANT in one line.",
+    "zephyr": "Zephyr: <|user|> and <|assistant|> on lines of their own.",
+}
+_SPECIAL_TOKENS = {
+    "chatml": ("<|im_start|>", "<|im_end|>"),
+    "llama-3": ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+}
+"""What is one token in the models these were made with; Zephyr spells its marks out."""
+
+
+@dataclass(frozen=True)
+class Template:
+    name: str
+    description: str
+    text: str | None
+    """Jinja over messages, as transformers renders it; None where there is none to show."""
+    special_tokens: tuple[str, ...] = ()
+    """That it writes and expects to be one token each."""
+    is_custom: bool = False
+    problems: tuple[Problem, ...] = ()
+    """Why it cannot be used."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return needed_columns(self.name)
+
+    @property
+    def sha256(self) -> str | None:
+        return None if self.text is None else sha256(self.text.encode()).hexdigest()
+
+    @property
+    def chat_template(self) -> str | None:
+        """What stands in for the base's own; None for those that have no need of one."""
+        return self.text if is_named(self.name) else None
+
+    def frozen(self) -> FrozenTemplate:
+        return FrozenTemplate(
+            name=self.name,
+            text=self.text,
+            sha256=self.sha256,
+            special_tokens=list(self.special_tokens),
+        )
+
+
+@cache
+def ours() -> dict[str, Template]:
+    """By name, the plain ones first."""
+    return {name: _ours(name) for name in ("alpaca", "chat", "text", *NAMED)}
+
+
+def _ours(name: str) -> Template:
+    path = _FOLDER / f"{name}.jinja"
+    text = path.read_text(encoding="utf-8") if path.is_file() else None
+    return Template(name, _DESCRIPTIONS[name], text, _SPECIAL_TOKENS.get(name, ()))

@@ -1,0 +1,200 @@
+"""A dry run says what the real trainer then does: steps, tokens, counts, warnings and refusals."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.core.datasets import lay
+from app.core.datasets.encoding import Example
+from app.core.datasets.figures import Answer, Wanted
+from app.core.datasets.grouping import alone, pack
+from app.core.datasets.laid import describe
+from app.core.datasets.outline import Outline
+from app.core.plan import estimates, steps
+from app.core.plan.devices import device_classes
+from app.core.plan.warnings import Facts, warnings_of
+from tests.training.bench import Bench, Outcome, sum_rows
+from tests.training.test_packing import make_examples
+from worker.training.data import load_splits
+from worker.training.packing import IGNORED
+
+LONG = {"instruction": "Say much", "output": "many words " * 30}
+ROWS = [*sum_rows(15), LONG, {**LONG, "output": "short"}]
+
+
+def dry_run(plan: Any) -> Answer:
+    held_out = Path(plan.validation_rows.path) if plan.validation_rows else None
+    return lay.answer(Wanted(spec=plan.spec), Path(plan.base.path), Path(plan.rows.path), held_out)
+
+
+def max_steps(outcome: Outcome) -> int:
+    return outcome.of("progress")[-1]["max_steps"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": {"num_train_epochs": 1}},
+        {"training": {"num_train_epochs": 2, "packing": False}},
+        {"training": {"num_train_epochs": 1, "gradient_accumulation_steps": 3}},
+        {"training": {"packing": False, "gradient_accumulation_steps": 4}},
+        {"training": {"num_train_epochs": 1.3, "packing": False}},
+        {"training": {"num_train_epochs": 0.2, "packing": False}},
+        {"training": {"max_steps": 3}},
+        {"training": {"max_steps": 13, "per_device_train_batch_size": 3}},
+        {"validation": {"fraction": 0.3}, "training": {"packing": False}},
+        {"validation": {"fraction": 0.3}, "train_on": "all"},
+        {"validation": {"dataset": "ds_2"}},
+        {"training": {"max_length": 64}, "on_invalid_row": "skip"},
+        {"training": {"max_length": 64, "packing": False}, "on_invalid_row": "skip"},
+    ],
+    ids=lambda changes: json.dumps(changes)[1:-1],
+)
+def test_steps_and_tokens_are_those_of_the_training(bench: Bench, changes: dict[str, Any]):
+    plan = bench.plan(ROWS, **changes)
+
+    answer = dry_run(plan)
+    outcome = bench.run(plan)
+
+    assert outcome.status == 0, outcome.of("error")
+    laid, training = answer.laid, plan.spec.training
+    assert laid is not None
+    taken = steps.count(laid.train.sequences, training)
+    assert taken.total == max_steps(outcome)
+    seen, trained = outcome.of("progress")[-1], outcome.of("artifact")[-1]["trained_tokens"]
+    if training.max_steps is None and training.num_train_epochs % 1 == 0:
+        epochs = int(training.num_train_epochs)
+        assert trained == epochs * laid.train.trained_tokens
+        assert seen["tokens_seen"] == epochs * laid.train.tokens
+    assert seen["epoch"] == pytest.approx(taken.epochs, abs=0.01)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("template", ["alpaca", "chat", "text"])
+def test_outlines_are_laid_out_as_the_rows_themselves(bench: Bench, tokenizer, template, packed):
+    rows = [{**row, "text": row["output"]} for row in ROWS]
+    rows[3] |= {"history": [["a", "b"], ["c", "d"]], "weights": [1, 0, 1]}
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}"
+    base = bench.folder / "chatty"
+    try:
+        tokenizer.save_pretrained(base)
+        config = (bench.base / "config.json").read_text()
+        (base / "config.json").write_text(config)
+        bench.base = base
+        plan = bench.plan(
+            rows,
+            template=template,
+            train_on="all" if template == "text" else "completion",
+            validation={"fraction": 0.2},
+            training={"max_length": 80, "packing": packed},
+            on_invalid_row="skip",
+        )
+        splits = load_splits(plan, tokenizer)
+    finally:
+        tokenizer.chat_template = None
+
+    assert dry_run(plan).laid == describe(splits, 80, packed=packed)
+
+
+def test_an_outline_is_cut_and_counted_like_its_row():
+    examples = make_examples(60, seed=5, longest=70)
+    holed = list(range(3, 43))
+    labels = [IGNORED] * 4 + holed[4:9] + [IGNORED] * 20 + holed[29:]
+    examples += [Example(holed, labels, 90), Example(holed, [IGNORED] * 40, 91)]
+    outlines = [Outline.of(each) for each in examples]
+
+    def figures(groups: Any) -> Any:
+        return [[(e.row, e.size, e.prompt_size, e.num_trained) for e in group] for group in groups]
+
+    for length in (8, 13, 32, 64):
+        assert figures(pack(outlines, length)) == figures(pack(examples, length))
+        assert figures(alone(outlines, length)) == figures(alone(examples, length))
+
+
+@pytest.mark.parametrize(
+    ("rows", "changes"),
+    [
+        (sum_rows(60), {}),
+        (sum_rows(4) * 20, {"validation": {"fraction": 0.3}, "training": {"packing": False}}),
+        ([*sum_rows(60), LONG], {"training": {"packing": False}}),
+        ([*sum_rows(60), LONG], {"validation": {"dataset": "ds_2"}, "lora": {"r": 40}}),
+        (
+            [*sum_rows(60), LONG],
+            {"training": {"max_length": 64}, "on_invalid_row": "skip", "recipe": "xgen-7b-alpaca"},
+        ),
+    ],
+)
+def test_a_job_warns_of_what_its_dry_run_warned_of(bench: Bench, rows, changes):
+    training = {"max_steps": 1, "learning_rate": 0.02} | changes.pop("training", {})
+    plan = bench.plan(rows, training=training, **changes)
+    answer = dry_run(plan)
+    assert answer.laid is not None
+    found = estimates.read(Path(plan.base.path), plan.spec, answer.laid, rows_bytes=10_000)
+    needs = estimates.needs(found, device_classes()[0], bench.folder / "not" / "yet")
+    facts = Facts(spec=plan.spec, laid=answer.laid, copies=answer.copies, needs=needs)
+
+    outcome = bench.run(plan)
+
+    foretold = [each.code for each in warnings_of(facts)]
+    assert outcome.status == 0
+    assert "learning_rate_unusual" in foretold
+    assert [each["code"] for each in outcome.of("warning")] == foretold
+
+
+def broken(bench: Bench, **files: Any) -> None:
+    """A base with other JSON files."""
+    folder = bench.folder / "broken"
+    folder.mkdir()
+    for path in bench.base.iterdir():
+        content = path.read_bytes()
+        if changes := files.get(path.stem):
+            content = json.dumps({**json.loads(content), **changes}).encode()
+        (folder / path.name).write_bytes(content)
+    bench.base = folder
+
+
+@pytest.mark.parametrize(
+    ("code", "rows", "changes", "files"),
+    [
+        ("prompt_too_long", ROWS, {"training": {"max_length": 16}}, {}),
+        ("no_trained_tokens", sum_rows(3), {"training": {"max_length": 46}}, {}),
+        ("data_invalid", [], {}, {}),
+        ("data_invalid", sum_rows(1), {"validation": {"fraction": 0.5}}, {}),
+        ("row_not_an_object", [*sum_rows(3), 3], {}, {}),
+        ("column_missing", [{"instruction": "x"}], {}, {}),
+        ("value_not_text", [{"instruction": "x", "output": None}], {}, {}),
+        ("weights_invalid", [{"instruction": "x", "output": "y", "weights": [2]}], {}, {}),
+        ("token_outside_vocabulary", ROWS, {}, {"config": {"vocab_size": 50}}),
+        ("model_invalid", ROWS, {"template": "chat"}, {}),
+        ("model_invalid", ROWS, {}, {"tokenizer_config": {"eos_token": None}}),
+        ("model_invalid", ROWS, {}, {"tokenizer": {"model": {"type": "Unheard"}}}),
+    ],
+)
+def test_a_refusal_has_the_code_the_job_fails_with(bench: Bench, code, rows, changes, files):
+    if files:
+        broken(bench, **files)
+    if code == "no_trained_tokens":
+        changes = {"training": {"max_length": first_prompt(bench)}}
+    plan = bench.plan(rows, **changes)
+
+    refusal = dry_run(plan).refusal
+    outcome = bench.run(plan)
+
+    assert refusal is not None
+    assert refusal.code == code
+    assert outcome.failure["code"] == code
+    assert refusal.message == outcome.failure["message"]
+    assert refusal.suggested_patch == outcome.failure["suggested_patch"]
+
+
+def first_prompt(bench: Bench) -> int:
+    from transformers import AutoTokenizer
+
+    from worker.training.data import prompt_texts
+
+    tokenizer = AutoTokenizer.from_pretrained(bench.base)
+    texts = prompt_texts(sum_rows(3), "alpaca", tokenizer)  # type: ignore[arg-type]
+    (length,) = {len(ids) for ids in tokenizer(texts)["input_ids"]}
+    return length
