@@ -238,7 +238,7 @@ def test_what_is_unwise_is_told_with_its_place(plan, change, pointer, code) -> N
 def test_a_licence_that_restricts_is_told_of_data_and_base(plan, world, settings, model) -> None:
     card = "---\nlanguage: en\nlicense: llama3.1\n---\n# A base\n"
     (settings.models_dir / model / "README.md").write_text(card)
-    source = {"type": "hub", "repo": "o/n", "license": "cc-by-nc-4.0"}
+    source = {"type": "hub", "repo": "o/n", "license": "cc-by-nc-4.0", "files": []}
 
     told = plan(dataset=world.dataset(source=source))["warnings"]
 

@@ -28,6 +28,7 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
     splits = load_splits(plan, tokenizer, reports.sign)
     device = choose_device(plan.device)
     prepare.warn(plan, splits, tokenizer, device=device, run_dir=run_dir, reports=reports)
+    reports.sign()
     prepare.warn_of_tokenizer(plan, tokenizer, reports)
     stop.check()
 

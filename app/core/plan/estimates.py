@@ -80,7 +80,7 @@ def read(folder: Path, spec: JobSpec, laid: Laid, rows_bytes: int) -> Estimates 
         if isinstance(shape, ModelShape):
             memory.estimate(shape, spec, 8, "cpu")
     except NotImplementedError:
-        return Unknown("Memory is not estimated yet.")
+        return Unknown("")
     return shape if isinstance(shape, Unknown) else Estimates(shape, spec, laid, folder, rows_bytes)
 
 
