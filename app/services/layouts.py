@@ -48,14 +48,10 @@ class Wanted:
         """Of everything the figures depend on, and of nothing else."""
         spec, training = self.asked.spec, self.asked.spec.training
         share = spec.validation.fraction if spec.validation else None
-        hashes = [_sha256(self.model_path / name) for name in _FILES]
+        held_out = self.held_out.fingerprint if self.held_out else None
         parts = [
-            *(
-                figures.VERSION,
-                self.rows.fingerprint,
-                self.held_out and self.held_out.fingerprint,
-                hashes,
-            ),
+            *(figures.VERSION, self.rows.fingerprint, held_out),
+            [_sha256(self.model_path / name) for name in _FILES],
             *(spec.template, self.asked.chat_template, self.asked.marks, spec.train_on),
             *(training.max_length, training.packing, spec.on_invalid_row),
             *(share, training.seed if share else None),

@@ -54,8 +54,9 @@ class WouldFail(Invalid):
     def __init__(self, failure: FailureReport) -> None:
         pointer = _POINTERS.get(failure.code, "/dataset")
         problem = Problem(pointer, failure.code, failure.message, failure.hint)
+        why = f"{failure.message.rstrip('.')}. {failure.hint}".strip()
         super().__init__(
-            f"The job would fail at its start: {failure.message} {failure.hint}".strip(),
+            f"The job would fail at its start: {why}",
             errors=[problem],
             suggested_patch=failure.suggested_patch,
             evidence=failure.evidence,

@@ -14,6 +14,8 @@ from app.core.datasets.laid import describe
 from app.core.datasets.outline import Outline
 from app.core.plan import estimates, steps
 from app.core.plan.devices import device_classes
+from app.core.plan.estimates import Estimates
+from app.core.plan.shape import ModelShape, read_shape
 from app.core.plan.warnings import Facts, warnings_of
 from tests.training.bench import Bench, Outcome, sum_rows
 from tests.training.test_packing import make_examples
@@ -47,6 +49,9 @@ def max_steps(outcome: Outcome) -> int:
         {"validation": {"fraction": 0.3}, "training": {"packing": False}},
         {"validation": {"fraction": 0.3}, "train_on": "all"},
         {"validation": {"dataset": "ds_2"}},
+        {"validation": {"dataset": "ds_2"}, "training": {"eval_steps": 2, "packing": False}},
+        {"training": {"save_strategy": "steps", "save_steps": 3, "packing": False}},
+        {"training": {"save_strategy": "no"}},
         {"training": {"max_length": 64}, "on_invalid_row": "skip"},
         {"training": {"max_length": 64, "packing": False}, "on_invalid_row": "skip"},
     ],
@@ -69,6 +74,14 @@ def test_steps_and_tokens_are_those_of_the_training(bench: Bench, changes: dict[
         assert trained == epochs * laid.train.trained_tokens
         assert seen["tokens_seen"] == epochs * laid.train.tokens
     assert seen["epoch"] == pytest.approx(taken.epochs, abs=0.01)
+    shape = read_shape(bench.base)
+    assert isinstance(shape, ModelShape)
+    work = Estimates(shape, plan.spec, laid, bench.base, rows_bytes=0).work()
+    evaluated = laid.held_out.tokens if laid.held_out else 0
+    assert work.eval_tokens == len(outcome.of("eval")) * evaluated
+    assert work.checkpoints == len(outcome.of("checkpoint"))
+    assert work.tokens == pytest.approx(seen["tokens_seen"], rel=0.3)
+    assert work.computed >= work.tokens
 
 
 @pytest.mark.parametrize("packed", [True, False])

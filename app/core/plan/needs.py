@@ -53,23 +53,21 @@ def _about_memory(spec: JobSpec, needs: Needs) -> Iterator[Problem]:
     code, message = "memory_tight", f"{takes}: {needs.device} may just hold it."
     if needs.verdict == "no":
         code, message = "memory_short", f"{takes}, more than {needs.device} has."
-    yield Problem(_pointer(spec), code, message, _easier(spec))
+    pointer, hint = _easier(spec)
+    yield Problem(pointer, code, message, hint)
 
 
-def _pointer(spec: JobSpec) -> str:
-    if spec.training.per_device_train_batch_size > 1:
-        return "/training/per_device_train_batch_size"
-    return "/training/max_length" if spec.training.gradient_checkpointing else "/training"
-
-
-def _easier(spec: JobSpec) -> str:
-    if spec.training.per_device_train_batch_size > 1:
-        return "Halve it and double `gradient_accumulation_steps`: the result is the same."
-    if not spec.training.gradient_checkpointing:
-        return "Set `gradient_checkpointing`."
+def _easier(spec: JobSpec) -> tuple[str, str]:
+    """The field whose change saves most memory and alters the result least, and the change."""
+    training = spec.training
+    if training.per_device_train_batch_size > 1:
+        hint = "Halve it and double `gradient_accumulation_steps`: the result is the same."
+        return "/training/per_device_train_batch_size", hint
+    if not training.gradient_checkpointing:
+        return "/training/gradient_checkpointing", "Set `gradient_checkpointing`."
     if spec.quantization != "nf4":
-        return 'Set `quantization` to "nf4", or lower `max_length`.'
-    return "Lower `max_length`."
+        return "/quantization", 'Set `quantization` to "nf4", or lower `max_length`.'
+    return "/training/max_length", "Lower `max_length`."
 
 
 def _shown(count: int) -> str:
