@@ -32,6 +32,7 @@ from app.services.layouts import Layouts
 from app.services.measures import Measures
 from app.services.overlaps import Overlaps
 from app.services.partial_uploads import UnderWay
+from app.services.preview import Previews
 
 UPLOADS_AT_A_TIME = 16
 _log = structlog.get_logger(__name__)
@@ -91,6 +92,7 @@ def _adapters(
         measures=Measures(storage),
         layouts=Layouts(storage),
         overlaps=Overlaps(storage),
+        previews=Previews(),
         queue=Doorbell(redis_url),
         ring=ring,
         telemetry=Telemetry(),

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("claims", "dryrun", "packing")
+NAMES = ("claims", "dryrun", "packing", "validate")
 
 
 def main() -> int:

@@ -20,6 +20,7 @@ from app.services.measures import Measures
 from app.services.overlaps import Overlaps
 from app.services.pages import Cursor
 from app.services.partial_uploads import UnderWay
+from app.services.preview import Previews
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Adapters:
     measures: Measures
     layouts: Layouts
     overlaps: Overlaps
+    previews: Previews
     uploads: CapacityLimiter
     """How many uploads are taken in at a time; more wait unread."""
     completing: UnderWay

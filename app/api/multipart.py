@@ -20,7 +20,7 @@ from app.core.storage import CHUNK_BYTES
 from app.services import uploads
 from app.services.uploads import Promise, Upload
 
-FORMATS = ("auto", "json", "jsonl", "csv")
+FORMATS = ("auto", "json", "jsonl", "csv", "parquet")
 FIELDS = ("file", "name", "format", "columns", "num_bytes", "sha256")
 MAX_PARTS = 8
 MAX_FIELD_BYTES = 1000

@@ -3,23 +3,19 @@
 A process that dies half way loses it, and the next one does the work again.
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import structlog
 from sqlalchemy import ColumnElement, select, update
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.core.db.models import NOW, Dataset
 from app.core.db.session import Sessions, transaction
+from app.core.repeated import repeated
 from app.core.settings import Settings
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,23 +42,13 @@ class Claims:
     @contextmanager
     def held(self, dataset_id: str) -> Iterator[None]:
         """The claim is renewed from a thread of its own while the block runs."""
-        over = threading.Event()
 
         def renew() -> None:
-            while not over.wait(self.settings.renew_seconds):
-                try:
-                    with transaction(self.sessions) as session:
-                        self._hold(session, dataset_id)
-                except OperationalError:
-                    _log.warning("claim_not_renewed")
+            with transaction(self.sessions) as session:
+                self._hold(session, dataset_id)
 
-        thread = threading.Thread(target=renew, name="claim-keeper", daemon=True)
-        thread.start()
-        try:
+        with repeated(renew, self.settings.renew_seconds):
             yield
-        finally:
-            over.set()
-            thread.join()
 
     def release(self, dataset_id: str, **values: Any) -> bool:
         """Write what came of it. False for a dataset that was deleted meanwhile: whatever was
@@ -73,7 +59,9 @@ class Claims:
             Dataset.id == dataset_id, Dataset.deleted_at.is_not(None)
         )
         with transaction(self.sessions) as session:
-            session.execute(update(Dataset).where(*mine).values(lease_until=None, **values))
+            session.execute(
+                update(Dataset).where(*mine).values(lease_until=None, progress=None, **values)
+            )
             return session.scalar(is_deleted) is None
 
     def _hold(self, session: Session, dataset_id: str) -> None:

@@ -5,7 +5,6 @@ A file that is stored is whole and checked, so a second try goes on behind the l
 """
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,8 +105,8 @@ class Imports:
             self._give_up(dataset_id, code, message)
 
     def _give_up(self, dataset_id: str, code: str, message: str) -> None:
-        made = json.dumps(report.broken_off(code, message)).encode()
-        self.storage.write(f"datasets/{dataset_id}/report.json", [made])
+        for name, content in report.broken_off(code, message).items():
+            self.storage.write(f"datasets/{dataset_id}/{name}", [content])
         self._finish(dataset_id, status="invalid", num_rows=0, num_valid_rows=0, validated_at=NOW)
         _log.warning("import_given_up", code=code)
 

@@ -6,7 +6,7 @@ What is written does not depend on who does it.
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +14,11 @@ from typing import Any
 
 import structlog
 from obstore.exceptions import BaseError as StoreError
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 from app.core.claims import Claims
-from app.core.datasets.content import content_keys
-from app.core.datasets.hub_files import kind
+from app.core.datasets import content, progress
 from app.core.datasets.validate import Verdict, validate_in_child
 from app.core.db.models import NOW, Dataset
 from app.core.db.session import Sessions, after_commit, transaction
@@ -27,12 +27,14 @@ from app.core.events.bell import Bell
 from app.core.jobs import lifecycle, settling
 from app.core.jobs.settling import Waiting
 from app.core.queue import Queue
+from app.core.repeated import repeated
 from app.core.settings import Settings
 from app.core.storage import Storage
 
 _log = structlog.get_logger(__name__)
 MAX_FAILURES = 3
 """Tries of one process at a dataset, before it is declared invalid for our own failing."""
+_PROGRESS_SECONDS = 1.0
 
 Validate = Callable[..., Verdict]
 
@@ -85,30 +87,24 @@ class Intake:
                 self._give_up(dataset_id)
 
     def _validate(self, dataset: Dataset, folder: Path) -> Verdict:
-        files, out = self._read(dataset, folder), folder / "out"
+        try:
+            uploads = content.fetch(self.storage, dataset.id, dataset.source, folder)
+        except FileNotFoundError as error:
+            raise UploadGone(dataset.id) from error
+        out = folder / "out"
         out.mkdir()
-        verdict = self.validate(
-            _as_one(files, dataset.source),
-            out,
-            self.settings,
-            declared_format=dataset.format,
-            columns=dataset.columns,
-        )
-        for name in ("rows.jsonl", "report.json"):
+        with self._followed(dataset.id, out):
+            verdict = self.validate(
+                uploads,
+                out,
+                self.settings,
+                declared_format=dataset.format,
+                columns=dataset.columns,
+            )
+        for name in ("rows.jsonl", "problems.jsonl", "report.json"):
             if (out / name).is_file():
                 self.storage.write_file(f"datasets/{dataset.id}/{name}", out / name)
         return verdict
-
-    def _read(self, dataset: Dataset, folder: Path) -> list[Path]:
-        """The files of a dataset, in order: one, where it was uploaded. Raises UploadGone."""
-        found = []
-        for at, key in enumerate(content_keys(dataset.id, dataset.source)):
-            found.append(folder / f"upload-{at}")
-            try:
-                self.storage.read_file(key, found[-1])
-            except FileNotFoundError as error:
-                raise UploadGone(dataset.id) from error
-        return found
 
     def _write(self, dataset_id: str, verdict: Verdict) -> None:
         self._finish(
@@ -154,20 +150,21 @@ class Intake:
             after_commit(session, lambda: self.bell.ring(job.id))
         return moved
 
+    @contextmanager
+    def _followed(self, dataset_id: str, out: Path) -> Iterator[None]:
+        """While the block runs, how far the check is stands in the dataset's row."""
+        row = update(Dataset).where(Dataset.id == dataset_id, Dataset.status == "validating")
+        last: list[Any] = [None]
 
-def _as_one(files: Sequence[Path], source: dict[str, Any] | None) -> Path:
-    """Until the check takes several files: JSON Lines can be put behind one another."""
-    if len(files) == 1 or source is None:
-        return files[0]
-    if kind(source["files"][0]["path"]) not in ("jsonl", "ndjson"):
-        raise NotImplementedError("several files that are not JSON Lines")
-    whole = files[0].with_name("upload")
-    with whole.open("wb") as out:
-        for path in files:
-            with path.open("rb") as file:
-                shutil.copyfileobj(file, out, 1 << 20)
-            out.write(b"\n")
-    return whole
+        def tell_progress() -> None:
+            told = progress.read(out / "progress.json")
+            if told != last[0]:
+                with transaction(self.sessions) as session:
+                    session.execute(row.values(progress=told))
+                last[0] = told
+
+        with repeated(tell_progress, _PROGRESS_SECONDS):
+            yield
 
 
 @contextmanager

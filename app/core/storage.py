@@ -3,6 +3,7 @@
 datasets/<id>/upload        the bytes as they came
 datasets/<id>/files/00000   in their place, those of an import, file by file
 datasets/<id>/rows.jsonl    canonical rows
+datasets/<id>/problems.jsonl  everything that is wrong with it, a line each
 datasets/<id>/report.json
 measures/<sha256>.npz       lengths of rows under a tokenizer and a template, by content
 layouts/<sha256>.json       what a dataset becomes under a base and a spec, by content

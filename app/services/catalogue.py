@@ -9,6 +9,8 @@ from app.core.jobs import recipes
 from app.core.jobs.spec import LoraSpec, TrainingSpec
 from app.core.models import ModelInfo, list_models
 from app.core.settings import Settings
+from app.core.templates import registry
+from app.core.templates.template import Template
 
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "enum")
 _SECTIONS: Mapping[str, type[BaseModel]] = {"lora": LoraSpec, "training": TrainingSpec}
@@ -28,6 +30,10 @@ def bundles() -> list[dict[str, Any]]:
         }
         for recipe in recipes.RECIPES.values()
     ]
+
+
+def templates(settings: Settings) -> list[Template]:
+    return registry.list_templates(settings.templates_dir)
 
 
 def _told(model: ModelInfo) -> dict[str, Any]:

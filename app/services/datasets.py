@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -174,11 +174,17 @@ def judged(session: Session, caller: Caller, dataset_id: str) -> Dataset:
 
 def rows(storage: Storage, dataset: Dataset, offset: int, limit: int) -> list[dict[str, Any]]:
     """Canonical rows offset..offset+limit; the ones before are read past, never kept."""
+    found = lines(storage, dataset, range(offset, offset + limit))
+    return [json.loads(line) for _, line in found]
+
+
+def lines(storage: Storage, dataset: Dataset, numbers: Collection[int]) -> list[tuple[int, bytes]]:
+    """Those of the canonical rows, numbered from 0, that there are."""
     try:
-        found = list(islice(_lines(storage.read(rows_key(dataset.id))), offset, offset + limit))
+        some = islice(_lines(storage.read(rows_key(dataset.id))), max(numbers) + 1)
+        return [(number, line) for number, line in enumerate(some) if number in numbers]
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in found]
 
 
 def report(storage: Storage, dataset: Dataset) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from app.core.db.session import commit
 from app.core.errors import Conflict, Problem
 from app.core.models import ModelInfo, find_model
 from app.core.settings import Settings
+from app.core.templates import registry
 from app.services import datasets
 from app.services.caller import Caller
 from app.services.checks import TemplateUnfit, needed_column
@@ -36,8 +37,16 @@ def describe(
     """The answer of GET /datasets/{id}/lengths. Gives the connection back before it counts."""
     dataset = datasets.judged(session, caller, dataset_id)
     base = find_model(settings, model, revision)
-    _check_template(dataset, base, template)
-    wanted = Wanted(dataset.id, datasets.fingerprint(dataset), _path(base), template, train_on)
+    wording = registry.find(settings.templates_dir, template, "?template")
+    check_template(dataset, base, template)
+    wanted = Wanted(
+        dataset.id,
+        datasets.fingerprint(dataset),
+        path_of(base),
+        template,
+        wording.chat_template,
+        train_on,
+    )
     commit(session)
     # Imported here: an API that counts nothing need not load numpy.
     from app.core.datasets import lengths
@@ -46,7 +55,7 @@ def describe(
     return {"dataset": dataset_id, "model": base.id, "template": template, **found}
 
 
-def _path(base: ModelInfo) -> Path:
+def path_of(base: ModelInfo) -> Path:
     if base.path is None:
         raise ModelNotFetched(
             f"The files of {base.id!r} are not here yet: the first job on it fetches them.",
@@ -56,7 +65,7 @@ def _path(base: ModelInfo) -> Path:
     return base.path
 
 
-def _check_template(dataset: Dataset, base: ModelInfo, template: str) -> None:
+def check_template(dataset: Dataset, base: ModelInfo, template: str) -> None:
     needed = needed_column(template)
     message = ""
     if template == "chat" and base.has_chat_template is False:

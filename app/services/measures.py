@@ -21,7 +21,7 @@ from app.services.background import WAIT_SECONDS, Background, StillRunning
 if TYPE_CHECKING:
     from app.core.datasets.lengths import Measured
 
-VERSION = 1
+VERSION = 2
 """Raised when the same rows would be counted otherwise."""
 AT_A_TIME = 2
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -52,6 +52,8 @@ class Wanted:
     """Of what the dataset's rows come from."""
     model_path: Path
     template: str
+    chat_template: str | None
+    """Takes the place of the model's own."""
     train_on: str
 
     @property
@@ -59,7 +61,8 @@ class Wanted:
         """Of everything the numbers depend on, and of nothing else."""
         files = [self.model_path / name for name in (*_TOKENIZER, _CHAT)]
         hashes = [_sha256(path) for path in files]
-        parts = [VERSION, self.fingerprint, hashes, self.template, self.train_on]
+        kind = "chat" if self.chat_template else self.template
+        parts = [VERSION, self.fingerprint, hashes, kind, self.chat_template, self.train_on]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -89,7 +92,11 @@ class Measures:
         rows = self.storage.read(f"datasets/{wanted.dataset_id}/rows.jsonl")
         with tempfile.TemporaryDirectory(prefix="tunesmith-measure-") as folder:
             out = Path(folder) / "measured.npz"
-            arguments = (wanted.model_path.absolute(), wanted.template, wanted.train_on, out)
+            speech = Path(folder) / "chat_template.jinja"
+            if wanted.chat_template is not None:
+                speech.write_text(wanted.chat_template, encoding="utf-8")
+            model = wanted.model_path.absolute()
+            arguments = (model, wanted.template, speech, wanted.train_on, out)
             try:
                 child.run("app.core.datasets.measure", arguments, _or_nothing(rows))
             except ChildFailed as failed:

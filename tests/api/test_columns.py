@@ -54,7 +54,7 @@ def test_the_mapping_that_a_report_suggests_can_be_sent(client, intake: Intake):
         ('{"output": "a", "output": "b"}', [("/columns", "wrong_format")]),
         (b"\xff", [("/columns", "wrong_format")]),
         ({"a/b": "x"}, [("/columns/a~1b", "unknown_field")]),
-        ({"weights": "x"}, [("/columns/weights", "unknown_field")]),
+        ({"weight": "x"}, [("/columns/weight", "unknown_field")]),
         (
             {"output": 1, "input": ""},
             [("/columns/output", "wrong_format"), ("/columns/input", "wrong_format")],

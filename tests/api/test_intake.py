@@ -1,5 +1,6 @@
 """From upload to a job that waits for a worker, with the real validator in between."""
 
+import gzip
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from app.api.schemas.datasets import ReportOut
 from app.core.events.bell import Bell
 from app.core.intake import Intake
 from app.core.queue import Doorbell
+from tests.core.datasets.packed import parquet
 
 SKIP = {"on_invalid_row": "skip", "max_skip_share": 1.0}
 GOOD = [{"instruction": f"Say {n}", "output": str(n)} for n in range(3)]
@@ -37,9 +39,12 @@ def judge(intake: Intake) -> None:
         ("\n".join(map(json.dumps, GOOD)).encode(), {}),
         (json.dumps(GOOD).encode(), {"format": "json"}),
         ("\n".join(map(json.dumps, GOOD)).encode(), {"format": "jsonl"}),
+        (parquet(GOOD), {}),
+        (parquet(GOOD), {"format": "parquet"}),
+        (gzip.compress(json.dumps(GOOD).encode()), {}),
     ],
 )
-def test_both_forms_become_ready_and_their_jobs_queued(client, intake, content, fields):
+def test_every_form_becomes_ready_and_their_jobs_queued(client, intake, content, fields):
     dataset_id = upload(client, content, **fields)
     job = client.post("/jobs", json={"model": "tiny", "dataset": dataset_id}).json()
 

@@ -1,5 +1,6 @@
 """From an upload to a verdict, and what that means for jobs that wait for it."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -127,6 +128,46 @@ def test_a_job_waits_while_the_store_is_away_and_the_report_cannot_be_read(
 
     with transaction(sessions) as session:
         assert session.get_one(Job, job_id).status == JobStatus.FAILED
+
+
+def split(sessions: Sessions, storage: Storage, *contents: bytes) -> str:
+    """An import of several files, as the hub's are stored."""
+    with transaction(sessions) as session:
+        dataset = make_dataset(session, status="validating")
+        dataset.format = "auto"
+        names = [f"data/train-{number}.jsonl" for number in range(2)]
+        dataset.source = {"type": "hub", "files": [{"path": name} for name in names]}
+        for number, content in enumerate(contents):
+            storage.write(f"datasets/{dataset.id}/files/{number:05}", [content])
+        return dataset.id
+
+
+def test_the_files_of_an_import_are_one_dataset(
+    intake: Intake, sessions: Sessions, storage: Storage
+) -> None:
+    dataset_id = split(sessions, storage, ROWS, BAD)
+
+    intake.take_one()
+
+    with transaction(sessions) as session:
+        dataset = session.get_one(Dataset, dataset_id)
+        assert (dataset.status, dataset.num_rows, dataset.num_valid_rows) == ("invalid", 9, 8)
+    stored = b"".join(storage.read(f"datasets/{dataset_id}/problems.jsonl")).splitlines()
+    told = [json.loads(line) for line in stored]
+    errors = [(p["row"], p["line"], p["file"]) for p in told if p["severity"] == "error"]
+    assert errors == [(8, 5, "data/train-1.jsonl")] * 2
+
+
+def test_an_import_that_lacks_a_file_is_not_judged(
+    intake: Intake, sessions: Sessions, storage: Storage
+) -> None:
+    dataset_id = split(sessions, storage, ROWS)
+
+    intake.take_one()
+
+    with transaction(sessions) as session:
+        assert session.get_one(Dataset, dataset_id).status == "invalid"
+    assert not storage.exists(f"datasets/{dataset_id}/rows.jsonl")
 
 
 def test_a_job_waits_for_both_of_its_datasets(

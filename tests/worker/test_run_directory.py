@@ -1,12 +1,16 @@
 """Rows fetched for a run: one whole copy, whoever else fetches them."""
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from app.core.jobs.run import FrozenTemplate, Plan
 from app.core.storage import Storage
+from app.core.templates.registry import TemplateUnknown
+from app.core.templates.template import ours
 from tests.rows import ROWS
 from tests.worker.bench import Bench
 from worker.run_directory import RunDirectories
@@ -59,3 +63,27 @@ def test_rows_that_come_in_cut_are_not_kept(bench: Bench) -> None:
         runs.prepare(bench.job(job_id))
 
     assert list(rows_of(bench, job_id).parent.iterdir()) == []
+
+
+def test_a_template_is_frozen_as_it_stands_when_the_run_is_laid_out(
+    bench: Bench, tmp_path: Path
+) -> None:
+    text = "{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}"
+    (tmp_path / "house.jinja").write_text(text)
+    settings = bench.settings.model_copy(update={"templates_dir": tmp_path})
+    runs = RunDirectories(settings, bench.sessions, bench.storage)
+    jobs = {name: bench.job(bench.submit(template=name)) for name in ("house", "chatml", "chat")}
+
+    plans = {
+        name: Plan.model_validate_json((runs.prepare(job) / "plan.json").read_bytes())
+        for name, job in jobs.items()
+    }
+
+    frozen = plans["house"].template
+    assert frozen is not None
+    assert (frozen.text, frozen.sha256) == (text, hashlib.sha256(text.encode()).hexdigest())
+    assert plans["chatml"].template == ours()["chatml"].frozen()
+    assert plans["chat"].template == FrozenTemplate(name="chat")
+    (tmp_path / "house.jinja").unlink()
+    with pytest.raises(TemplateUnknown):
+        runs.prepare(jobs["house"])

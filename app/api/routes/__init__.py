@@ -15,6 +15,8 @@ from app.api.routes import (
     jobs,
     lengths,
     overlaps,
+    problems,
+    preview,
     uploads,
 )
 
@@ -24,6 +26,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     datasets.router,
     lengths.router,
     overlaps.router,
+    problems.router,
+    preview.router,
     jobs.router,
     events.router,
     history.router,

@@ -1,6 +1,6 @@
 """How long a dataset's rows are: numbers for programs, a picture for people."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -23,7 +23,7 @@ def get_dataset_lengths(
     caller: CallerDep,
     model: Annotated[str, Query(min_length=1, max_length=200)],
     model_revision: Annotated[str | None, Query(pattern=r"^[0-9a-f]{40}$")] = None,
-    template: Literal["alpaca", "chat", "text"] = "alpaca",
+    template: Annotated[str, Query(min_length=1, max_length=200)] = "alpaca",
     max_length: Annotated[int, Query(ge=8, le=1 << 20)] = 1024,
 ) -> Response:
     """In tokens and in characters; with `Accept: image/svg+xml` or `image/png`, drawn.

@@ -28,7 +28,7 @@ class ListOf(Answer, Generic[T]):
     has_more: bool = False
 
 
-class FieldProblem(BaseModel):
+class FieldProblem(Answer):
     pointer: str
     """JSON pointer into the body; `?name` for a query parameter."""
     code: str

@@ -6,6 +6,12 @@ from app.api.schemas.base import Answer, Anything, Moment
 from app.api.schemas.imports import SourceOut
 
 
+class Progress(Answer):
+    fraction: float
+    """Of the bytes that were uploaded."""
+    rows: int
+
+
 class DatasetOut(Answer):
     id: str
     name: str
@@ -23,6 +29,8 @@ class DatasetOut(Answer):
     source: SourceOut | None
     """Of an import."""
     features: Anything | None
+    progress: Progress | None
+    """While it is validated, once the check has run for a second."""
     created_at: Moment
 
 
@@ -48,6 +56,33 @@ class ReportProblem(Answer):
     message: str
     hint: str
     snippet: str
+    file: str | None = None
+    """Its name where the dataset has several; `line` counts in it, `row` goes on through all."""
+
+
+class NumberedProblem(ReportProblem):
+    n: int
+    """Where it stands in the list: grows, with gaps; `after` goes on behind it."""
+
+
+class ProblemsOut(Answer):
+    data: list[NumberedProblem]
+    has_more: bool
+
+
+class StoredProblems(Answer):
+    count: int
+    complete: bool
+    """Else the list ends in an entry `problems_truncated`."""
+
+
+class AsUploaded(Answer):
+    """The rows that could be read, as the `datasets` library would tell them."""
+
+    features: dict[str, str]
+    num_rows: int
+    printed: str
+    """What it prints of the dataset."""
 
 
 class Duplicates(Answer):
@@ -91,10 +126,15 @@ class ReportOut(Answer):
     problems: list[ReportProblem]
     problem_counts: dict[str, int]
     problems_truncated: bool
+    """Of this list; GET /datasets/{id}/problems has the whole."""
+    problems_stored: StoredProblems | None = None
+    """What that list has; null where it was not made yet when the dataset was validated."""
     duplicates: Duplicates
     lengths: dict[str, dict[str, float]]
     """By column, in characters: min, max, mean, p50, p90, p99."""
     features: dict[str, str]
+    """Of the rows as they are trained."""
+    as_uploaded: AsUploaded | None = None
     templates: list[str]
     """Those that every good row can be rendered with."""
     first_rows: list[Anything]
@@ -133,6 +173,70 @@ class Loss(Answer):
     eos_lost_rows: int
     """That no longer teach when to stop."""
     tokens_lost: int
+
+
+class Token(Answer):
+    id: int
+    text: str
+    """What it adds to the text: a character of several tokens stands with the last of them."""
+    trained: bool
+    """Whether the loss counts it."""
+
+
+class EndOut(Answer):
+    """The end-of-sequence token, which teaches to stop."""
+
+    present: bool
+    trained: bool
+    lost: bool
+    """To `max_length`."""
+
+
+class CutOut(Answer):
+    num_tokens: int
+    text: str
+
+
+class PieceOut(Answer):
+    num_tokens: int
+    num_trained: int
+    """0: the piece is left out."""
+
+
+class PreviewRow(Answer):
+    row: int
+    """From 0, as GET /datasets/{id}/rows counts."""
+    text: str
+    """As the template renders it, as far as the last answer that is trained."""
+    num_tokens: int
+    num_trained: int
+    eos: EndOut
+    dropped: bool
+    """Nothing of it is trained: its prompt alone fills `max_length`, or no answer has a weight."""
+    truncated: CutOut | None
+    """With `packing: false`: what stands behind `max_length`."""
+    pieces: list[PieceOut]
+    """With `packing: true`: what a long row is split into, in the order of its tokens."""
+    unlike_prompt: bool
+    """The chat template's prompt for an answer is not how its rendered chat goes on."""
+    tokens: list[Token]
+
+
+class PreviewOut(Answer):
+    """Rows as the trainer will see them, by the code that makes its batches."""
+
+    dataset: str
+    model: str
+    template: str
+    train_on: Literal["completion", "all"]
+    max_length: int
+    packing: bool
+    spelled_out: list[str]
+    """Marks of the template that this model does not know as one token each."""
+    num_rows: int
+    """Of those there are to look at: the valid ones."""
+    has_more: bool
+    data: list[PreviewRow]
 
 
 class LengthsOut(Answer):

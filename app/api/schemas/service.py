@@ -32,6 +32,23 @@ class RecipeOut(Answer):
     warnings: list[str]
 
 
+class TemplateOut(Answer):
+    name: str
+    description: str
+    is_custom: bool
+    """One of this server's own, of its TUNESMITH_TEMPLATES_DIR."""
+    needs: list[str]
+    """Columns of a row."""
+    text: str | None
+    """Jinja over `messages`, as `apply_chat_template` renders it; null: `text` has none, the base
+    has that of `chat`."""
+    sha256: str | None
+    special_tokens: list[str]
+    """That it expects the base to know as one token each; else they are spelled out, and told."""
+    problems: list[FieldProblem]
+    """Why it cannot be used."""
+
+
 class WaitingOut(Answer):
     job: str
     name: str | None

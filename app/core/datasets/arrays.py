@@ -6,7 +6,7 @@ reading goes on at its closing bracket, else where the next row seems to begin.
 
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
+from io import BufferedIOBase
 
 from app.core.datasets.parse import Fault, scan
 from app.core.datasets.readers import Found, too_long
@@ -18,7 +18,7 @@ _NEAR = 1 << 16
 """Characters already read that are kept after a fault."""
 
 
-def read_values(file: BinaryIO, max_chars: int, *, is_array: bool) -> Iterator[Found]:
+def read_values(file: BufferedIOBase, max_chars: int, *, is_array: bool) -> Iterator[Found]:
     """Rows of a JSON array, or of objects that simply follow each other."""
     window = Window(file)
     if is_array:

@@ -13,20 +13,33 @@ from pathlib import Path
 
 # -I leaves out the working directory and PYTHONPATH; only the folder that holds `app` comes back,
 # behind the standard library, for which nothing in it can stand in, and before installed packages,
-# among which there may be another copy of us. Limits come before anything else is imported.
+# among which there may be another copy of us. Limits come before anything else is imported. The
+# alarm is for a child whose parent is gone.
 _BOOT = (
-    "import resource as r, runpy, sys\n"
-    "module, root, memory, cpu = sys.argv[1:5]\n"
+    "import resource as r, runpy, signal, sys\n"
+    "module, root, memory, cpu, file, wall = sys.argv[1:7]\n"
     "r.setrlimit(r.RLIMIT_AS, (int(memory),) * 2)\n"
     "r.setrlimit(r.RLIMIT_CPU, (int(cpu), int(cpu) + 5))\n"
+    "r.setrlimit(r.RLIMIT_FSIZE, (int(file),) * 2)\n"
     "r.setrlimit(r.RLIMIT_CORE, (0, 0))\n"
+    "signal.setitimer(signal.ITIMER_REAL, float(wall))\n"
     "at = [n for n, path in enumerate(sys.path) if 'site-packages' in path] or [len(sys.path)]\n"
     "sys.path.insert(at[0], root)\n"
-    "del sys.argv[1:5]\n"
+    "del sys.argv[1:7]\n"
+    "from app.core.datasets.confine import confine\n"
+    "confine()\n"
     "runpy.run_module(module, run_name='__main__', alter_sys=True)\n"
 )
 _ROOT = Path(__file__).resolve().parents[3]
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "true"}
+ENVIRONMENT = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve far more than they use
+    "ARROW_IO_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "true",
+}
+_LATE_SECONDS = 5
+"""After its own alarm a child is killed."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +48,14 @@ class Limits:
     """Address space, of which a tokenizer's threads reserve much and touch little."""
     cpu_seconds: int = 600
     wall_seconds: float = 600
+    file_bytes: int = 1 << 40
+    """Of each file it writes."""
 
 
 class ChildFailed(Exception):
-    """It ended other than with 0; negative is a signal, as in subprocess."""
+    """It ended other than with 0; negative is a signal, as in subprocess: -SIGXCPU or -SIGALRM when
+    its time was up.
+    """
 
     def __init__(self, status: int, said: str) -> None:
         super().__init__(f"status {status}: {said[-2000:]}")
@@ -49,15 +66,16 @@ class ChildFailed(Exception):
 def run(
     module: str, arguments: Iterable[object], feed: Iterable[bytes], limits: Limits | None = None
 ) -> None:
-    """Run `python -m module arguments` on what `feed` yields. Raises ChildFailed.
+    """Run `python -m module arguments` on what `feed` yields. Raises ChildFailed, and OSError when
+    it cannot even be started.
 
-    It gets no environment and no open file but its input; results go where `arguments` say. What
-    `feed` raises is raised here, once the process is gone.
+    It gets no environment, no open file but its input, and no network; results go where `arguments`
+    say. What `feed` raises is raised here, once the process is gone.
     """
     limits = limits or Limits()
     with tempfile.TemporaryFile() as said:
         child = _start(module, arguments, said.fileno(), limits)
-        watch = threading.Timer(limits.wall_seconds, _kill, [child])
+        watch = threading.Timer(limits.wall_seconds + _LATE_SECONDS, _kill, [child])
         watch.daemon = True
         watch.start()
         try:
@@ -75,14 +93,19 @@ def run(
 def _start(
     module: str, arguments: Iterable[object], said: int, limits: Limits
 ) -> subprocess.Popen[bytes]:
-    numbers = (limits.memory_bytes, limits.cpu_seconds)
+    numbers = (
+        limits.memory_bytes,
+        limits.cpu_seconds,
+        limits.file_bytes,
+        limits.wall_seconds,
+    )
     command = [sys.executable, "-I", "-X", "utf8", "-c", _BOOT, module, _ROOT, *numbers, *arguments]
     return subprocess.Popen(
         list(map(str, command)),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=said,
-        env=_ENVIRONMENT,
+        env=ENVIRONMENT,
         cwd="/",
         start_new_session=True,
     )

@@ -16,7 +16,7 @@ class Code(NamedTuple):
 
 
 _ACCEPTED = (
-    "Upload a JSON array, JSON Lines or CSV, UTF-8, each row with the keys "
+    "Upload a JSON array, JSON Lines or CSV, UTF-8, or Parquet, each row with the keys "
     "`instruction`, `output` and optionally `input`."
 )
 _UTF8 = "Save the file as UTF-8, for example `iconv -f <its encoding> -t UTF-8 in > out`."
@@ -37,6 +37,13 @@ CODES: Mapping[str, Code] = {
     "bom": Code("info", "Nothing to do: the byte order mark was left out."),
     "crlf": Code("info", "Nothing to do: Windows line ends are read like any others."),
     "blank_lines": Code("info", "Nothing to do: blank lines are not rows."),
+    "files_mixed": Code("error", "Give a dataset files of one format."),
+    # Packed files
+    "gzip_invalid": Code("error", "Pack it again, or upload the file unpacked."),
+    "gzip_content": Code("error", "Pack one JSON, JSON Lines or CSV file alone, and once."),
+    "parquet_invalid": Code("error", "Write the file again with a Parquet library, whole."),
+    "parquet_encrypted": Code("error", "Write the file without encryption."),
+    "unpacked_too_large": Code("error", "Split the file, or upload it unpacked as JSON Lines."),
     # Bytes and syntax
     "not_utf8": Code("error", _UTF8),
     "row_too_long": Code("error", "Split the row, or take out what is not training text."),
@@ -84,6 +91,7 @@ CODES: Mapping[str, Code] = {
     "hub_import_refused": Code("error", "Import another repository, or upload the file."),
     "hub_file_wrong": Code("error", "Import it again; if it stays, name another `revision`."),
     # The validator itself
+    "problems_truncated": Code("warning", "Repair these and upload again; counts are complete."),
     "validator_out_of_memory": Code("error", "Split the file into smaller ones."),
     "validator_timeout": Code("error", "Split the file into smaller ones, or try again."),
     "validator_crashed": Code("error", "Try again; if it stays, report it with the dataset's id."),

@@ -1,6 +1,10 @@
 """The bytes a dataset was made of, as objects in the store: one upload, or an import's files."""
 
+from pathlib import Path
+
+from app.core.datasets.sources import Upload
 from app.core.db.models import Json
+from app.core.storage import Storage
 
 
 def content_keys(dataset_id: str, source: Json | None) -> list[str]:
@@ -8,3 +12,14 @@ def content_keys(dataset_id: str, source: Json | None) -> list[str]:
     if source is None:
         return [f"datasets/{dataset_id}/upload"]
     return [f"datasets/{dataset_id}/files/{at:05}" for at in range(len(source["files"]))]
+
+
+def fetch(storage: Storage, dataset_id: str, source: Json | None, folder: Path) -> list[Upload]:
+    """Fetch them into a folder, in order. Raises FileNotFoundError unless all are there."""
+    names = [str(each["path"]) for each in source["files"]] if source else [None]
+    fetched = []
+    for at, (key, name) in enumerate(zip(content_keys(dataset_id, source), names, strict=True)):
+        path = folder / f"upload-{at}"
+        storage.read_file(key, path)
+        fetched.append(Upload(path, name))
+    return fetched

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from app.core.datasets.outline import Encoded
+from app.core.datasets.outline import Encoded, is_dropped
 from app.core.datasets.templates import needed_columns
 from app.core.jobs.refusals import BadData, BadRow, NoTrainedTokens
 from app.core.jobs.spec import JobSpec
@@ -115,7 +115,7 @@ def fit(rows: Sequence[T], spec: JobSpec, counts: Counts) -> list[T]:
     counts.rows += len(rows)
     kept = []
     for row in rows:
-        if not row.num_trained or row.prompt_size >= limit:
+        if is_dropped(row, limit):
             counts.dropped.append(row.row)
             counts.tokens_lost += row.size
         else:

@@ -1,6 +1,7 @@
-"""python -m app.core.datasets.measure MODEL TEMPLATE TRAIN_ON OUT < rows.jsonl
+"""python -m app.core.datasets.measure MODEL TEMPLATE CHAT_TEMPLATE TRAIN_ON OUT < rows.jsonl
 
 Counts what each row of a canonical file takes, in characters and in tokens. `child` starts it.
+A file CHAT_TEMPLATE, if there is one, takes the place of the model's own.
 """
 
 import json
@@ -20,9 +21,10 @@ from app.core.datasets.tokenizer import RowTokenizer
 _CHUNK = 1000
 
 
-def measure(lines: Iterable[bytes], model: Path, template: str, train_on: str) -> Measured:
+def measure(
+    lines: Iterable[bytes], tokenizer: RowTokenizer, template: str, train_on: str
+) -> Measured:
     """One number of each kind per row, by the code that makes the trainer's batches."""
-    tokenizer = RowTokenizer.from_folder(model)
     counted: list[tuple[int, int, int]] = []
     for rows in _chunks(lines):
         for (_, row), example in zip(
@@ -41,8 +43,11 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[list[Any]]:
 
 
 def main(arguments: list[str]) -> int:
-    model, template, train_on, out = arguments
-    measured = measure(sys.stdin.buffer, Path(model), template, train_on)
+    model, template, speech, train_on, out = arguments
+    tokenizer = RowTokenizer.from_folder(Path(model))
+    if Path(speech).is_file():
+        tokenizer = tokenizer.speaking(Path(speech).read_text(encoding="utf-8"))
+    measured = measure(sys.stdin.buffer, tokenizer, template, train_on)
     np.savez(out, **measured._asdict())
     return 0
 

@@ -27,6 +27,11 @@ class Encoded(Protocol):
     def cut(self, start: int, end: int) -> Self: ...
 
 
+def is_dropped(row: Encoded, max_length: int) -> bool:
+    """Whether nothing of it would be trained."""
+    return not row.num_trained or row.prompt_size >= max_length
+
+
 @dataclass(frozen=True, slots=True)
 class Outline:
     """A thousandth of the memory of its row's tokens, so that a plan can hold millions."""

@@ -21,9 +21,13 @@ class Found:
     """1-based, where the row starts; of a syntax error, where that is."""
     value: Any = None
     text: str = ""
+    num_chars: int = 0
+    """Where no text was parsed."""
     fault: Fault | None = None
     is_row: bool = True
     """False for a fault between rows."""
+    file: str | None = None
+    """Of several files, the one it is in."""
 
 
 def read_lines(file: BinaryIO, max_chars: int) -> Iterator[Found]:

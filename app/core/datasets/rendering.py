@@ -59,6 +59,12 @@ def whole_text(row: Row, template: str, tokenizer: RowTokenizer) -> str:
     return render(row, template, tokenizer).whole
 
 
+def row_text(row: Row, template: str, train_on: str, tokenizer: RowTokenizer) -> str:
+    """The text that is encoded: as far as the last answer that is trained."""
+    answers = trained_answers(row) if train_on == "completion" and template != "text" else []
+    return whole_text(up_to(row, answers[-1]) if answers else row, template, tokenizer)
+
+
 def whole_chat(row: Row) -> list[dict[str, str]]:
     return [*chat_messages(row), {"role": "assistant", "content": row["output"]}]
 

@@ -1,10 +1,11 @@
 """The report of a dataset: what is wrong where, and what the good rows look like."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from typing import Any
+from io import BytesIO
+from typing import Any, BinaryIO, NamedTuple
 
 from app.core.datasets.codes import CODES, Severity
 from app.core.datasets.formats import COLUMNS, Row
@@ -18,11 +19,15 @@ _MAX_REMEMBERED = 1_500_000
 _MAX_CELL = 2_000
 """Characters of a text in `first_rows`."""
 
+MAX_STORED = 1 << 30
+"""Bytes of problems.jsonl: some three million problems."""
+_MARK_BYTES = 1 << 12
+
+_BROKEN_OFF = "The rows were not looked at."
 _FEATURES = {"history": "List(List(Value('string')))", "weights": "List(Value('int64'))"}
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     row: int | None
     """0-based; None where it is not about one row."""
     line: int | None
@@ -34,12 +39,22 @@ class Entry:
     message: str
     hint: str
     snippet: str
+    file: str | None = None
+    """Of several; `line` counts in it, `row` through all."""
 
 
 class Problems:
-    """Entries in the order found. Counts are complete, the list is capped, an info stands once."""
+    """Entries in the order found. Counts are complete, the list is capped, an info stands once.
 
-    def __init__(self) -> None:
+    `stored` gets every entry as a line of JSON, infos once, up to a budget of bytes: the last line
+    then says that more were found.
+    """
+
+    def __init__(self, stored: BinaryIO | None = None, max_stored: int = MAX_STORED) -> None:
+        self._stored = stored
+        self._num_bytes_left = max_stored - _MARK_BYTES
+        self.num_stored = 0
+        self.are_all_stored = True
         self.entries: list[Entry] = []
         self.counts: Counter[str] = Counter()
         self.is_truncated = False
@@ -57,24 +72,56 @@ class Problems:
         field: str = "",
         hint: str = "",
         snippet: str = "",
+        file: str | None = None,
     ) -> None:
         severity, usual_hint = CODES[code]
         self.counts[code] += 1
         self.num_errors += severity == "error"
-        if not self._is_listed(severity, code, field):
+        if severity == "info" and not self._is_new(code, field):
+            return
+        is_listed = self._is_listed(severity)
+        if not is_listed and not (self._stored and self.are_all_stored):
             return
         pointer = "" if row is None else f"/{row}" + (f"/{field}" if field else "")
-        shown = escape(snippet)
-        self.entries.append(
-            Entry(row, line, pointer, code, severity, message, hint or usual_hint, shown)
-        )
+        told = hint or usual_hint
+        entry = Entry(row, line, pointer, code, severity, message, told, escape(snippet), file)
+        if is_listed:
+            self.entries.append(entry)
+        self._store(entry)
 
-    def _is_listed(self, severity: Severity, code: str, field: str) -> bool:
+    def end(self) -> None:
+        """Closes a list that could not hold all. Counts are complete by now."""
+        if self.are_all_stored or not self._stored:
+            return
+        found = sum(
+            number for code, number in self.counts.items() if CODES[code].severity != "info"
+        )
+        severity, hint = CODES["problems_truncated"]
+        message = f"The list ends here, after {self.num_stored:,} of about {found:,} problems."
+        mark = Entry(None, None, "", "problems_truncated", severity, message, hint, "")
+        self._stored.write(_line(mark))
+
+    def _store(self, entry: Entry) -> None:
+        if not self._stored or not self.are_all_stored:
+            return
+        line = _line(entry)
+        if len(line) > self._num_bytes_left:
+            self.are_all_stored = False
+            return
+        self._num_bytes_left -= len(line)
+        self.num_stored += 1
+        self._stored.write(line)
+
+    def _is_new(self, code: str, field: str) -> bool:
+        """Whether an info was not told yet."""
+        is_new = (code, field) not in self._informed
+        if not is_new or len(self._informed) == _MAX_LISTED["info"]:
+            return False
+        self._informed.add((code, field))
+        return True
+
+    def _is_listed(self, severity: Severity) -> bool:
         if severity == "info":
-            is_new = (code, field) not in self._informed
-            if not is_new or len(self._informed) == _MAX_LISTED[severity]:
-                return False
-            self._informed.add((code, field))
             return True
         is_full = self._listed[severity] == _MAX_LISTED[severity]
         self.is_truncated |= is_full
@@ -84,8 +131,18 @@ class Problems:
 
 def escape(text: str) -> str:
     """At most 200 characters, none of which moves a cursor or breaks an encoder."""
-    shown = "".join(c if c.isprintable() else _escape_one(c) for c in text[:_MAX_SNIPPET])
+    text = text[:_MAX_SNIPPET]
+    if text.isprintable():
+        return text
+    shown = "".join(c if c.isprintable() else _escape_one(c) for c in text)
     return shown[:_MAX_SNIPPET]
+
+
+def _line(entry: Entry) -> bytes:
+    return (_encode(entry._asdict()) + "\n").encode()
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _escape_one(character: str) -> str:
@@ -189,9 +246,10 @@ def as_dict(
         "detected": reason,
         "num_rows": num_rows,
         "num_valid_rows": profile.num_rows,
-        "problems": [asdict(entry) for entry in problems.entries],
+        "problems": [entry._asdict() for entry in problems.entries],
         "problem_counts": dict(problems.counts),
         "problems_truncated": problems.is_truncated,
+        "problems_stored": {"count": problems.num_stored, "complete": problems.are_all_stored},
         "duplicates": {"exact": profile.num_copies, "examples": profile.copies},
         "lengths": profile.lengths,
         "features": profile.features,
@@ -200,9 +258,15 @@ def as_dict(
     }
 
 
-def broken_off(code: str, message: str) -> dict[str, Any]:
-    """The report of a dataset whose rows could not be looked at, for one reason."""
-    problems = Problems()
+def broken_off(code: str, message: str) -> dict[str, bytes]:
+    """The stored files, by name, of a dataset whose rows could not be looked at, for one reason."""
+    stored = BytesIO()
+    problems = Problems(stored)
     problems.add(code, message)
-    made = as_dict("unknown", message, 0, problems, Profile())
-    return made | {"row_format": None, "row_format_reason": message}
+    made = as_dict("unknown", _BROKEN_OFF, 0, problems, Profile())
+    made |= {"row_format": None, "row_format_reason": _BROKEN_OFF, "as_uploaded": None}
+    return {
+        "rows.jsonl": b"",
+        "problems.jsonl": stored.getvalue(),
+        "report.json": json.dumps(made).encode(),
+    }

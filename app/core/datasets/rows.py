@@ -1,11 +1,19 @@
 """From a parsed value to a canonical row, or to everything that is wrong with it."""
 
 import json
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from app.core.datasets.formats import COLUMNS, Row
 
 REQUIRED = ("instruction", "output")
+
+
+@dataclass(frozen=True)
+class Other:
+    """A value that JSON has no like of, as a date in a Parquet column."""
+
+    kind: str
 
 
 class Flaw(NamedTuple):
@@ -81,6 +89,12 @@ def dump(row: Row) -> bytes:
     return (_dumps(row) + "\n").encode()
 
 
+def show(value: Any) -> str:
+    """A value that no text was parsed for, as JSON, the beginning of it."""
+    return _show(value)[:200]
+
+
+_show = json.JSONEncoder(ensure_ascii=False, default=lambda value: name_type(value)).encode
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 _ERRORS = frozenset(
@@ -121,7 +135,9 @@ def wrong_type(key: str, value: Any) -> Flaw:
 def name_type(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    names: dict[type, str] = {dict: "an object", list: "a list", str: "a string"}
+    if isinstance(value, Other):
+        return f"of type {value.kind}"
+    names: dict[type, str] = {dict: "an object", list: "a list", str: "a string", bytes: "bytes"}
     return names.get(type(value), "a number")
 
 

@@ -54,6 +54,11 @@ class Shape(NamedTuple):
         return frozenset(self.names.get(name, name) for name in ours)
 
 
+def known(columns: Mapping[str, str]) -> frozenset[str]:
+    """Every column of an upload that may turn out to be read, whatever its form is."""
+    return frozenset((*COLUMNS, *_PAIR.values(), *_CHATS.values(), *columns.values()))
+
+
 def form_of(value: Any) -> str | None:
     """The form of one row; None where nothing tells."""
     if not isinstance(value, dict):
@@ -101,7 +106,8 @@ def normalize(value: Any, shape: Shape) -> tuple[Row | None, list[Flaw]]:
     row, flaws = _read(mapped, shape)
     if not flaws:
         return row, flaws
-    hint = suggest(value, shape.columns)
+    is_missing = any(flaw.code == "field_missing" for flaw in flaws)
+    hint = suggest(value, shape.columns) if is_missing else ""
     return row, [_renamed(flaw, shape.names, hint) for flaw in flaws]
 
 

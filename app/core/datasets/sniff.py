@@ -5,7 +5,6 @@ import io
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from app.core.datasets.parse import Fault, parse, skip_space
 from app.core.datasets.readers import BOM
@@ -13,7 +12,7 @@ from app.core.datasets.readers import BOM
 HEAD = 1 << 16
 _SPACE = " \t\n\r\v\f"
 """What bytes.strip() takes away; str.strip() takes more, and may leave nothing of a file."""
-_SUPPORTED = ("json", "jsonl", "csv")
+_SUPPORTED = ("json", "jsonl", "csv", "parquet")
 _DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons"}
 _HEADER_NAMES = frozenset(
     {
@@ -24,7 +23,6 @@ _HEADER_NAMES = frozenset(
 
 _MAGIC = (
     (b"\x1f\x8b", "gzip", "Unpack it first."),
-    (b"PAR1", "parquet", ""),
     (b"ARROW1", "arrow", ""),
     (b"BZh", "bzip2", "Unpack it first."),
     (b"\xfd7zXZ\0", "xz", "Unpack it first."),
@@ -51,7 +49,7 @@ _WRAPPED = re.compile(
 @dataclass(frozen=True)
 class Detection:
     format: str
-    """json, jsonl, csv, or the name of something that is not accepted; "unknown" at worst."""
+    """json, jsonl, csv, parquet, or the name of what is not accepted; "unknown" at worst."""
     reason: str
     start: int = 0
     """Offset of the first byte that counts."""
@@ -63,14 +61,14 @@ class Detection:
     """Set when the file cannot be read at all."""
 
 
-def detect(file: BinaryIO) -> Detection:
+def detect(file: io.BufferedIOBase) -> Detection:
     """Look at the beginning of a file. Leaves it wherever the looking ended."""
-    head = file.read(HEAD)
+    head = file.read1(HEAD)
     start = len(BOM) if head.startswith(BOM) else 0
     if found := _detect_binary(head):
         return found
     while head and not head[start:].strip():
-        head, start = file.read(HEAD), 0
+        head, start = file.read1(HEAD), 0
     if not head:
         fault = Fault("file_empty", "The file is empty.")
         return Detection("unknown", "There is nothing in the file.", fault=fault)
@@ -82,6 +80,13 @@ def _detect_binary(head: bytes) -> Detection | None:
     if head.startswith(b"PK\x03\x04"):
         kind = "xlsx" if b"xl/" in head or b"[Content_Types]" in head else "zip"
         return _unsupported(kind, "" if kind == "xlsx" else "Unpack it first.")
+    if head.startswith(b"PAR1"):
+        return Detection("parquet", "Its first bytes are those of Parquet.")
+    if head.startswith(b"PARE"):
+        fault = Fault("parquet_encrypted", "This Parquet file is encrypted.")
+        return Detection("parquet", "Its first bytes are those of Parquet.", fault=fault)
+    if head[257:262] == b"ustar":
+        return _unsupported("tar", "Unpack it first.")
     for magic, kind, hint in _MAGIC:
         if head.startswith(magic):
             return _unsupported(kind, hint)
@@ -100,7 +105,8 @@ def _wide(name: str, offset: int) -> Detection:
 
 
 def _unsupported(kind: str, advice: str) -> Detection:
-    hint = " ".join(filter(None, [advice, "Upload a JSON array, JSON Lines or CSV in UTF-8."]))
+    accepted = "Upload a JSON array, JSON Lines or CSV in UTF-8, or Parquet."
+    hint = " ".join(filter(None, [advice, accepted]))
     fault = Fault("format_unsupported", f"The file looks like {kind}.", hint=hint)
     return Detection(kind, f"Its first bytes are those of {kind}.", fault=fault)
 

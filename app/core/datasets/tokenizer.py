@@ -32,7 +32,7 @@ class RowTokenizer:
             for name in _NAMES
             if named.get(f"{name}_token")
         }
-        core = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        core = _core((folder / "tokenizer.json").read_text(encoding="utf-8"))
         _add_missing(core, config.get("added_tokens_decoder", {}), special)
         return cls(
             _bare(core, split_special=bool(config.get("split_special_tokens", False))),
@@ -103,6 +103,13 @@ class RowTokenizer:
 def default_template(given: str | Mapping[str, str] | None) -> str | None:
     """Of several named templates, the one that is taken without naming one."""
     return given if given is None or isinstance(given, str) else given.get("default")
+
+
+def _core(text: str) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(text)
+    except Exception as error:  # the library raises nothing narrower
+        raise ValueError(f"tokenizer.json: {error}") from error
 
 
 def _bare(core: Tokenizer, *, split_special: bool) -> Tokenizer:

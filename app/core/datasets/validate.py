@@ -1,30 +1,23 @@
 """Validation of an upload in a child process that may crash, hang or bloat as it likes."""
 
 import json
-import os
+import math
 import signal
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from app.core.datasets import report
+from app.core.datasets import child, report
+from app.core.datasets.budget import Budget
 from app.core.datasets.check import OUT_OF_MEMORY
+from app.core.datasets.child import ChildFailed
+from app.core.datasets.sources import Upload, is_packed
 from app.core.settings import Settings
 
 log = structlog.get_logger(__name__)
-
-# -I leaves out the working directory and PYTHONPATH; only the folder that holds `app` comes back,
-# last, so that nothing in it can stand in for the standard library.
-_BOOT = (
-    "import runpy, sys; sys.path.append(sys.argv.pop(1)); "
-    "runpy.run_module('app.core.datasets.check', run_name='__main__', alter_sys=True)"
-)
-_ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)
@@ -32,18 +25,31 @@ class Limits:
     """Of the child, beside the size of what it reads."""
 
     memory_bytes: int = 1 << 30
-    """Address space."""
+    """Address space. Python, pyarrow and their libraries take 290e6 before the first row."""
     base_seconds: float = 60
     bytes_per_second: float = 2e6
     """Slowest reading that is waited for. Seen on one core: 30e6 in good rows, 1.5e6 in bad."""
-    extra_file_bytes: int = 64 << 20
-    """For the report, which comes on top of the canonical rows."""
+    extra_file_bytes: int = report.MAX_STORED + (64 << 20)
+    """For the problems and the report, which come on top of the canonical rows."""
     rows_per_byte: int = 12
     """Bytes of canonical rows for one of the upload: the rows of a CSV file do not repeat the keys,
     and a line break in a quoted cell grows when it is escaped."""
+    unpacked_per_byte: int = 5
+    """What a packed file becomes, for the time it takes; how much it may become is `budget`'s."""
 
-    def seconds(self, num_bytes: int) -> float:
-        return self.base_seconds + num_bytes / self.bytes_per_second
+    def of_child(self, uploads: Sequence[Upload], most: int) -> child.Limits:
+        packed = [each.path.stat().st_size for each in uploads if is_packed(each.path)]
+        plain = sum(each.path.stat().st_size for each in uploads) - sum(packed)
+        at_most = plain + sum(Budget(size, most).allowed for size in packed)
+        likely = plain + self.unpacked_per_byte * sum(packed)
+        seconds = self.base_seconds + likely / self.bytes_per_second
+        return child.Limits(
+            memory_bytes=self.memory_bytes,
+            cpu_seconds=math.ceil(seconds),
+            # Twice the CPU time: a busy machine is not the file's fault.
+            wall_seconds=2 * seconds,
+            file_bytes=self.rows_per_byte * at_most + self.extra_file_bytes,
+        )
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Verdict:
 
 
 def validate_in_child(
-    upload: Path,
+    uploads: Path | Sequence[Upload],
     out: Path,
     settings: Settings,
     *,
@@ -70,80 +76,53 @@ def validate_in_child(
     columns: Mapping[str, str] | None = None,
     limits: Limits | None = None,
 ) -> Verdict:
-    """Write `rows.jsonl` and `report.json` below `out` and return their gist.
+    """Write `rows.jsonl`, `problems.jsonl` and `report.json` below `out` and return their gist.
 
     Whatever the upload does to the child becomes a verdict, never an exception.
     """
-    limits = limits or Limits()
+    files = [Upload(uploads)] if isinstance(uploads, Path) else uploads
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").unlink(missing_ok=True)
-    num_bytes = upload.stat().st_size
-    seconds = limits.seconds(num_bytes)
-    numbers = (
-        settings.max_row_chars,
-        limits.memory_bytes,
-        int(seconds) + 1,
-        limits.rows_per_byte * num_bytes + limits.extra_file_bytes,
-        int(2 * seconds) + 60,
-    )
-    texts = (upload.resolve(), out.resolve(), declared_format, json.dumps(columns or {}))
-    status, said = _run([*texts, *numbers], seconds)
+    task = {
+        "files": [(str(each.path.resolve()), each.name) for each in files],
+        "out": str(out.resolve()),
+        "declared": declared_format,
+        "columns": dict(columns or {}),
+        "max_row_chars": settings.max_row_chars,
+        "max_bytes": settings.max_upload_bytes,
+    }
+    allowed = (limits or Limits()).of_child(files, settings.max_upload_bytes)
+    status, said = _run(task, allowed)
     if status != 0 or not (out / "report.json").is_file():
-        log.warning("validator_failed", status=status, upload=str(upload), said=said[-2000:])
+        log.warning("validator_failed", status=status, upload=str(files[0].path), said=said[-2000:])
         _write_failure(out, status)
     return _read_verdict(out)
 
 
-def _run(arguments: list[Any], seconds: float) -> tuple[int, str]:
-    """Exit status of the child and what it said; -SIGXCPU when its time was up."""
+def _run(task: Mapping[str, Any], limits: child.Limits) -> tuple[int, str]:
+    """Exit status of the child and what it said."""
     try:
-        child = _start(arguments)
+        child.run("app.core.datasets.check", [], [json.dumps(task).encode()], limits)
+    except ChildFailed as failed:
+        return failed.status, failed.said
     except OSError as error:  # no memory or no process left on this machine
         return 1, str(error)
-    try:
-        # Twice the CPU time: a busy machine is not the file's fault.
-        _, said = child.communicate(timeout=2 * seconds)
-    except subprocess.TimeoutExpired:
-        return -signal.SIGXCPU, "still running"
-    finally:
-        _kill_group(child)
-    return child.returncode, said.decode(errors="replace")
-
-
-def _start(arguments: list[Any]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", "-X", "utf8", "-c", _BOOT, _ROOT, *arguments]
-    return subprocess.Popen(
-        list(map(str, command)),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={},
-        cwd="/",
-        start_new_session=True,
-    )
-
-
-def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    if child.poll() is None:
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    if child.stderr:
-        child.stderr.close()
+    return 0, ""
 
 
 def _write_failure(out: Path, status: int) -> None:
-    problems = report.Problems()
+    for name, content in report.broken_off(*_explain(status)).items():
+        (out / name).write_bytes(content)
+
+
+def _explain(status: int) -> tuple[str, str]:
+    """A code and a sentence for how a child ended."""
     if status == OUT_OF_MEMORY:
-        problems.add("validator_out_of_memory", "Checking the file took more memory than allowed.")
-    elif status in (-signal.SIGXCPU, -signal.SIGALRM):
-        problems.add("validator_timeout", "Checking the file took longer than allowed.")
-    else:
-        how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-        problems.add("validator_crashed", f"The check of the file {how}.")
-    made = report.as_dict("unknown", "The check did not finish.", 0, problems, report.Profile())
-    made |= {"row_format": None, "row_format_reason": "The check did not finish."}
-    (out / "rows.jsonl").write_bytes(b"")
-    (out / "report.json").write_text(json.dumps(made), encoding="utf-8")
+        return "validator_out_of_memory", "Checking the file took more memory than allowed."
+    if status in (-signal.SIGXCPU, -signal.SIGALRM):
+        return "validator_timeout", "Checking the file took longer than allowed."
+    how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+    return "validator_crashed", f"The check of the file {how}."
 
 
 def _read_verdict(out: Path) -> Verdict:

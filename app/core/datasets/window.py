@@ -2,8 +2,10 @@
 
 import codecs
 import re
-from typing import BinaryIO
+from contextlib import suppress
+from io import BufferedIOBase
 
+from app.core.datasets.budget import Unreadable
 from app.core.datasets.parse import Fault, skip_space
 from app.core.datasets.readers import CHUNK, not_utf8
 
@@ -11,7 +13,7 @@ from app.core.datasets.readers import CHUNK, not_utf8
 class Window:
     """A stretch of a file's text, from where reading stands to some way ahead."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BufferedIOBase) -> None:
         self._file = file
         # Bytes that are not UTF-8 become lone surrogates, so that they spoil their row only.
         self._decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
@@ -31,7 +33,7 @@ class Window:
         if self.is_end:
             return False
         self.drop_passed()
-        chunk = self._file.read(max(CHUNK, self.size))
+        chunk = self._file.read1(max(CHUNK, self.size))  # what came before a break in it, too
         self.is_end = not chunk
         self.text += self._decode(chunk, final=self.is_end)
         self._has_bad_bytes = not _is_encodable(self.text)
@@ -65,8 +67,9 @@ class Window:
 
     def ahead(self) -> str:
         """The next characters, enough to tell what they are and to show them."""
-        while self.size < 200 and self.more():
-            pass
+        with suppress(Unreadable):  # it is raised again where the text is needed
+            while self.size < 200 and self.more():
+                pass
         return self.text[self.at : self.at + 200]
 
     def find_bad_byte(self, text: str) -> Fault | None:

@@ -5,18 +5,25 @@ prints {files, ready, invalid, slowest_seconds, rss_bytes} as JSON. Ends with a 
 the file's number, at the first one that is anything else than judged.
 """
 
+import csv
+import gzip
+import io
 import json
+import multiprocessing
+import os
 import random
 import resource
 import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from app.core.datasets import child
 from app.core.datasets.check import check
-from tests.core.datasets.malformed import FILES
+from tests.core.datasets.measured import peak_rss_bytes
 
 ROOT = Path(__file__).resolve().parents[3]
 GOOD_BYTES = 20_000
@@ -30,9 +37,11 @@ TOKENS = (
 
 
 def main(count: int, seed: int) -> dict[str, Any]:
+    os.environ.update(child.ENVIRONMENT)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        seeds = pool.submit(_seeds).result()  # elsewhere: writing Parquet takes memory of its own
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
     dice = random.Random(seed)
-    seeds = _seeds()
     slowest, told = 0.0, Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
         upload = Path(folder) / "upload"
@@ -47,16 +56,41 @@ def main(count: int, seed: int) -> dict[str, Any]:
             slowest = max(slowest, time.monotonic() - started)
             told[report["status"]] += 1
             assert _holds_together(report, Path(folder)), f"file {number} of seed {seed}"
-    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"files": count, **told, "slowest_seconds": round(slowest, 3), "rss_bytes": rss}
+    return {
+        "files": count,
+        **told,
+        "slowest_seconds": round(slowest, 3),
+        "rss_bytes": peak_rss_bytes(),
+    }
 
 
 def _seeds() -> list[bytes]:
+    from tests.core.datasets import packed
+    from tests.core.datasets.malformed import FILES
+
     sample = json.loads((ROOT / "examples/data/tickets_train.json").read_bytes())[:40]
     array = json.dumps(sample).encode()[:GOOD_BYTES]
     lines = "\n".join(json.dumps(row) for row in sample).encode()[:GOOD_BYTES]
-    small = [content for content, *_ in FILES.values() if len(content) <= GOOD_BYTES]
-    return [array, lines] * (len(small) // 8) + small
+    cells = csv_of(sample)[:GOOD_BYTES]
+    chats = [{"messages": [{"role": "user", "content": row["output"]}] * 2} for row in sample]
+    columns = [
+        packed.parquet(rows, compression=how, use_dictionary=how != "zstd", row_group_size=15)
+        for rows in (sample, chats)
+        for how in ("none", "snappy", "zstd")
+    ]
+    zipped = [gzip.compress(each) for each in (array, lines, cells)]
+    files = {**FILES, **packed.FILES, **packed.HARMLESS}
+    small = [content for content, *_ in files.values() if len(content) <= GOOD_BYTES]
+    good = [array, lines, cells, *columns, *zipped]
+    return good * (len(small) // 32) + small
+
+
+def csv_of(rows: list[dict[str, str]]) -> bytes:
+    written = io.StringIO(newline="")
+    writer = csv.DictWriter(written, rows[0].keys())
+    writer.writeheader()
+    writer.writerows(rows)
+    return written.getvalue().encode()
 
 
 def _spoil(content: bytes, dice: random.Random) -> bytes:

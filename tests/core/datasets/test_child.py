@@ -1,5 +1,7 @@
 """The limited child: fed, read, and ended whatever it does."""
 
+import platform
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,8 @@ from app.core.datasets.child import ChildFailed, Limits
 
 CODE = "timeit"
 """A module of the standard library that runs what it is given: `-n1 -r1 -s CODE`."""
+
+TGKILL = 131 if platform.machine() == "aarch64" else 234
 
 
 def run(code: str, feed: Iterator[bytes] | list[bytes] = [], **limits: float) -> None:  # noqa: B006
@@ -38,7 +42,7 @@ def test_one_that_hangs_is_ended() -> None:
     with pytest.raises(ChildFailed) as caught:
         run("import threading; threading.Event().wait()", wall_seconds=1)
 
-    assert caught.value.status == -9
+    assert caught.value.status == -signal.SIGALRM
     assert time.monotonic() - started < 10
 
 
@@ -70,3 +74,41 @@ def test_it_has_no_environment_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path
     run(f"import os; open({str(out)!r}, 'w').write(repr(dict(os.environ)))")
 
     assert "TUNESMITH" not in out.read_text()
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="not confined there")
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "import socket; socket.socket()",
+        "import socket; socket.socket(socket.AF_UNIX)",
+        "import socket; socket.socketpair()",
+        "import os; os.execv('/bin/true', ['true'])",
+        "import os; os.kill(os.getppid(), 0)",
+        "import os; os.kill(os.getpid(), 0)",
+        f"import ctypes; ctypes.CDLL(None, use_errno=True).syscall({TGKILL}, 1, 1, 0);"
+        "raise OSError(ctypes.get_errno(), 'tgkill')",
+        "import ctypes; ctypes.CDLL(None, use_errno=True).syscall(425, 8, 0);"
+        "raise OSError(ctypes.get_errno(), 'io_uring')",
+    ],
+)
+def test_it_has_no_network_and_starts_and_ends_no_program(wanted: str) -> None:
+    with pytest.raises(ChildFailed) as caught:
+        run(wanted)
+
+    assert "PermissionError" in caught.value.said
+
+
+def test_it_may_still_abort() -> None:
+    with pytest.raises(ChildFailed) as caught:
+        run("import os; os.abort()")
+
+    assert caught.value.status == -signal.SIGABRT
+
+
+def test_it_may_have_threads(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    run(f"import threading as t; a = t.Thread(target=open, args=({str(out)!r}, 'w')); a.start()")
+
+    assert out.exists()

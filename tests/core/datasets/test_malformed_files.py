@@ -7,7 +7,11 @@ import pytest
 
 from app.core.datasets.check import check
 from app.core.datasets.codes import CODES
-from tests.core.datasets.malformed import ALSO, FILES, GOOD, HARMLESS, array, lines
+from tests.core.datasets import malformed, packed
+from tests.core.datasets.malformed import ALSO, GOOD, array, lines
+
+FILES = {**malformed.FILES, **packed.FILES}
+HARMLESS = {**malformed.HARMLESS, **packed.HARMLESS}
 
 
 def run(tmp_path: Path, content: bytes, declared: str = "auto") -> dict:
@@ -126,8 +130,10 @@ def test_every_code_has_a_test():
     tested = {code for _, expected, _ in FILES.values() for code, _ in expected}
     tested |= {code for _, codes in HARMLESS.values() for code in codes}
 
-    elsewhere = {code for code in CODES if code.startswith("validator_")}
-    assert CODES.keys() - tested == elsewhere | {"format_mismatch", "duplicates_partial"}
+    elsewhere = {code for code in CODES if code.startswith(("validator_", "hub_"))}
+    elsewhere |= {"format_mismatch", "duplicates_partial", "unpacked_too_large"}
+    elsewhere |= {"problems_truncated", "files_mixed"}
+    assert CODES.keys() - tested == elsewhere
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Any mix of good and bad rows: exactly the bad ones are told, exactly the good ones are kept."""
 
+import csv
+import gzip
 import io
 import json
 import random
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from app.core.datasets.arrays import read_values
 from app.core.datasets.check import check
 from app.core.datasets.readers import read_lines
+from tests.core.datasets.packed import parquet
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 solid = text.filter(lambda value: bool(value.strip()))
@@ -46,6 +49,33 @@ BAD = [
     b'{"instruction": "\\x", "output": "]"}',
     b"[" * 1_100 + b"]" * 1_100,
 ]
+BAD_LINES = [
+    b"a",
+    b"a,b,c,d,e",
+    b'"a"b,c,d,e',
+    b'"",b,c,d',
+    b"a, ,c,d",
+    b"a,\xff,c,d",
+    b"a,\0,c,d",
+    b'a,b,c,"{"',
+]
+BAD_VALUES = [
+    {"instruction": None},
+    {"output": None},
+    {"instruction": " ", "output": ""},
+    {"output": "\0"},
+    {"input": "\0"},
+    {"history": [["a"]]},
+    {"history": [["a", None]]},
+]
+full_rows = st.fixed_dictionaries(
+    {
+        "instruction": solid,
+        "output": solid,
+        "input": text,
+        "history": st.lists(st.lists(text, min_size=2, max_size=2), min_size=1, max_size=2),
+    }
+)
 mixes = st.lists(st.one_of(good_rows, st.sampled_from(BAD)), min_size=1, max_size=12)
 
 
@@ -87,11 +117,50 @@ def test_exactly_the_bad_items_of_an_array_are_told(mix, is_ascii, indent, comma
     assert_exact(mix, b"[" + comma.join(items) + b"]")
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.one_of(full_rows, st.sampled_from(BAD_LINES)), min_size=1, max_size=12))
+def test_exactly_the_bad_rows_of_a_csv_are_told(mix):
+    content = b"instruction,output,input,history\r\n"
+    assert_exact(mix, content + b"".join(as_csv(row) for row in mix))
+
+
+def as_csv(row: dict | bytes) -> bytes:
+    if isinstance(row, bytes):
+        return row + b"\n"
+    written = io.StringIO(newline="")
+    cells = [row[name] for name in ("instruction", "output", "input")]
+    csv.writer(written, quoting=csv.QUOTE_ALL).writerow([*cells, json.dumps(row["history"])])
+    return written.getvalue().encode()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(full_rows, st.sampled_from([None, *BAD_VALUES])), min_size=1, max_size=12),
+    st.sampled_from([1, 3, 100]),
+    st.booleans(),
+)
+def test_exactly_the_bad_rows_of_a_parquet_file_are_told(pairs, group, is_dictionary):
+    mix = [row if bad is None else b"" for row, bad in pairs]
+    rows = [{**row, **(bad or {})} for row, bad in pairs]
+    assert_exact(mix, parquet(rows, row_group_size=group, use_dictionary=is_dictionary))
+
+
+@settings(max_examples=100, deadline=None)
+@given(mixes, st.sampled_from(["lines", "array"]), st.integers(0, 9))
+def test_exactly_the_bad_rows_inside_a_gzip_are_told(mix, form, level):
+    mix = [{"instruction": "a", "output": "b"}, *mix]
+    rows = [encode(row, is_ascii=False) for row in mix]
+    content = b"\n".join(rows) if form == "lines" else b"[" + b",\n".join(rows) + b"]"
+    half = len(content) // 2
+    members = [gzip.compress(each, level) for each in (content[:half], content[half:])]
+    assert_exact(mix, b"".join(members))
+
+
 class Dripping(io.BytesIO):
     """Hands out a few bytes per read, so that every place is once the end of what is there."""
 
-    def read(self, size: int | None = -1) -> bytes:
-        return super().read(min(size or 0, 7))
+    def read1(self, size: int | None = -1) -> bytes:
+        return super().read1(min(size or 0, 7))
 
 
 @settings(max_examples=100, deadline=None)

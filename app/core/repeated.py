@@ -1,0 +1,31 @@
+"""Something done again and again while something else is under way."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+from sqlalchemy.exc import OperationalError
+
+_log = structlog.get_logger(__name__)
+
+
+@contextmanager
+def repeated(action: Callable[[], None], seconds: float) -> Iterator[None]:
+    """From a thread of its own while the block runs; a database that is away is asked again."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(seconds):
+            try:
+                action()
+            except OperationalError:
+                _log.warning("not_written", action=action.__name__)
+
+    thread = threading.Thread(target=repeat, name="repeated", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -1,0 +1,162 @@
+"""A few rows as the trainer will see them: rendered, tokenized, with the loss mask."""
+
+import json
+import tempfile
+import threading
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy.orm import Session
+
+from app.core.datasets import child
+from app.core.datasets.child import ChildFailed, Limits
+from app.core.db.models import Dataset
+from app.core.db.session import commit
+from app.core.errors import Invalid, Problem, Unavailable
+from app.core.models import find_model
+from app.core.settings import Settings
+from app.core.storage import Storage
+from app.core.templates import registry
+from app.services import datasets
+from app.services.caller import Caller
+from app.services.lengths import check_template, path_of
+
+AT_A_TIME = 4
+_REFUSED = 3
+_LIMITS = Limits(cpu_seconds=10, wall_seconds=30)
+_WAIT_SECONDS = 10.0
+_DEFAULT_LENGTH = 1024
+_log = structlog.get_logger(__name__)
+
+
+class PreviewFailed(Invalid):
+    code = "preview_failed"
+
+
+class PreviewBusy(Unavailable):
+    code = "preview_busy"
+
+
+@dataclass(frozen=True)
+class Asked:
+    model: str
+    revision: str | None
+    template: str
+    train_on: str | None
+    """None: what a job with this template has."""
+    max_length: int | None
+    """None: what a job on this model has."""
+    packing: bool
+    rows: Collection[int] | None
+    """Numbers of canonical rows, from 0; None: `n` from `offset`."""
+    offset: int
+    n: int
+
+
+@dataclass(frozen=True)
+class Previews:
+    """Children that show rows, a few at a time: each holds a tokenizer."""
+
+    _turns: threading.BoundedSemaphore = field(
+        default_factory=lambda: threading.BoundedSemaphore(AT_A_TIME)
+    )
+
+    def run(self, model: Path, request: Iterator[bytes]) -> dict[str, Any]:
+        """Raises PreviewFailed, or PreviewBusy when others take all the room."""
+        if not self._turns.acquire(timeout=_WAIT_SECONDS):
+            raise PreviewBusy("Too many previews are being made; ask again in a moment.")
+        try:
+            with tempfile.TemporaryDirectory(prefix="tunesmith-preview-") as folder:
+                out = Path(folder) / "shown.json"
+                child.run("app.core.datasets.preview", (model, out), request, _LIMITS)
+                found: dict[str, Any] = json.loads(out.read_bytes())
+                return found
+        except ChildFailed as failed:
+            _log.warning("preview_failed", status=failed.status, said=failed.said)
+            raise PreviewFailed(_reason(failed)) from failed
+        finally:
+            self._turns.release()
+
+
+def show(
+    session: Session,
+    caller: Caller,
+    dataset_id: str,
+    asked: Asked,
+    *,
+    settings: Settings,
+    storage: Storage,
+    previews: Previews,
+) -> dict[str, Any]:
+    """The answer of GET /datasets/{id}/preview. Gives the connection back before it reads rows."""
+    dataset = datasets.judged(session, caller, dataset_id)
+    base = find_model(settings, asked.model, asked.revision)
+    template = registry.find(settings.templates_dir, asked.template, "?template")
+    check_template(dataset, base, template.name)
+    path = path_of(base)
+    numbers = _numbers(dataset, asked)
+    commit(session)
+    length = asked.max_length or min(_DEFAULT_LENGTH, base.max_length or _DEFAULT_LENGTH)
+    setting = {
+        "template": template.name,
+        "train_on": _train_on(template.name, asked.train_on),
+        "max_length": length,
+        "packing": asked.packing,
+    }
+    speech = {
+        "chat_template": template.chat_template,
+        "special_tokens": list(template.special_tokens),
+    }
+    found = datasets.lines(storage, dataset, numbers)
+    shown = previews.run(path.absolute(), _request(setting | speech, found))
+    total = dataset.num_valid_rows or 0
+    size = len(shown["data"])
+    goes_on = asked.rows is None and asked.offset + size < total
+    return {
+        "dataset": dataset_id,
+        "model": base.id,
+        **setting,
+        **shown,
+        "num_rows": total,
+        "has_more": goes_on or size < len(found),
+    }
+
+
+def _train_on(template: str, given: str | None) -> str:
+    if template != "text":
+        return given or "completion"
+    if given == "completion":
+        message = 'Template "text" has no separate answer.'
+        hint = 'Set `train_on` to "all", or leave it out.'
+        problem = Problem("?train_on", "invalid_combination", message, hint)
+        raise Invalid(f"{message} {hint}", errors=[problem])
+    return "all"
+
+
+def _numbers(dataset: Dataset, asked: Asked) -> Collection[int]:
+    if asked.rows is None:
+        return range(asked.offset, asked.offset + asked.n)
+    total = dataset.num_valid_rows or 0
+    unknown = next((number for number in asked.rows if number >= total), None)
+    if unknown is not None:
+        message = f"There is no row {unknown}: {dataset.id!r} has {total:,} valid rows, from 0."
+        problem = Problem("?rows", "out_of_range", message, "GET .../rows lists them.")
+        raise Invalid(message, errors=[problem])
+    return frozenset(asked.rows)
+
+
+def _request(head: dict[str, Any], found: list[tuple[int, bytes]]) -> Iterator[bytes]:
+    yield json.dumps(head).encode() + b"\n"
+    for number, line in found:
+        yield b"%d\t%s\n" % (number, line)
+
+
+def _reason(failed: ChildFailed) -> str:
+    if failed.status == _REFUSED:
+        return failed.said.strip()
+    if failed.status < 0:
+        return "Rendering these rows takes too long: ask for fewer, or look at the template."
+    return "These rows could not be shown with this model."

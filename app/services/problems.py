@@ -1,0 +1,83 @@
+"""Everything that is wrong with a dataset, from the file its check wrote: page by page, or whole.
+
+An entry is named by the offset behind its line, so that reading on needs no counting.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from app.core.db.models import Dataset
+from app.core.storage import Storage
+from app.services.datasets import ReportMissing
+
+
+@dataclass(frozen=True)
+class Wanted:
+    code: str | None = None
+    severity: str | None = None
+
+    def holds(self, line: bytes) -> bool:
+        """The last entry, which says that the list was cut, is always wanted."""
+        code, severity = _told(line)
+        if code == "problems_truncated":
+            return True
+        return self.code in (None, code) and self.severity in (None, severity)
+
+    @property
+    def is_all(self) -> bool:
+        return self.code is None and self.severity is None
+
+
+@dataclass(frozen=True)
+class Found:
+    data: list[dict[str, Any]]
+    has_more: bool
+
+
+def page(storage: Storage, dataset: Dataset, wanted: Wanted, after: int, limit: int) -> Found:
+    """Entries in file order behind the one named `after`; 0 is the beginning."""
+    found: list[dict[str, Any]] = []
+    for end, line in _lines(storage, _key(storage, dataset), after):
+        if not wanted.holds(line):
+            continue
+        if len(found) == limit:
+            return Found(found, has_more=True)
+        found.append({"n": end, **json.loads(line)})
+    return Found(found, has_more=False)
+
+
+def stream(storage: Storage, dataset: Dataset, wanted: Wanted) -> Iterator[bytes]:
+    """The whole list, a line of JSON each."""
+    key = _key(storage, dataset)
+    if wanted.is_all:
+        return storage.read(key)
+    return (line + b"\n" for _, line in _lines(storage, key, 0) if wanted.holds(line))
+
+
+def _key(storage: Storage, dataset: Dataset) -> str:
+    key = f"datasets/{dataset.id}/problems.jsonl"
+    if not storage.exists(key):
+        raise ReportMissing(f"Dataset {dataset.id!r} has no list of problems; upload it again.")
+    return key
+
+
+def _lines(storage: Storage, key: str, start: int) -> Iterator[tuple[int, bytes]]:
+    """Lines that begin at an offset or behind it, each with the offset behind it."""
+    # From the byte before, which ends a line if one begins here; else the rest of one is left out.
+    at, is_whole, rest = max(start - 1, 0), start == 0, b""
+    for chunk in storage.read(key, at):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            at += len(line) + 1
+            if is_whole:
+                yield at, line
+            is_whole = True
+
+
+def _told(line: bytes) -> tuple[str, str]:
+    """Code and severity, without parsing a line: no text before them holds a bare quote."""
+    _, _, rest = line.partition(b',"code":"')
+    code, _, rest = rest.partition(b'","severity":"')
+    return code.decode(), rest.partition(b'"')[0].decode()

@@ -1,0 +1,28 @@
+"""The real check of a file, in its child, with what it used."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from app.core.datasets import child
+from app.core.datasets.sources import Upload
+from app.core.datasets.validate import Limits
+from app.core.settings import Settings
+
+
+def judge(upload: Path, out: Path, settings: Settings | None = None) -> dict[str, Any]:
+    """The report, with {cpu_seconds, rss_bytes} under `used`."""
+    settings = settings or Settings()
+    out.mkdir(exist_ok=True)
+    task = {
+        "files": [(str(upload), None)],
+        "out": str(out),
+        "declared": "auto",
+        "columns": {},
+        "max_row_chars": settings.max_row_chars,
+        "max_bytes": settings.max_upload_bytes,
+    }
+    limits = Limits().of_child([Upload(upload)], settings.max_upload_bytes)
+    child.run("tests.core.datasets.measured", [], [json.dumps(task).encode()], limits)
+    report: dict[str, Any] = json.loads((out / "report.json").read_bytes())
+    return report | {"used": json.loads((out / "used.json").read_bytes())}

@@ -1,0 +1,33 @@
+"""python -m tests.core.datasets.measured < task.json
+
+The check, in the same child and under the same limits, which also leaves OUT/used.json behind.
+"""
+
+import json
+import re
+import resource
+import sys
+from io import StringIO
+from pathlib import Path
+
+from app.core.datasets import check
+
+
+def main() -> int:
+    text = sys.stdin.read()
+    sys.stdin = StringIO(text)
+    status = check.main()
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    told = {"cpu_seconds": used.ru_utime + used.ru_stime, "rss_bytes": peak_rss_bytes()}
+    (Path(json.loads(text)["out"]) / "used.json").write_text(json.dumps(told))
+    return status
+
+
+def peak_rss_bytes() -> int:
+    """Of this program alone: `ru_maxrss` begins with what the process had before `exec`."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())
