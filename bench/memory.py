@@ -71,8 +71,8 @@ def measure(case: Case, models: Path, device: str = "cpu") -> Measured:
     with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as folder:
         rows = Path(folder) / "rows.jsonl"
         # Rows of a third of the length make packed ones share a sequence.
-        letters = case.length // 3 if case.packing else case.length - 160
-        count = write_rows(rows, max(12, case.batch * 8), letters * 3 // 2)
+        letters = case.length if case.packing else case.length - 110
+        count = write_rows(rows, max(16, case.batch * 8), letters)
         plan = Plan(
             job_id="bench", spec=case.spec(), base=Base(path=str(base), id="bench"),
             rows=RowsFile(path=str(rows), dataset="ds", sha256="0" * 64, num_rows=count),
