@@ -1,10 +1,10 @@
 """`tunesmith submit --dry-run`: the plan of a job, as people read it."""
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from app.cli.client import Refused, Server
@@ -47,16 +47,12 @@ def ask(server: Server, spec: dict[str, Any]) -> Any:
 def show(plan: dict[str, Any], console: Console) -> None:
     spec = plan["spec"]
     console.print(f"Plan for {spec['model']} on {plan['dataset']['id']}", highlight=False)
-    table = Table.grid(padding=(0, 2))
-    for name, text in _lines(plan):
-        table.add_row(name, Text(text))
-    console.print(table, highlight=False)
+    lines = [f"{name:<10} {text}" for name, text in _lines(plan)]
     for each in plan["warnings"]:
-        console.print(
-            Text(f"warning: {each['pointer']}: {each['message']}"), highlight=False, soft_wrap=True
-        )
-        if each["hint"]:
-            console.print(Text(f"  hint: {each['hint']}"), highlight=False, soft_wrap=True)
+        lines.append(f"warning: {each['pointer']}: {each['message']}")
+        lines += [f"  hint: {each['hint']}"] if each["hint"] else []
+    for line in lines:
+        console.print(Text(line), highlight=False, soft_wrap=True)
 
 
 def _lines(plan: dict[str, Any]) -> list[tuple[str, str]]:
@@ -77,8 +73,7 @@ def _lines(plan: dict[str, Any]) -> list[tuple[str, str]]:
         ("memory", _memory(memory) if memory else "unknown"),
     ]  # fmt: skip
     if memory:
-        fits = ", ".join(f"{name}: {verdict}" for name, verdict in memory["fits"].items())
-        lines.append(("fits", fits))
+        lines += [(verdict, ", ".join(names)) for verdict, names in _by_verdict(memory["fits"])]
     seconds = plan["seconds"]
     took = "unknown" if seconds["estimate"] is None else f"about {_duration(seconds['estimate'])}"
     lines += [("disk", _size(plan["disk_bytes"])), ("time", f"{took} ({seconds['basis']})")]
@@ -91,8 +86,24 @@ def _lost(rows: dict[str, Any]) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
+def _by_verdict(fits: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
+    for verdict, label in (("yes", "fits"), ("tight", "tight on"), ("no", "not on")):
+        if names := [name for name, each in fits.items() if each == verdict]:
+            yield label, names
+
+
 def _memory(memory: dict[str, Any]) -> str:
-    parts = ("weights", "adapter", "gradients", "optimizer", "activations", "logits")
+    parts = (
+        "weights",
+        "adapter",
+        "gradients",
+        "optimizer",
+        "activations",
+        "logits",
+        "rows",
+        "proof",
+        "runtime",
+    )
     told = ", ".join(f"{name} {_size(memory[name])}" for name in parts if memory[name])
     return f"{_size(memory['peak_bytes'])} at the peak on {memory['device']}: {told}"
 

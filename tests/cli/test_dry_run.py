@@ -49,7 +49,7 @@ def test_a_plan_is_shown_with_its_warnings(submit):
         "1,480, trained 1,456 (2 skipped, 3 split)",
         "90, 30 an epoch",
         "4.0 GiB at the peak on cpu: weights 3.0 GiB",
-        "8 GB GPU: tight",
+        "tight on   8 GB GPU",
         "about 2 min (2 jobs like it)",
         "warning: /lora/r: High.",
         "hint: Lower.",
