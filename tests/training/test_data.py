@@ -214,6 +214,7 @@ def test_a_prompt_longer_than_max_length_is_an_error_with_row_and_column(tokeniz
         ([SHORT, ROW], [], 512, {"training": {"max_length": 64}}),
         ([ROW], [{**ROW, "output": "x" * 100}], 512, {"training": {"max_length": 192}}),
         ([{**ROW, "output": "x" * 100}], [], 160, {"training": {"max_length": 160}}),
+        ([{**ROW, "output": "x" * 100}], [], 100, {"training": {"max_length": 100}}),
         ([SHORT, ROW], [], 30, {"on_invalid_row": "skip"}),
         ([SHORT, ROW], [ROW], 30, None),
         ([ROW, ROW], [], 30, None),

@@ -92,21 +92,34 @@ def refuse_long_prompts(
     long = next((each for each in rows if each.prompt_size > limit), None)
     if long is None or spec.on_invalid_row == "skip":
         return
-    longest = max(each.size for each in rows)
-    leaves_some = all(
-        any(each.prompt_size < limit for each in part) for part in (train, held_out) if part
-    )
-    patch: dict[str, Any] | None = None
-    hint = f"Shorten the prompts: this base takes at most {maximum} tokens."
-    if longest <= maximum:
-        patch = {"training": {"max_length": min(-(-longest // 64) * 64, maximum)}}
-        hint = f"The longest row takes {longest} tokens: raise `training.max_length`."
-    elif leaves_some:
+    hint, patch = _way_out(rows, maximum)
+    if patch is None and _leaves_some(train, limit) and _leaves_some(held_out, limit):
         patch = {"on_invalid_row": "skip"}
         hint += ' Or set `on_invalid_row` to "skip".'
     problem = f"the prompt takes {long.prompt_size} tokens, more than `max_length` {limit}"
     column = needed_columns(spec.template)[0]
     raise BadRow("prompt_too_long", long.row, column, problem, hint, suggested_patch=patch)
+
+
+def _way_out(rows: Sequence[Encoded], maximum: int) -> tuple[str, dict[str, Any] | None]:
+    """What to do about prompts beyond `max_length`, and as a change of the spec."""
+    longest = max(each.size for each in rows)
+    if longest <= maximum:
+        length = min(-(-longest // 64) * 64, maximum)
+        hint = f"The longest row takes {longest} tokens: raise `training.max_length` to {length}."
+        return hint, {"training": {"max_length": length}}
+    prompt = max(each.prompt_size for each in rows)
+    if prompt < maximum:
+        hint = (
+            f"The longest prompt takes {prompt} tokens: raise `training.max_length` to {maximum}, "
+            "all that this base takes; rows that are longer still are told."
+        )
+        return hint, {"training": {"max_length": maximum}}
+    return f"Shorten the prompts: this base takes at most {maximum} tokens.", None
+
+
+def _leaves_some(rows: Sequence[Encoded], limit: int) -> bool:
+    return not rows or any(each.prompt_size < limit for each in rows)
 
 
 def fit(rows: Sequence[T], spec: JobSpec, counts: Counts) -> list[T]:
