@@ -25,9 +25,9 @@ cards since Ampere). `torch.cuda.max_memory_allocated` does not count it."""
 _ROW_TOKEN = 80
 """Bytes a token takes in Python's lists (id, label, number object) and in the Arrow table."""
 _HEAP_SLACK = 0.2
-"""Share of the heap lost between tensors (worker/training/heap.py); a block above 32 MiB is mapped
-by itself and loses none (glibc's largest M_MMAP_THRESHOLD)."""
+"""Share of the heap lost between tensors: 0.1 to 0.3 measured (worker/training/heap.py)."""
 _MAPPED_FROM = 32 << 20
+"""glibc's DEFAULT_MMAP_THRESHOLD_MAX."""
 _PROOF_ROWS, _PROOF_TOKENS = 4, 256
 """As in worker/training/verify.py."""
 
@@ -68,19 +68,14 @@ def estimate(
     logits, block = activations.logits_bytes(batch)
     if spec.training.gradient_checkpointing:
         working += activations.layer_bytes(batch)
-    # The loss is over when the last layer's backward pass begins: the larger of both counts.
-    logits_count = logits >= working
-    held = kept + (0 if logits_count else working)
-    if device == "cpu":
-        held = round(held * (1 + _HEAP_SLACK))
-        logits = round(logits * (1 + _HEAP_SLACK * (block < _MAPPED_FROM)))
+    kept, logits = _together(kept, working, logits, block > largest_block(batch), device)
     told = Memory(
         weights=weights,
         adapter=adapter,
         gradients=adapter,
         optimizer=optimizer,
-        activations=held,
-        logits=logits if logits_count else 0,
+        activations=kept,
+        logits=logits,
         rows=_ROW_TOKEN * num_tokens if device == "cpu" else 0,
         proof=0,
         runtime=runtime_bytes(spec, device),
@@ -88,6 +83,28 @@ def estimate(
     proof = weights + adapter + proof_bytes(shape, widest, device) + told.rows + told.runtime
     excess = max(0, proof - told.peak_bytes)
     return Memory(**{**vars(told), "proof": excess})
+
+
+def _together(
+    kept: int, working: int, logits: int, is_mapped: bool, device: Device
+) -> tuple[int, int]:
+    """Activations and logits at the peak. The loss is over when a layer's backward pass begins.
+
+    On a GPU, and in a heap, the one takes the other's room. glibc maps its largest blocks by
+    themselves, and the heap beside them keeps what layers took in the step before.
+    """
+    slack = _HEAP_SLACK if device == "cpu" else 0.0
+    if device == "cpu" and is_mapped:
+        return round((kept + working) * (1 + slack)), logits
+    if logits >= working:
+        return round(kept * (1 + slack)), round(logits * (1 + slack))
+    return round((kept + working) * (1 + slack)), 0
+
+
+def largest_block(batch: Batch) -> int:
+    """Of a layer's tensors, and never more than glibc's largest M_MMAP_THRESHOLD."""
+    wide = max(batch.shape.intermediate, batch.shape.hidden)
+    return min(4 * batch.tokens * wide, _MAPPED_FROM)
 
 
 def runtime_bytes(spec: JobSpec, device: Device) -> int:
