@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("claims", "packing")
+NAMES = ("claims", "memory", "packing")
 
 
 def main() -> int:

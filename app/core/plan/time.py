@@ -2,10 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log
 
 from app.core.jobs.spec import JobSpec
-from app.core.plan.precision import Device
+from app.core.plan import speed
+from app.core.plan.flops import forward_flops, training_flops
+from app.core.plan.precision import Device, precision
 from app.core.plan.shape import ModelShape
+
+_SHARE_OF_PRODUCTS = 0.35
+"""Of a CPU's matrix product speed that training reaches."""
+_OVERHEAD_SECONDS = 15.0
+"""Imports, loading, probe, proof and publishing of a small model on two cores; likewise."""
 
 
 @dataclass(frozen=True)
@@ -16,12 +24,10 @@ class Work:
     """Of rows, without padding: what `tokens_seen` will say at the end."""
     computed: int
     """With padding."""
-    steps: int
     width: int
-    """Mean tokens of a row: what attention looks back over."""
+    """Tokens of a sequence: what attention looks over."""
     eval_tokens: int = 0
     """Over all evaluations."""
-    checkpoints: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class PastRun:
     tokens_per_second: float
     seconds: float
     """From start to end, with loading, evaluations and proof."""
+    eval_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,4 +63,87 @@ def estimate(
     *,
     device_name: str | None = None,
 ) -> Time:
-    raise NotImplementedError
+    """From the nearest of `past`, newest first; else from matrix products on this CPU."""
+    flops = training_flops(shape, spec, work.width)
+    evaluation = work.eval_tokens * forward_flops(shape, spec, work.width)
+    total = work.computed * flops + evaluation
+    run = _nearest(flops, spec, device, past, device_name)
+    if run is not None:
+        rate = _rate(run, flops)
+        return Time(total / rate + _overhead(run, rate), _told(run, spec))
+    if device == "cuda":
+        reason = "No job has been measured on this GPU yet, so there is nothing to go by."
+        return Time(None, reason)
+    products = speed.matrix_flops()
+    if products is None:
+        return Time(None, "No job has been measured yet, and the speed of this CPU is unknown.")
+    seconds = total / (products * _SHARE_OF_PRODUCTS) + _OVERHEAD_SECONDS
+    return Time(
+        seconds,
+        f"No job has been measured yet: from {products / 1e9:.0f} GFLOP/s of matrix products on "
+        f"this machine, of which training is taken to reach {_SHARE_OF_PRODUCTS:.0%}; rough.",
+    )
+
+
+def _nearest(
+    flops: float,
+    spec: JobSpec,
+    device: Device,
+    past: Sequence[PastRun],
+    device_name: str | None,
+) -> PastRun | None:
+    """Same model and quantization before others, then the run whose tokens cost most alike."""
+    usable = [
+        run
+        for run in past
+        if run.device == device
+        and (device_name is None or run.device_name == device_name)
+        and (run.shape is not None or run.spec.model == spec.model)
+        and run.tokens_per_second > 0
+        and run.tokens_seen > 0
+    ]
+
+    def distance(run: PastRun) -> tuple[bool, bool, bool, float]:
+        return (
+            run.spec.model != spec.model,
+            run.spec.quantization != spec.quantization,
+            precision(run.spec, device) != precision(spec, device),
+            abs(log(_flops(run, flops) / flops)),
+        )
+
+    return min(usable, key=distance, default=None)
+
+
+def _flops(run: PastRun, otherwise: float) -> float:
+    """Of a token of that run; a base that is gone was the same one."""
+    if run.shape is None:
+        return otherwise
+    return training_flops(run.shape, run.spec, run.spec.training.max_length)
+
+
+def _rate(run: PastRun, otherwise: float) -> float:
+    """FLOP/s."""
+    return run.tokens_per_second * _flops(run, otherwise)
+
+
+def _overhead(run: PastRun, rate: float) -> float:
+    """What that run took beside training and evaluating: start-up, checkpoints, proof."""
+    evaluating = 0.0
+    if run.shape is not None:
+        width = run.spec.training.max_length
+        evaluating = run.eval_tokens * forward_flops(run.shape, run.spec, width) / rate
+    return max(0.0, run.seconds - run.tokens_seen / run.tokens_per_second - evaluating)
+
+
+def _told(run: PastRun, spec: JobSpec) -> str:
+    what = "the same model" if run.spec.model == spec.model else f"another model ({run.spec.model})"
+    changes = []
+    if run.spec.model != spec.model:
+        changes.append("scaled by the operations of a token")
+    if run.spec.quantization != spec.quantization:
+        changes.append(f"whose quantization was {run.spec.quantization}, not {spec.quantization}")
+    more = "".join(f", {each}" for each in changes)
+    return (
+        f"From a finished job with {what} on {run.device_name}: "
+        f"{run.tokens_per_second:,.0f} tokens/s{more}."
+    )
