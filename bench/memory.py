@@ -184,7 +184,7 @@ def megabytes(count: int) -> int:
     return round(count / 1e6)
 
 
-def measure(case: Case, base: Path) -> Measured:
+def measure(case: Case, base: Path, device: str = "cpu") -> Measured:
     with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as folder:
         rows = Path(folder) / "rows.jsonl"
         letters = case.length if case.packing else case.length - _PROMPT
@@ -192,7 +192,7 @@ def measure(case: Case, base: Path) -> Measured:
         plan = Plan(
             job_id="bench", spec=case.spec(), base=Base(path=str(base), id="bench"),
             rows=RowsFile(path=str(rows), dataset="ds", sha256="0" * 64, num_rows=count),
-            device="cpu",
+            device=device,
         )  # fmt: skip
         run_dir = Path(folder) / "run"
         run_dir.mkdir()

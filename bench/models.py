@@ -24,8 +24,8 @@ def make_model(name: str, folder: Path) -> Path:
     if (path / "model.safetensors").is_file():
         return path
     import torch
-    from transformers import GPT2Config, LlamaConfig, Qwen3Config
     from transformers import AutoModelForCausalLM as Model
+    from transformers import GPT2Config, LlamaConfig, Qwen3Config
 
     hidden, inner, layers, heads, kv_heads, vocab = SIZES[name]["sizes"]
     tokens = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}

@@ -1,6 +1,7 @@
 """Bytes a job takes on disk while it runs, at the most."""
 
 from dataclasses import dataclass, fields
+from math import ceil
 
 from app.core.jobs.spec import JobSpec
 from app.core.plan.memory import optimizer_bytes
@@ -36,15 +37,13 @@ def estimate(
     spec: JobSpec,
     *,
     steps: int,
-    checkpoints: int,
     rows_bytes: int,
     tokenizer_bytes: int = 0,
     fetched_bytes: int = 0,
     max_log_bytes: int = 64 << 20,
 ) -> Disk:
-    """`checkpoints`: how many will be written over the whole job."""
     state = _LOGGED_STEP * (steps // spec.training.logging_steps + 1)
-    held = min(checkpoints, spec.training.save_total_limit + 1)
+    held = min(_written(spec, steps), spec.training.save_total_limit + 1)
     artifact = adapter_bytes(shape, spec) + tokenizer_bytes + state + _SMALL_FILES
     return Disk(
         checkpoints=held * (checkpoint_bytes(shape, spec) + tokenizer_bytes + state),
@@ -53,6 +52,16 @@ def estimate(
         base=fetched_bytes,
         log=max_log_bytes,
     )
+
+
+def _written(spec: JobSpec, steps: int) -> int:
+    """Checkpoints over the whole job, at the most."""
+    training = spec.training
+    if training.save_strategy == "no":
+        return 0
+    if training.save_steps:
+        return ceil(steps / training.save_steps)
+    return steps if training.max_steps else min(steps, ceil(training.num_train_epochs))
 
 
 def adapter_bytes(shape: ModelShape, spec: JobSpec) -> int:

@@ -28,7 +28,7 @@ on 4.3 million tokens: 32 + 24 + 16 + 41."""
 _HEAP_SLACK = 0.2
 """Share of the heap lost between tensors: 0.1 to 0.3 measured (worker/training/heap.py)."""
 _MAPPED_FROM = 32 << 20
-"""glibc's DEFAULT_MMAP_THRESHOLD_MAX."""
+"""glibc's DEFAULT_MMAP_THRESHOLD_MAX: a larger block is mapped by itself and loses nothing."""
 _PROOF_ROWS, _PROOF_TOKENS = 4, 256
 """As in worker/training/verify.py."""
 
@@ -69,7 +69,7 @@ def estimate(
     logits, block = activations.logits_bytes(batch)
     if spec.training.gradient_checkpointing:
         working += activations.layer_bytes(batch)
-    kept, logits = _together(kept, working, logits, block > largest_block(batch), device)
+    kept, logits = _together(kept, working, logits, block, device)
     told = Memory(
         weights=weights,
         adapter=adapter,
@@ -86,26 +86,16 @@ def estimate(
     return Memory(**{**vars(told), "proof": excess})
 
 
-def _together(
-    kept: int, working: int, logits: int, is_mapped: bool, device: Device
-) -> tuple[int, int]:
+def _together(kept: int, working: int, logits: int, block: int, device: Device) -> tuple[int, int]:
     """Activations and logits at the peak. The loss is over when a layer's backward pass begins.
 
-    On a GPU, and in a heap, the one takes the other's room. glibc maps its largest blocks by
-    themselves, and the heap beside them keeps what layers took in the step before.
+    On a GPU the one takes the other's room. glibc's heap keeps what layers took in the step before,
+    in pieces that the loss's larger blocks do not fit into.
     """
-    slack = _HEAP_SLACK if device == "cpu" else 0.0
-    if device == "cpu" and is_mapped:
-        return round((kept + working) * (1 + slack)), logits
-    if logits >= working:
-        return round(kept * (1 + slack)), round(logits * (1 + slack))
-    return round((kept + working) * (1 + slack)), 0
-
-
-def largest_block(batch: Batch) -> int:
-    """Of a layer's tensors, and never more than glibc's largest M_MMAP_THRESHOLD."""
-    wide = max(batch.shape.intermediate, batch.shape.hidden)
-    return min(4 * batch.tokens * wide, _MAPPED_FROM)
+    if device == "cuda":
+        return (kept, logits) if logits >= working else (kept + working, 0)
+    slack = 1 + _HEAP_SLACK
+    return round((kept + working) * slack), round(logits * (slack if block < _MAPPED_FROM else 1))
 
 
 def runtime_bytes(spec: JobSpec, device: Device) -> int:

@@ -13,7 +13,10 @@ from app.core.plan.shape import ModelShape
 _SHARE_OF_PRODUCTS = 0.35
 """Of a CPU's matrix product speed that training reaches."""
 _OVERHEAD_SECONDS = 15.0
-"""Imports, loading, probe, proof and publishing of a small model on two cores; likewise."""
+"""Imports, loading, probe, proof and publishing."""
+_STEP_SECONDS = 0.05
+"""Of a step beside its products: optimizer, hooks, reports."""
+_CHECKPOINT_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,12 @@ class Work:
     """Of rows, without padding: what `tokens_seen` will say at the end."""
     computed: int
     """With padding."""
+    steps: int
     width: int
-    """Tokens of a sequence: what attention looks over."""
+    """Mean tokens of a row: what attention looks back over."""
     eval_tokens: int = 0
     """Over all evaluations."""
+    checkpoints: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,10 +72,10 @@ def estimate(
     flops = training_flops(shape, spec, work.width)
     evaluation = work.eval_tokens * forward_flops(shape, spec, work.width)
     total = work.computed * flops + evaluation
-    run = _nearest(flops, spec, device, past, device_name)
+    run = _nearest(flops, spec, work.width, device, past, device_name)
     if run is not None:
-        rate = _rate(run, flops)
-        return Time(total / rate + _overhead(run, rate), _told(run, spec))
+        rate = run.tokens_per_second * _flops(run, work.width, flops)
+        return Time(total / rate + _overhead(run, work.width, rate), _told(run, spec))
     if device == "cuda":
         reason = "No job has been measured on this GPU yet, so there is nothing to go by."
         return Time(None, reason)
@@ -78,6 +83,7 @@ def estimate(
     if products is None:
         return Time(None, "No job has been measured yet, and the speed of this CPU is unknown.")
     seconds = total / (products * _SHARE_OF_PRODUCTS) + _OVERHEAD_SECONDS
+    seconds += work.steps * _STEP_SECONDS + work.checkpoints * _CHECKPOINT_SECONDS
     return Time(
         seconds,
         f"No job has been measured yet: from {products / 1e9:.0f} GFLOP/s of matrix products on "
@@ -88,6 +94,7 @@ def estimate(
 def _nearest(
     flops: float,
     spec: JobSpec,
+    width: int,
     device: Device,
     past: Sequence[PastRun],
     device_name: str | None,
@@ -108,29 +115,21 @@ def _nearest(
             run.spec.model != spec.model,
             run.spec.quantization != spec.quantization,
             precision(run.spec, device) != precision(spec, device),
-            abs(log(_flops(run, flops) / flops)),
+            abs(log(_flops(run, width, flops) / flops)),
         )
 
     return min(usable, key=distance, default=None)
 
 
-def _flops(run: PastRun, otherwise: float) -> float:
-    """Of a token of that run; a base that is gone was the same one."""
-    if run.shape is None:
-        return otherwise
-    return training_flops(run.shape, run.spec, run.spec.training.max_length)
+def _flops(run: PastRun, width: int, otherwise: float) -> float:
+    """Of a token of that run, had its rows been as long; a base that is gone was the same one."""
+    return otherwise if run.shape is None else training_flops(run.shape, run.spec, width)
 
 
-def _rate(run: PastRun, otherwise: float) -> float:
-    """FLOP/s."""
-    return run.tokens_per_second * _flops(run, otherwise)
-
-
-def _overhead(run: PastRun, rate: float) -> float:
+def _overhead(run: PastRun, width: int, rate: float) -> float:
     """What that run took beside training and evaluating: start-up, checkpoints, proof."""
     evaluating = 0.0
     if run.shape is not None:
-        width = run.spec.training.max_length
         evaluating = run.eval_tokens * forward_flops(run.shape, run.spec, width) / rate
     return max(0.0, run.seconds - run.tokens_seen / run.tokens_per_second - evaluating)
 
