@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("claims", "dryrun", "packing", "validate")
+NAMES = ("claims", "dryrun", "memory", "packing", "validate")
 
 
 def main() -> int:

@@ -1,12 +1,18 @@
-"""Peak memory of the real trainer's process beside what the plan says it will be."""
+"""Peak memory of the real trainer beside what a plan says it will be, case by case.
+
+`python -m worker.training RUN_DIR` runs as a process of its own; the kernel's VmHWM is read while
+it lives, and counted anew when a phase begins. Everything is in MB of a million bytes.
+"""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +21,14 @@ from app.core.datasets.formats import read_rows
 from app.core.datasets.tokenizer import RowTokenizer
 from app.core.jobs.run import Base, Plan, RowsFile
 from app.core.jobs.spec import JobSpec
+from app.core.plan import ModelShape, disk, memory, read_shape
 from bench.models import make_model, write_rows
 from worker.training.packing import alone, packed
 
 REPOSITORY = Path(__file__).parents[1]
+_POLL_SECONDS = 0.02
+_PROMPT = 110
+"""Tokens of Alpaca's prompt with the benchmark's tokenizer, rounded up."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +46,12 @@ class Case:
     precision: str = "auto"
     dora: bool = False
     targets: Any = "all-linear"
-    held_out: bool = False
     steps: int = 2
 
     def spec(self) -> JobSpec:
         return JobSpec.model_validate(
             {
                 "model": "bench", "dataset": "ds", "quantization": self.quantization,
-                "validation": {"fraction": 0.2} if self.held_out else None,
                 "lora": {
                     "r": self.r, "lora_dropout": self.dropout, "use_dora": self.dora,
                     "target_modules": self.targets,
@@ -57,35 +65,140 @@ class Case:
         )  # fmt: skip
 
 
+CASES = (
+    Case("fp32", "wide"),
+    Case("checkpointing", "wide", batch=8, checkpointing=True),
+    Case("large vocabulary", "vocab", batch=2),
+    Case("unpacked, no dropout", "deep", packing=False, dropout=0.0),
+    Case("bf16 file, fp32", "large", batch=1, length=512),
+    Case("nf4, rank 64", "wide", quantization="nf4", r=64),
+    Case("int8", "wide", batch=2, quantization="int8"),
+    Case("bf16, grouped heads", "qwen", precision="bf16"),
+    Case("GPT-2", "gpt2"),
+    Case("length 1024", "deep", batch=1, length=1024),
+    Case("nf4, checkpointing", "large", quantization="nf4", checkpointing=True),
+    Case("int8, bf16", "large", batch=1, quantization="int8", precision="bf16"),
+    Case("DoRA", "wide", batch=2, dora=True),
+    Case("adafactor, two targets", "deep", targets=["q_proj", "v_proj"], optim="adafactor"),
+)
+"""The formulas were compared with these while they were written."""
+HELD_OUT = (
+    Case("held out: unpacked, rank 64", "qwen", batch=2, packing=False, r=64, length=512),
+    Case("held out: bf16, checkpointing", "large", precision="bf16", checkpointing=True),
+    Case("held out: nf4, vocabulary", "vocab", batch=1, length=512, quantization="nf4"),
+    Case("held out: length 1024", "wide", batch=1, length=1024, optim="adafactor", dropout=0.0),
+    Case("held out: GPT-2, checkpointing", "gpt2", batch=8, checkpointing=True, packing=False),
+)
+"""And with these only afterwards."""
+
+
 @dataclass(frozen=True)
 class Measured:
-    peak: int
     phases: dict[str, int]
-    seconds: float
+    """Highest resident memory of each, in bytes."""
+    reports: list[dict[str, Any]]
     widest: int
     num_tokens: int
 
+    @property
+    def peak(self) -> int:
+        return max(self.phases.values())
 
-def measure(case: Case, models: Path, device: str = "cpu") -> Measured:
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [each["data"] for each in self.reports if each["type"] == kind]
+
+
+@dataclass(frozen=True)
+class Compared:
+    case: Case
+    shape: ModelShape
+    measured: Measured
+
+    @cached_property
+    def estimated(self) -> memory.Memory:
+        seen = self.measured
+        return memory.estimate(
+            self.shape, self.case.spec(), seen.widest, "cpu", num_tokens=seen.num_tokens
+        )
+
+    @property
+    def error(self) -> float:
+        """Above 0 where the estimate is too high."""
+        return self.estimated.peak_bytes / self.measured.peak - 1
+
+    @property
+    def adapter_error(self) -> float:
+        """Of the adapter's size on disk, which is that of its parameters."""
+        files = self.measured.of("artifact")[-1]["files"]
+        real = next(each["bytes"] for each in files if each["kind"] == "adapter")
+        return float(disk.adapter_bytes(self.shape, self.case.spec()) / real - 1)
+
+
+def main() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="tunesmith-bench-"))
+    try:
+        compared = []
+        for case in (*CASES, *HELD_OUT):
+            compared.append(compare(case, folder / "models"))
+            print(json.dumps(line(compared[-1])), flush=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print("\nmemory: estimated and measured peak of a CPU trainer, MB")
+    for each in compared:
+        print(row(each))
+    for name, cases in (("compared while writing", CASES), ("held out", HELD_OUT)):
+        errors = sorted(abs(each.error) for each in compared if each.case in cases)
+        print(f"{name}: {len(errors)} cases, largest error {errors[-1]:.1%}")
+
+
+def compare(case: Case, models: Path) -> Compared:
     base = make_model(case.model, models)
+    shape = read_shape(base)
+    assert isinstance(shape, ModelShape), shape
+    return Compared(case, shape, measure(case, base))
+
+
+def line(compared: Compared) -> dict[str, Any]:
+    return {
+        "bench": "memory",
+        "case": compared.case.name,
+        "estimated_mb": megabytes(compared.estimated.peak_bytes),
+        "measured_mb": megabytes(compared.measured.peak),
+        "error": round(compared.error, 3),
+        "adapter_file_error": round(compared.adapter_error, 4),
+        "parts_mb": {k: megabytes(v) for k, v in vars(compared.estimated).items() if v},
+        "phases_mb": {k: megabytes(v) for k, v in compared.measured.phases.items()},
+    }
+
+
+def row(compared: Compared) -> str:
+    estimated, measured = compared.estimated.peak_bytes, compared.measured.peak
+    name, model = compared.case.name, compared.case.model
+    return (
+        f"  {name:32} {model:6} {megabytes(estimated):6} {megabytes(measured):6}"
+        f" {compared.error:+7.1%}"
+    )
+
+
+def megabytes(count: int) -> int:
+    return round(count / 1e6)
+
+
+def measure(case: Case, base: Path, device: str = "cpu") -> Measured:
     with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as folder:
         rows = Path(folder) / "rows.jsonl"
-        # Rows of a third of the length make packed ones share a sequence.
-        letters = case.length if case.packing else case.length - 110
+        letters = case.length if case.packing else case.length - _PROMPT
         count = write_rows(rows, max(16, case.batch * 8), letters)
         plan = Plan(
             job_id="bench", spec=case.spec(), base=Base(path=str(base), id="bench"),
             rows=RowsFile(path=str(rows), dataset="ds", sha256="0" * 64, num_rows=count),
             device=device,
         )  # fmt: skip
-        widest, num_tokens = lengths(plan)
         run_dir = Path(folder) / "run"
         run_dir.mkdir()
         (run_dir / "plan.json").write_text(plan.model_dump_json())
-        begin = time.monotonic()
         phases = run(run_dir)
-        seconds = time.monotonic() - begin
-    return Measured(max(phases.values()), phases, seconds, widest, num_tokens)
+        return Measured(phases, reports(run_dir), *lengths(plan))
 
 
 def lengths(plan: Plan) -> tuple[int, int]:
@@ -94,38 +207,38 @@ def lengths(plan: Plan) -> tuple[int, int]:
     rows = list(enumerate(read_rows(Path(plan.rows.path))))
     examples = encoding.encode(rows, "alpaca", "completion", tokenizer)
     training = plan.spec.training
-    lay_out = packed if training.packing else alone
-    sequences = lay_out(examples, training.max_length)
-    return (
-        max(len(each.input_ids) for each in sequences),
-        sum(len(each.input_ids) for each in examples),
-    )
+    sequences = (packed if training.packing else alone)(examples, training.max_length)
+    longest = max(len(each.input_ids) for each in sequences)
+    return longest, sum(len(each.input_ids) for each in examples)
 
 
 def run(run_dir: Path) -> dict[str, int]:
-    """Highest resident memory of each phase of `python -m worker.training`, in bytes."""
     with (run_dir / "trainer.log").open("wb") as log:
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
-        environment |= {
-            k: v for k, v in os.environ.items() if k.startswith(("OMP", "MALLOC", "GLIBC"))
-        }
         process = subprocess.Popen(
             [sys.executable, "-m", "worker.training", str(run_dir)],
-            cwd=run_dir, env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
+            cwd=run_dir,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)},
+            stdout=log,
+            stderr=log,
+        )
     phases: dict[str, int] = {}
     phase = "starting"
     while process.poll() is None:
-        peak = highest(process.pid)
-        phases[phase] = max(peak, phases.get(phase, 0))
-        now = newest_phase(run_dir / "reports.jsonl") or phase
-        if now != phase:
-            phase = now
+        phases[phase] = max(highest(process.pid), phases.get(phase, 0))
+        begun = [each["data"]["phase"] for each in reports(run_dir) if each["type"] == "phase"]
+        if begun and begun[-1] != phase:
+            phase = begun[-1]
             forget(process.pid)
-        time.sleep(0.03)
+        time.sleep(_POLL_SECONDS)
     if process.returncode:
         raise RuntimeError((run_dir / "trainer.log").read_text()[-3000:])
     return phases
+
+
+def reports(run_dir: Path) -> list[dict[str, Any]]:
+    path = run_dir / "reports.jsonl"
+    text = path.read_text() if path.is_file() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def highest(pid: int) -> int:
@@ -133,22 +246,17 @@ def highest(pid: int) -> int:
         status = Path(f"/proc/{pid}/status").read_text()
     except (OSError, ProcessLookupError):
         return 0
-    line = next((line for line in status.splitlines() if line.startswith("VmHWM")), "VmHWM 0")
-    return int(line.split()[1]) * 1024
+    found = next((line for line in status.splitlines() if line.startswith("VmHWM")), "VmHWM 0")
+    return int(found.split()[1]) * 1024
 
 
 def forget(pid: int) -> None:
-    """Let the kernel count the highest anew."""
+    """Let the kernel count the highest anew (proc(5), clear_refs)."""
     try:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
     except OSError:
         return
 
 
-def newest_phase(reports: Path) -> str | None:
-    if not reports.is_file():
-        return None
-    for line in reversed(reports.read_text().splitlines()):
-        if '"phase"' in line[:40]:
-            return json.loads(line)["data"]["phase"]
-    return None
+if __name__ == "__main__":
+    main()

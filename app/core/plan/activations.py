@@ -49,8 +49,9 @@ class Batch:
 
     @property
     def is_masked(self) -> bool:
-        """Packed rows are kept apart by a mask; alone, or each in its sequence, none is made."""
-        return self.spec.training.packing
+        """For packed rows, which it keeps apart, and for windows that are shorter."""
+        window = self.shape.window
+        return self.spec.training.packing or (window is not None and self.width > window)
 
     @property
     def mask_numbers(self) -> int:

@@ -74,6 +74,8 @@ class ModelShape:
     """Of the safetensors, as they lie in the folder."""
     file_bits: int
     """Of the most frequent kind of number in them."""
+    window: int | None = None
+    """Tokens a layer looks back over, where that is limited."""
     has_attention_dropout: bool = False
     has_residual_dropout: bool = False
 
@@ -245,9 +247,16 @@ def _with_tensors(
         ),
         file_bytes=sum(prod(shape) * bits // 8 for shape, bits in tensors.values()),
         file_bits=max(set(bits), key=bits.count),
+        window=_window(config),
         has_attention_dropout=_has_dropout(config, ("attention_dropout", "attn_pdrop"), family),
         has_residual_dropout=_has_dropout(config, ("resid_pdrop",), family),
     )
+
+
+def _window(config: Mapping[str, Any]) -> int | None:
+    window = config.get("sliding_window")
+    is_used = bool(config.get("use_sliding_window", config.get("model_type") == "mistral"))
+    return window if is_used and type(window) is int else None
 
 
 def _has_dropout(config: Mapping[str, Any], names: tuple[str, ...], family: Family) -> bool:
