@@ -13,7 +13,9 @@ _HINT = 'For example: columns={"instruction":"question","output":"answer"}'
 COLUMNS_SCHEMA = {
     "type": "object",
     "description": f"Our column to the upload's. {_HINT}",
-    "properties": {name: {"type": "string", "minLength": 1, "maxLength": _MAX_NAME} for name in TARGETS},
+    "properties": {
+        name: {"type": "string", "minLength": 1, "maxLength": _MAX_NAME} for name in TARGETS
+    },
     "additionalProperties": False,
 }
 Columns = Annotated[dict[str, str], WithJsonSchema(COLUMNS_SCHEMA)]

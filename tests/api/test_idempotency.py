@@ -104,7 +104,9 @@ def test_an_upload_is_kept_once(client, world):
     assert world.count()[2] == 1
 
 
-@pytest.mark.parametrize("changed", [{"name": "b"}, {"format": "json"}, {"columns": '{"text":"t"}'}])
+@pytest.mark.parametrize(
+    "changed", [{"name": "b"}, {"format": "json"}, {"columns": '{"text":"t"}'}]
+)
 def test_an_upload_of_the_same_bytes_with_another_field_is_another_body(client, changed):
     def post(fields):
         files, headers = {"file": ("a", b"[1]")}, {"Idempotency-Key": "u1"}

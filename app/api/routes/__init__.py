@@ -15,8 +15,8 @@ from app.api.routes import (
     jobs,
     lengths,
     overlaps,
-    problems,
     preview,
+    problems,
     uploads,
 )
 

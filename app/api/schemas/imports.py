@@ -6,7 +6,7 @@ from pydantic import computed_field
 
 from app.api.columns import Columns
 from app.api.schemas.base import Answer
-from app.core.datasets import licenses
+from app.core import licenses
 from app.core.jobs.spec import Closed, ShortText
 
 
