@@ -127,7 +127,7 @@ class Garbage:
         return len(doomed)
 
     def _left_overs(self) -> int:
-        """Of the rows' cache, and of intakes that were killed."""
+        """Of the rows' cache, and of intakes and writers that were killed."""
         data_dir = self.settings.data_dir.absolute()
         cached = [path for path in data_dir.glob("cache/datasets/*") if _age(path) > CACHE_SECONDS]
         for path in cached:
@@ -135,7 +135,7 @@ class Garbage:
         killed = [path for path in data_dir.glob("intake/*") if _age(path) > 24 * 3600]
         for path in killed:
             shutil.rmtree(path, ignore_errors=True)
-        return len(cached) + len(killed)
+        return len(cached) + len(killed) + self.storage.drop_unfinished(UPLOAD_SECONDS)
 
     def _owners(self, job_ids: Iterable[str]) -> dict[str, _Owner]:
         ids = sorted(job_ids)

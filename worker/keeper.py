@@ -10,11 +10,10 @@ import structlog
 from sqlalchemy import select
 
 from app.core.db.models import Job
-from app.core.db.session import Sessions, transaction
+from app.core.db.session import OUTAGE, Sessions, transaction
 from app.core.jobs import lifecycle
 from app.core.jobs.lifecycle import Lease, LeaseLost
 from app.core.jobs.status import Desired, JobStatus
-from worker.patience import OUTAGE
 from worker.threads import start_thread
 
 _log = structlog.get_logger(__name__)

@@ -1,15 +1,14 @@
-"""Living through a database outage: what counts as one, and trying again until it is over."""
+"""Living through a database outage: trying again until it is over."""
 
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from app.core.db.session import OUTAGE
 
 T = TypeVar("T")
-OUTAGE = (OperationalError, InterfaceError, PoolTimeout)
 _PAUSE_SECONDS = 1.0
 _log = structlog.get_logger(__name__)
 

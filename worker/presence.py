@@ -22,11 +22,10 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.core import logs
 from app.core.db.models import NOW, Job, Worker
-from app.core.db.session import Sessions, make_engine, make_sessions, transaction
+from app.core.db.session import OUTAGE, Sessions, make_engine, make_sessions, transaction
 from app.core.jobs.status import JobStatus
 from app.core.settings import Settings
 from worker import processes, wiring
-from worker.patience import OUTAGE
 from worker.slot import Slot
 from worker.threads import start_thread
 

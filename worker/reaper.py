@@ -17,7 +17,7 @@ from sqlalchemy import delete
 
 from app.core import logs
 from app.core.db.models import NOW, IdempotencyKey, Worker
-from app.core.db.session import Sessions, make_engine, make_sessions, transaction
+from app.core.db.session import OUTAGE, Sessions, make_engine, make_sessions, transaction
 from app.core.events.bell import Bell
 from app.core.imports import Imports
 from app.core.intake import Intake
@@ -29,7 +29,6 @@ from app.core.storage import open_storage
 from worker import wiring
 from worker.garbage import Garbage
 from worker.leader import Leadership
-from worker.patience import OUTAGE
 from worker.threads import start_thread
 
 _log = structlog.get_logger(__name__)

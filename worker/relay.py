@@ -17,14 +17,13 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Session
 
 from app.core.db.models import Checkpoint, Event, Job, Metric
-from app.core.db.session import Sessions, transaction
+from app.core.db.session import OUTAGE, Sessions, transaction
 from app.core.events import log
 from app.core.events.bell import Bell
 from app.core.events.log import Entry
 from app.core.jobs import lifecycle
 from app.core.jobs.lifecycle import Lease
 from app.core.jobs.run import FailureReport, Report
-from worker.patience import OUTAGE
 from worker.reports import ArtifactData, CheckpointData
 from worker.resume import Found
 

@@ -9,13 +9,13 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from app.core.db.models import Job, Worker
-from app.core.db.session import transaction
+from app.core.db.session import OUTAGE, transaction
 from app.core.jobs import lifecycle, retries
 from app.core.jobs.lifecycle import Lease, LeaseLost
 from worker import janitor
 from worker.attempt import Attempt, Workplace
 from worker.keeper import Keeper
-from worker.patience import OUTAGE, patiently
+from worker.patience import patiently
 
 _log = structlog.get_logger(__name__)
 

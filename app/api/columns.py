@@ -1,18 +1,25 @@
 """The field `columns`: a JSON object, our column to the upload's."""
 
 import json
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import WithJsonSchema
 
 from app.core.datasets.columns import TARGETS
 from app.core.errors import Invalid, Problem
 
+_MAX_NAME = 500
 _HINT = 'For example: columns={"instruction":"question","output":"answer"}'
 COLUMNS_SCHEMA = {
     "type": "object",
     "description": f"Our column to the upload's. {_HINT}",
-    "properties": {name: {"type": "string", "minLength": 1} for name in TARGETS},
+    "properties": {
+        name: {"type": "string", "minLength": 1, "maxLength": _MAX_NAME} for name in TARGETS
+    },
     "additionalProperties": False,
 }
+Columns = Annotated[dict[str, str], WithJsonSchema(COLUMNS_SCHEMA)]
+"""In a JSON body; `check_columns` says what is wrong with it."""
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -41,12 +48,14 @@ def _check(name: str, source: Any) -> list[Problem]:
     if name not in TARGETS:
         message = f"We have no such column; we have {', '.join(TARGETS)}."
         return [Problem(pointer, "unknown_field", message, _HINT)]
-    if not isinstance(source, str) or not source or "\0" in source or not _is_text(source):
+    if not isinstance(source, str) or not _is_name(source):
         return [Problem(pointer, "wrong_format", "The name of a column in the file.", _HINT)]
     return []
 
 
-def _is_text(source: str) -> bool:
+def _is_name(source: str) -> bool:
+    if not 1 <= len(source) <= _MAX_NAME or "\0" in source:
+        return False
     try:
         source.encode()
     except UnicodeEncodeError:

@@ -36,6 +36,7 @@ class Claims:
         with transaction(self.sessions) as session:
             dataset = session.scalar(oldest)
             if dataset is not None:
+                dataset.progress = None  # of a process that died at it
                 self._hold(session, dataset.id)
         return dataset
 

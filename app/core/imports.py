@@ -11,7 +11,6 @@ from pathlib import Path
 
 import structlog
 from obstore.exceptions import BaseError as StoreError
-from sqlalchemy.exc import OperationalError
 
 from app.core.claims import Claims
 from app.core.datasets import hub, report
@@ -19,7 +18,7 @@ from app.core.datasets.content import content_keys
 from app.core.datasets.hub import File, HubFileWrong, HubUnavailable, Source
 from app.core.datasets.hub_files import HubRefused
 from app.core.db.models import NOW, Dataset
-from app.core.db.session import Sessions
+from app.core.db.session import OUTAGE, Sessions
 from app.core.intake import temporary
 from app.core.settings import Settings
 from app.core.storage import Storage
@@ -65,7 +64,7 @@ class Imports:
             self._note_failure(dataset.id, "hub_unavailable", away.detail, MAX_TRIES)
         except HubFileWrong as wrong:
             self._note_failure(dataset.id, "hub_file_wrong", str(wrong), MAX_WRONG)
-        except OperationalError:
+        except OUTAGE:
             raise
         except (StoreError, OSError) as error:
             _log.warning("storage_unavailable", error=type(error).__name__)

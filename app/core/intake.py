@@ -15,13 +15,12 @@ from typing import Any
 import structlog
 from obstore.exceptions import BaseError as StoreError
 from sqlalchemy import update
-from sqlalchemy.exc import OperationalError
 
 from app.core.claims import Claims
 from app.core.datasets import content, progress
 from app.core.datasets.validate import Verdict, validate_in_child
 from app.core.db.models import NOW, Dataset
-from app.core.db.session import Sessions, after_commit, transaction
+from app.core.db.session import OUTAGE, Sessions, after_commit, transaction
 from app.core.events import log
 from app.core.events.bell import Bell
 from app.core.jobs import lifecycle, settling
@@ -74,7 +73,7 @@ class Intake:
         except UploadGone:
             _log.warning("upload_gone")
             self._give_up(dataset_id)
-        except OperationalError:
+        except OUTAGE:
             raise
         except (StoreError, OSError) as error:
             # The store's or the disk's fault and not the upload's: not counted, and tried again

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
-from sqlalchemy.exc import OperationalError
+
+from app.core.db.session import OUTAGE
 
 _log = structlog.get_logger(__name__)
 
@@ -19,7 +20,7 @@ def repeated(action: Callable[[], None], seconds: float) -> Iterator[None]:
         while not over.wait(seconds):
             try:
                 action()
-            except OperationalError:
+            except OUTAGE:
                 _log.warning("not_written", action=action.__name__)
 
     thread = threading.Thread(target=repeat, name="repeated", daemon=True)

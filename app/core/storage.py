@@ -15,6 +15,7 @@ uploads/<id>/<number>/...   parts of an upload until it is complete; see `app.se
 import errno
 import hashlib
 import re
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -35,6 +36,10 @@ _FULL = re.compile(r"\(os error (28|122)\)|XMinioStorageFull|507 Insufficient St
 """ENOSPC and EDQUOT of a folder, and what stores that speak S3 say."""
 
 
+_UNFINISHED = re.compile(r".+#\d+")
+"""How obstore names a local file until it is whole."""
+
+
 class StorageFull(OSError):
     """No room for an object; nothing of it was kept."""
 
@@ -45,8 +50,10 @@ class StorageFull(OSError):
 class Storage:
     """Bytes by key. Streams both ways: no object is ever held in memory whole."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
+        """`folder`: of a local store."""
         self._store = store
+        self._folder = folder
 
     def write(self, key: str, chunks: Iterable[bytes]) -> None:
         """Visible whole or not at all: a local file is renamed into place, S3 completes a
@@ -119,6 +126,18 @@ class Storage:
         """Delete every object under a prefix that ends in a slash."""
         self.delete(list(self.keys(prefix)))
 
+    def drop_unfinished(self, older_than_seconds: float) -> int:
+        """Delete what writers that were killed left in a local store, where it is in no listing;
+        returns how many files that was. S3 has a lifecycle rule for it.
+        """
+        found = self._folder.rglob("*#*") if self._folder else ()
+        num_dropped = 0
+        for path in found:
+            if _UNFINISHED.fullmatch(path.name) and _age(path) > older_than_seconds:
+                path.unlink(missing_ok=True)
+                num_dropped += 1
+        return num_dropped
+
     def delete(self, keys: list[str]) -> None:
         if keys:
             obstore.delete(self._store, keys)
@@ -128,10 +147,17 @@ def open_storage(settings: Settings) -> Storage:
     """The store TUNESMITH_STORAGE_URL names. Raises ValueError for a scheme we do not know."""
     url = urlsplit(settings.store_url)
     if url.scheme == "file":
-        return Storage(LocalStore(url.path, mkdir=True))
+        return Storage(LocalStore(url.path, mkdir=True), Path(url.path))
     if url.scheme == "s3":
         return Storage(_s3(settings, url.netloc, url.path.strip("/")))
     raise ValueError(f"TUNESMITH_STORAGE_URL must be file:///... or s3://..., not {url.scheme}://")
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:  # it was finished meanwhile
+        return 0.0
 
 
 def _s3(settings: Settings, bucket: str, prefix: str) -> S3Store:

@@ -118,8 +118,9 @@ def register(
     None could be open while the bytes came in. Bytes that end up without a row are removed; when
     the commit's outcome is unknown they stay, and the janitor sweeps what no row points at.
     """
-    columns = json.dumps(upload.columns, sort_keys=True) if upload.columns else ""
-    attempt = idempotency.Attempt("POST /datasets", key, upload.sha256 + columns)
+    body = [upload.sha256, upload.name, upload.format, upload.columns]
+    body_sha256 = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    attempt = idempotency.Attempt("POST /datasets", key, body_sha256)
     try:
         with transaction(sessions) as session:
             answer = idempotency.once(

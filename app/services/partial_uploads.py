@@ -56,6 +56,8 @@ class Announced:
     format: str
     num_bytes: int
     sha256: str
+    columns: dict[str, str] | None = None
+    """Our column to the upload's."""
 
 
 class UnderWay:
@@ -209,7 +211,9 @@ def _put_together(storage: Storage, upload: PartialUpload) -> Upload:
     except UploadMismatch as error:
         uploads.discard(storage, dataset_id)
         raise UploadMismatch(error.detail, parts=_shown(found)) from None
-    return Upload(dataset_id, upload.name, upload.format, meter.num_bytes, meter.sha256)
+    return Upload(
+        dataset_id, upload.name, upload.format, meter.num_bytes, meter.sha256, upload.columns
+    )
 
 
 def _register(

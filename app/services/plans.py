@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.core import licenses
 from app.core.datasets import bad_rows, figures
 from app.core.datasets.figures import Answer
 from app.core.db.models import Dataset
@@ -20,7 +21,7 @@ from app.core.jobs.refusals import RunFailed
 from app.core.jobs.run import FailureReport
 from app.core.jobs.spec import JobSpec
 from app.core.models import ModelInfo, find_model
-from app.core.plan import estimates, licenses
+from app.core.plan import estimates
 from app.core.plan.estimates import Estimates
 from app.core.plan.needs import Needs
 from app.core.plan.shape import ModelShape, Unknown

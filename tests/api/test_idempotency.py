@@ -102,3 +102,17 @@ def test_an_upload_is_kept_once(client, world):
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
     assert list(world.storage.keys("")) == [f"datasets/{first.json()['id']}/upload"]
     assert world.count()[2] == 1
+
+
+@pytest.mark.parametrize(
+    "changed", [{"name": "b"}, {"format": "json"}, {"columns": '{"text":"t"}'}]
+)
+def test_an_upload_of_the_same_bytes_with_another_field_is_another_body(client, changed):
+    def post(fields):
+        files, headers = {"file": ("a", b"[1]")}, {"Idempotency-Key": "u1"}
+        return client.post("/datasets", files=files, data={"name": "a", **fields}, headers=headers)
+
+    first, other = post({}), post(changed)
+
+    assert (first.status_code, other.status_code) == (201, 422)
+    assert other.json()["code"] == "idempotency_key_reused"

@@ -12,6 +12,7 @@ from sqlalchemy import update
 from app.core.db.models import NOW, PartialUpload
 from app.core.db.session import transaction
 from app.services import partial_uploads
+from tests.api.test_intake import intake, judge  # noqa: F401
 
 ROWS = b"".join(b'{"instruction": "Say %d", "output": "%d"}\n' % (n, n) for n in range(100))
 PIECES = [ROWS[:1000], ROWS[1000:1001], ROWS[1001:]]
@@ -344,3 +345,45 @@ def test_the_contract_says_that_a_part_is_bytes(client):
 
     body = paths["/datasets/uploads/{upload_id}/parts/{number}"]["put"]["requestBody"]
     assert list(body["content"]) == ["application/octet-stream"]
+
+
+def test_columns_are_mapped_like_those_of_an_upload_in_one_request(client, intake):  # noqa: F811
+    content = b'{"question": "a", "answer": "b"}\n'
+    mapping = {"instruction": "question", "output": "answer"}
+    told = announce(client, content, columns=mapping).json()
+    path = f"/datasets/uploads/{told['id']}"
+    assert send(client, path, 1, content).status_code == 200
+
+    dataset = client.post(f"{path}/complete").json()
+
+    judge(intake)
+    assert told["columns"] == dataset["columns"] == mapping
+    found = client.get(f"/datasets/{dataset['id']}/rows").json()["data"]
+    assert found == [{"instruction": "a", "output": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("columns", "at"),
+    [
+        ({}, "/columns"),
+        ({"weight": "x"}, "/columns/weight"),
+        ({"output": ""}, "/columns/output"),
+        ({"output": "x" * 501}, "/columns/output"),
+        ({"output": 1}, "/columns/output"),
+        ({"messages": "x", "output": "y"}, "/columns"),
+    ],
+)
+def test_a_wrong_mapping_is_refused_before_any_part_comes(client, columns, at):
+    answer = announce(client, columns=columns)
+
+    assert answer.status_code == 422
+    assert [each["pointer"] for each in answer.json()["errors"]] == [at]
+
+
+def test_both_ways_to_upload_take_the_same_formats_and_columns(client):
+    contract = client.get("/openapi.json").json()
+    form = contract["paths"]["/datasets"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    spec = contract["components"]["schemas"]["UploadSpec"]["properties"]
+
+    assert spec["format"]["enum"] == form["schema"]["properties"]["format"]["enum"]
+    assert spec["columns"]["anyOf"][0] == form["schema"]["properties"]["columns"]

@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 from obstore.exceptions import GenericError
 from sqlalchemy import select, update
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.core.datasets.validate import Verdict
+from app.core.datasets.validate import Verdict, validate_in_child
 from app.core.db.models import NOW, Dataset, Job
 from app.core.db.session import Sessions, transaction
 from app.core.events.bell import Bell
 from app.core.ids import new_id
 from app.core.intake import MAX_FAILURES, Intake
 from app.core.jobs.status import JobStatus
+from app.core.repeated import repeated
 from app.core.settings import Settings
 from app.core.storage import Storage, open_storage
 from tests.rows import ROWS, make_dataset, make_job
@@ -246,11 +249,20 @@ def test_the_upload_of_a_killed_housekeeper_is_taken_again(
     intake: Intake, sessions: Sessions, storage: Storage
 ) -> None:
     dataset_id = upload(sessions, storage)
+    left = {"lease_until": NOW - timedelta(seconds=1), "progress": {"fraction": 0.9, "rows": 9}}
     with transaction(sessions) as session:
-        session.execute(update(Dataset).values(lease_until=NOW - timedelta(seconds=1)))
+        session.execute(update(Dataset).values(**left))
+    seen = []
 
+    def look(*arguments: Any, **more: Any) -> Verdict:
+        with transaction(sessions) as session:
+            seen.append(session.get_one(Dataset, dataset_id).progress)
+        return validate_in_child(*arguments, **more)
+
+    intake.validate = look
     assert intake.take_one()
 
+    assert seen == [None], "how far another process came"
     with transaction(sessions) as session:
         assert session.scalars(select(Dataset.status)).all() == ["ready"]
         assert session.get_one(Dataset, dataset_id).lease_until is None
@@ -304,6 +316,42 @@ def test_an_outage_of_the_store_costs_no_dataset_its_validity(
 
     with transaction(sessions) as session:
         assert session.get_one(Dataset, dataset_id).status == "ready"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PoolTimeout(), OperationalError("", None, OSError()), InterfaceError("", None, OSError())],
+)
+def test_an_outage_of_the_database_costs_no_dataset_its_validity(
+    intake: Intake, sessions: Sessions, storage: Storage, error: Exception
+) -> None:
+    dataset_id = upload(sessions, storage)
+
+    def away(*_: object, **__: object) -> Verdict:
+        raise error
+
+    intake.validate = away
+    for _ in range(MAX_FAILURES + 1):
+        with pytest.raises(type(error)):
+            intake.take_one()
+        with transaction(sessions) as session:
+            assert session.get_one(Dataset, dataset_id).status == "validating"
+            session.execute(update(Dataset).values(lease_until=NOW - timedelta(seconds=1)))
+
+
+@pytest.mark.parametrize("error", [PoolTimeout(), InterfaceError("", None, OSError())])
+def test_what_is_repeated_goes_on_through_an_outage_of_any_kind(error: Exception) -> None:
+    went_on = threading.Event()
+    calls = []
+
+    def renew() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise error
+        went_on.set()
+
+    with repeated(renew, 0.01):
+        assert went_on.wait(10)
 
 
 def _gone(intake: Intake, sessions: Sessions, storage: Storage) -> int:

@@ -1,9 +1,12 @@
 """What is done for jobs nobody works on: bells, leases, cancels, files."""
 
 import os
+import subprocess
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -22,7 +25,7 @@ from tests.faults import invariants
 from tests.rows import make_dataset, make_job
 from tests.waiting import wait_until
 from tests.worker.bench import Bench
-from worker.garbage import Garbage
+from worker.garbage import UPLOAD_SECONDS, Garbage
 from worker.leader import Leadership
 from worker.reaper import Housekeeper
 
@@ -280,3 +283,36 @@ def test_bytes_of_deleted_datasets_and_of_uploads_without_a_row_are_deleted(
 
     found = {key.split("/")[1] for key in bench.storage.keys("datasets/")}
     assert found == {kept, coming}
+
+
+def test_what_a_killed_upload_left_in_the_store_goes_after_a_day(bench: Bench) -> None:
+    garbage = Garbage(bench.settings, bench.sessions, bench.storage)
+    folder = Path(urlsplit(bench.settings.store_url).path) / "datasets" / "ds_1"
+    code = """
+import os, sys
+from pathlib import Path
+from urllib.parse import urlsplit
+from obstore.store import LocalStore
+from app.core.storage import Storage
+
+def chunks():
+    for _ in range(20):
+        yield bytes(1 << 20)
+    os._exit(9)
+
+Storage(LocalStore(sys.argv[1])).write("datasets/ds_1/upload", chunks())
+"""
+    root = str(folder.parents[1])
+    killed = subprocess.run([sys.executable, "-c", code, root], timeout=60, check=False)
+    (left,) = folder.iterdir()
+
+    garbage.collect()
+    is_kept = left.exists()
+    old = time.time() - UPLOAD_SECONDS - 60
+    os.utime(left, (old, old))
+    garbage.collect()
+
+    assert killed.returncode == 9
+    assert list(bench.storage.keys("datasets/ds_1/")) == []
+    assert is_kept
+    assert not left.exists()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from app.core import licenses
 from app.core.datasets import copies
 from app.core.datasets.encoding import Example
 from app.core.datasets.figures import Laid
@@ -12,7 +13,7 @@ from app.core.datasets.layout import Splits
 from app.core.errors import Problem
 from app.core.jobs import targets
 from app.core.jobs.run import Plan
-from app.core.plan import estimates, licenses
+from app.core.plan import estimates
 from app.core.plan.needs import Needs
 from app.core.plan.row_warnings import about_length
 from app.core.plan.warnings import Facts, warnings_of

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Header, Path, Request, status
 from fastapi.responses import Response
 
 from app.api.body import JsonRoute
+from app.api.columns import check_columns
 from app.api.deps import AdaptersDep, CallerDep, IdempotencyKey, SessionDep, StorageDep
 from app.api.incoming import RawBody, pulled
 from app.api.replies import created
@@ -63,7 +64,8 @@ def create_upload(
     key: IdempotencyKey = None,
 ) -> Response:
     """Announce a dataset that comes in parts; nothing of it is visible until it is complete."""
-    announced = Announced(spec.name, spec.format, spec.num_bytes, spec.sha256.lower())
+    columns = None if spec.columns is None else check_columns(spec.columns)
+    announced = Announced(spec.name, spec.format, spec.num_bytes, spec.sha256.lower(), columns)
 
     def make() -> dict[str, Any]:
         upload = partial_uploads.create(session, caller, adapters.settings, announced)

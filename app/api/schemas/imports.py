@@ -4,8 +4,9 @@ from typing import Literal
 
 from pydantic import computed_field
 
+from app.api.columns import Columns
 from app.api.schemas.base import Answer
-from app.core.datasets import licenses
+from app.core import licenses
 from app.core.jobs.spec import Closed, ShortText
 
 
@@ -25,8 +26,7 @@ class ImportSpec(Closed):
     source: HubSource
     name: ShortText | None = None
     """Null: the repository's."""
-    columns: dict[str, str] | None = None
-    """Our column to the repository's."""
+    columns: Columns | None = None
 
 
 class SourceFile(Answer):

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from app.api.columns import Columns
 from app.api.multipart import FORMATS
 from app.api.schemas.base import Answer, Moment
 from app.core.db.models import PartialUpload
@@ -33,6 +34,7 @@ class UploadSpec(Closed):
     format: Format = "auto"
     num_bytes: int = Field(ge=1)
     sha256: str = Field(pattern=r"^[0-9a-fA-F]{64}$")
+    columns: Columns | None = None
 
 
 class PartOut(Answer):
@@ -45,6 +47,7 @@ class UploadOut(Answer):
     id: str
     name: str
     format: str
+    columns: dict[str, str] | None
     num_bytes: int
     """Promised."""
     sha256: str
@@ -64,6 +67,7 @@ class UploadOut(Answer):
             id=upload.id,
             name=upload.name,
             format=upload.format,
+            columns=upload.columns,
             num_bytes=upload.num_bytes,
             sha256=upload.sha256,
             received_bytes=sum(part.num_bytes for part in found),

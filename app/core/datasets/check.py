@@ -18,7 +18,7 @@ from app.core.datasets.parse import Fault
 from app.core.datasets.progress import Progress
 from app.core.datasets.readers import BOM, Found
 from app.core.datasets.rows import dump, show
-from app.core.datasets.sniff import check_declared
+from app.core.datasets.sniff import Asked, check_declared
 from app.core.datasets.sources import Source, Upload, opened
 
 OUT_OF_MEMORY = 86
@@ -102,8 +102,9 @@ class _Check:
     def _open(self, number: int, path: Path, name: str | None, rules: _Rules) -> Iterator[Found]:
         """The rows of a file, each with the file's name; at its end what ended it."""
         line = 1
+        asked = Asked(rules.declared, frozenset(self.shape.columns.values()))
         try:
-            with opened(path, rules.max_bytes) as source:
+            with opened(path, rules.max_bytes, asked) as source:
                 if number == 0:
                     self.format, self.reason = source.found.format, source.found.reason
                 for item in chain(self._notes(source, rules.declared), self._rows(source, rules)):
@@ -119,7 +120,7 @@ class _Check:
             return
         source.prepare(self.columns)
         self.columns = source.columns
-        yield from source.rows(rules.max_chars, shapes.known(self.shape.columns))
+        yield from source.rows(rules.max_chars, self.shape.columns)
 
     def _told(self, items: Iterator[Found]) -> Iterator[Found]:
         """The same items, once the form of the rows was told from the first ones."""

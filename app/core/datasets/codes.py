@@ -16,8 +16,8 @@ class Code(NamedTuple):
 
 
 _ACCEPTED = (
-    "Upload a JSON array, JSON Lines or CSV, UTF-8, or Parquet, each row with the keys "
-    "`instruction`, `output` and optionally `input`."
+    "Upload a JSON array, JSON Lines or CSV, UTF-8, or Parquet, each row with `instruction` and "
+    "`output`, `prompt` and `completion`, `messages`, `conversations` or `text`."
 )
 _UTF8 = "Save the file as UTF-8, for example `iconv -f <its encoding> -t UTF-8 in > out`."
 

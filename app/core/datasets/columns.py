@@ -1,7 +1,7 @@
 """The caller's mapping of columns, ours to the upload's: applied, and suggested where it helps."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.core.datasets.formats import COLUMNS
@@ -22,6 +22,12 @@ _OTHER_NAMES = {
     "messages": ("message", "conversations", "conversation", "dialogue", "dialog", "chat", "turns"),
     "text": ("texts", "content", "body", "document"),
 }  # fmt: skip
+# Beside a pair; without them a hint that is followed would leave a part of the prompt out.
+_BESIDE = {"input": ("input", "context"), "system": ("system", "system_prompt")}
+_IN_A_ROW = frozenset(
+    {*COLUMNS, "prompt", "completion", "response", "question", "messages", "conversations"}
+)
+_LISTS = ("history", "weights", "messages", "conversations")
 _MAX_SHOWN = 8
 _MAX_NAME = 80
 
@@ -35,6 +41,12 @@ def rename(value: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
     return rest | {ours: value[name] for ours, name in columns.items() if name in value}
 
 
+def holding_lists(columns: Mapping[str, str]) -> frozenset[str]:
+    """Columns of a CSV file whose cells are lists, written as JSON."""
+    texts = {name for ours, name in columns.items() if ours not in _LISTS}
+    return frozenset(columns.get(ours, ours) for ours in _LISTS) - texts
+
+
 def suggest(value: dict[str, Any], columns: Mapping[str, str]) -> str:
     """A hint for a row that lacks a column: the mapping to send. "" where there is no telling."""
     shown = [name for name in reversed(value) if len(name) <= _MAX_NAME and name.isprintable()]
@@ -42,6 +54,8 @@ def suggest(value: dict[str, Any], columns: Mapping[str, str]) -> str:
     if not alike:
         return ""
     kept = {ours: name for ours, name in columns.items() if name in value}
+    if astray := _not_rows(value):
+        return astray
     found = kept | _find(value, alike, kept)
     if all(name in found or name in value for name in _NEEDED) or {"text", "messages"} & set(found):
         return f"Send this field with the file: columns={_dump(found)}"
@@ -55,23 +69,64 @@ def _find(
 ) -> dict[str, str]:
     """The pair, else a conversation, else a text."""
     free = {name: there for name, there in alike.items() if there not in kept.values()}
+    texts = {name: there for name, there in free.items() if not _is_nested(value[there])}
     pair = {}
     for ours in _NEEDED:
         if ours in kept or ours in value:
             continue
-        if name := _like(ours, free):
+        if name := _like((ours, *_OTHER_NAMES[ours]), texts):
             pair[ours] = name
     if all(ours in pair or ours in kept or ours in value for ours in _NEEDED):
-        return pair
-    for ours, kind in (("messages", list), ("text", str)):
-        name = _like(ours, free)
-        if name and isinstance(value[name], kind) and not pair:
+        return pair | _beside(value, texts, {*kept, *pair}, {*pair.values()})
+    for ours, fits in (("messages", _is_conversation), ("text", _is_text)):
+        name = _like((ours, *_OTHER_NAMES[ours]), free)
+        if name and fits(value[name]) and not pair:
             return {ours: name}
     return pair
 
 
-def _like(ours: str, alike: Mapping[str, str]) -> str:
-    return next((alike[name] for name in (ours, *_OTHER_NAMES[ours]) if name in alike), "")
+def _beside(
+    value: dict[str, Any], texts: Mapping[str, str], mapped: set[str], taken: set[str]
+) -> dict[str, str]:
+    left = {name: there for name, there in texts.items() if there not in taken}
+    wanted = [ours for ours in _BESIDE if ours not in mapped and ours not in value]
+    found = {ours: _like(_BESIDE[ours], left) for ours in wanted}
+    return {ours: name for ours, name in found.items() if name}
+
+
+def _like(names: Iterable[str], alike: Mapping[str, str]) -> str:
+    return next((alike[name] for name in names if name in alike), "")
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, list | dict)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_conversation(value: Any) -> bool:
+    """A cell of a CSV file holds it as JSON."""
+    return isinstance(value, list) or (isinstance(value, str) and value.lstrip()[:1] == "[")
+
+
+def _not_rows(value: dict[str, Any]) -> str:
+    """A hint where the object is more than a row, or less."""
+    if {"role", "content"} <= value.keys() or {"from", "value"} <= value.keys():
+        return 'This is a message: write {"messages": [...]} around those of a conversation.'
+    for name, found in value.items():
+        if isinstance(found, list) and found and _is_like_a_row(found[0]):
+            is_plain = name.isidentifier() and name.isascii() and len(name) <= _MAX_NAME
+            way = f", `jq .{name} in > out`" if is_plain else ""
+            return f"The rows are inside, in a list: upload that alone{way}."
+    if value and all(map(_is_like_a_row, value.values())):
+        return "The rows are inside, under names: upload a list of them, `jq '[.[]]' in > out`."
+    return ""
+
+
+def _is_like_a_row(value: Any) -> bool:
+    return isinstance(value, dict) and not _IN_A_ROW.isdisjoint(value)
 
 
 def _dump(columns: Mapping[str, str]) -> str:

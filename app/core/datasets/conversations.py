@@ -18,12 +18,15 @@ _ROLES = {
 }
 
 
+_AS_TEXT = "Write the list itself; in a cell of a CSV file as JSON, by `json.dumps`."
+
+
 class _Wrong(Exception):
     """The first thing wrong in a conversation."""
 
-    def __init__(self, field: str, code: str, message: str) -> None:
+    def __init__(self, field: str, code: str, message: str, hint: str = "") -> None:
         super().__init__(message)
-        self.flaw = Flaw(field, code, message)
+        self.flaw = Flaw(field, code, message, hint)
 
 
 class _Turn(NamedTuple):
@@ -67,7 +70,9 @@ def _items(value: dict[str, Any], key: str) -> list[tuple[Any, str]]:
     messages = value[key]
     if not isinstance(messages, list) or not messages:
         what = "an empty list" if messages == [] else name_type(messages)
-        raise _Wrong(key, "messages_invalid", f"`{key}` is {what}, not a list of messages.")
+        hint = _AS_TEXT if isinstance(messages, str) else ""
+        message = f"`{key}` is {what}, not a list of messages."
+        raise _Wrong(key, "messages_invalid", message, hint)
     return [(item, f"{key}/{at}") for at, item in enumerate(messages)]
 
 

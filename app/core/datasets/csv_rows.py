@@ -7,22 +7,27 @@ first: a quote that was forgotten spoils one row, and at most the longest allowe
 import csv
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
+from app.core.datasets.columns import holding_lists
 from app.core.datasets.parse import Fault, parse
 from app.core.datasets.readers import BOM, CHUNK, Found, not_utf8, too_long
 
-_LISTS = ("history", "weights", "messages", "conversations")
-"""Columns that hold lists: in a cell they are JSON."""
+SEPARATOR = re.compile(r"sep=([,;\t|])\r?\n")
+"""A first line by which Excel is told the delimiter."""
 _BAD_BYTE = re.compile("[\udc80-\udcff]")
 
 
-def read_csv(file: BinaryIO, max_chars: int, delimiter: str) -> Iterator[Found]:
-    """Rows as objects, the names of the columns being the keys."""
+def read_csv(
+    file: BinaryIO, max_chars: int, delimiter: str, columns: Mapping[str, str]
+) -> Iterator[Found]:
+    """Rows as objects, the names of the columns being the keys. `columns`: the caller's mapping."""
     csv.field_size_limit(max_chars)
     rows = _Rows(file, max_chars, delimiter)
     header = next(rows, None)
+    if header and SEPARATOR.fullmatch(header.text):
+        header = next(rows, None)
     if header is None or header.fault:
         yield from filter(None, [header])
         return
@@ -32,22 +37,26 @@ def read_csv(file: BinaryIO, max_chars: int, delimiter: str) -> Iterator[Found]:
         fault = Fault("csv_duplicate_column", f"The column {twice[0][:80]!a} is named twice.")
         yield Found(header.line, text=header.text, fault=fault, is_row=False)
         return
+    lists = {name: name in columns.values() for name in holding_lists(columns) if name in names}
     for found in rows:
         if not found.fault:
-            _name_cells(found, names)
+            _name_cells(found, names, lists)
         yield found
 
 
-def _name_cells(found: Found, names: list[str]) -> None:
+def _name_cells(found: Found, names: list[str], lists: Mapping[str, bool]) -> None:
+    """`lists`: the columns that hold any, and whether the caller named them."""
     cells = found.value
     if len(cells) != len(names):
         message = f"The row has {len(cells):,} cells, the header has {len(names):,}."
         found.fault = Fault("csv_wrong_width", message)
         return
     found.value = dict(zip(names, cells, strict=True))
-    for name in _LISTS:
+    for name, is_mapped in lists.items():
         if cell := found.value.get(name):
             found.value[name] = _parse_list(cell)
+        elif is_mapped:
+            found.value[name] = None
         else:
             found.value.pop(name, None)
 

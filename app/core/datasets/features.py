@@ -164,7 +164,7 @@ class CsvColumns:
             self._kinds = dict.fromkeys(self._open)
         texts = []
         for name in self._open:
-            kind = self._kinds[name] = self._join(name, row.get(name, ""))
+            kind = self._kinds[name] = self._join(name, row.get(name) or "")
             if kind == "large_string":
                 texts.append(name)
         for name in texts:

@@ -129,6 +129,8 @@ def wrong_type(key: str, value: Any) -> Flaw:
     hint = ""
     if isinstance(value, list) and key != "history":
         hint = "One object per row, not one list per column."
+    elif isinstance(value, dict) and value and all(map(str.isdecimal, value)):
+        hint = "One object per row, not one object per column: `df.to_json(orient='records')`."
     return Flaw(key, "field_type", f"`{key}` is {name_type(value)}, not a string.", hint)
 
 

@@ -31,6 +31,8 @@ class Shape(NamedTuple):
     reason: str
     columns: Mapping[str, str] = {}
     """The caller's mapping: our column to the upload's."""
+    sign: str = ""
+    """By what the form was told."""
 
     @property
     def is_decided(self) -> bool:
@@ -73,7 +75,10 @@ def form_of(value: Any) -> str | None:
         return "prompt_completion"
     if has_ours:
         return "alpaca"
-    return "text" if isinstance(value.get("text"), str) else None
+    if isinstance(value.get("text"), str):
+        return "text"
+    # No list, which is what is wrong with the row.
+    return next((form for form, key in _CHATS.items() if key in value), None)
 
 
 def tell(values: Sequence[Any], columns: Mapping[str, str]) -> Shape:
@@ -89,8 +94,19 @@ def tell(values: Sequence[Any], columns: Mapping[str, str]) -> Shape:
         reason = "No row tells its form: `instruction` and `output` were looked for."
         return Shape(None, reason, columns)
     form = max(_SIGNS, key=lambda name: forms[name])
-    many = f"{forms[form]} of the first {len(objects)} rows have {_SIGNS[form]}."
-    return Shape(form, many, columns)
+    sign = _sign(form, [value for value in objects if form_of(value) == form])
+    many = f"{forms[form]} of the first {len(objects)} rows have {sign}."
+    return Shape(form, many, columns, sign)
+
+
+def _sign(form: str, objects: Sequence[dict[str, Any]]) -> str:
+    """What all of these, rows of that form, have."""
+    if form == "alpaca" and not all(each.keys() >= {*rows.REQUIRED} for each in objects):
+        return "`instruction` or `output`"
+    key = _CHATS.get(form)
+    if key and not all(isinstance(each[key], list) for each in objects):
+        return f"`{key}`"
+    return _SIGNS[form]
 
 
 def normalize(value: Any, shape: Shape) -> tuple[Row | None, list[Flaw]]:
@@ -142,7 +158,7 @@ def _misfit(value: dict[str, Any], shape: Shape) -> Flaw | None:
         return None
     if (wanted, form) == ("text", "alpaca") and "text" in value:
         return None
-    said = f"This row has {_SIGNS[form]}; the file's rows have {_SIGNS[wanted]}."
+    said = f"This row has {_sign(form, [value])}; the file's rows have {shape.sign}."
     return Flaw("", "rows_mixed", said)
 
 

@@ -3,9 +3,12 @@
 import csv
 import io
 import re
+from collections.abc import Collection, Set
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from app.core.datasets.csv_rows import SEPARATOR
 from app.core.datasets.parse import Fault, parse, skip_space
 from app.core.datasets.readers import BOM
 
@@ -61,7 +64,18 @@ class Detection:
     """Set when the file cannot be read at all."""
 
 
-def detect(file: io.BufferedIOBase) -> Detection:
+class Asked(NamedTuple):
+    """What a caller said of a file."""
+
+    format: str = "auto"
+    columns: frozenset[str] = frozenset()
+    """It has these."""
+
+
+NOTHING_ASKED = Asked()
+
+
+def detect(file: io.BufferedIOBase, asked: Asked = NOTHING_ASKED) -> Detection:
     """Look at the beginning of a file. Leaves it wherever the looking ended."""
     head = file.read1(HEAD)
     start = len(BOM) if head.startswith(BOM) else 0
@@ -73,7 +87,7 @@ def detect(file: io.BufferedIOBase) -> Detection:
         fault = Fault("file_empty", "The file is empty.")
         return Detection("unknown", "There is nothing in the file.", fault=fault)
     at = len(BOM) if start else 0
-    return _detect_text(head[start:].decode("utf-8", "replace").lstrip(_SPACE), at)
+    return _detect_text(head[start:].decode("utf-8", "replace").lstrip(_SPACE), at, asked)
 
 
 def _detect_binary(head: bytes) -> Detection | None:
@@ -94,12 +108,13 @@ def _detect_binary(head: bytes) -> Detection | None:
         if head.startswith(mark):
             return _wide(name, 0)
     if re.match(rb"(\0[ -~]){2}|([ -~\r\n]\0){2}", head):
-        return _wide("UTF-16", head.index(b"\0"))
+        at = head.index(b"\0")
+        return _wide("UTF-16", at, "UTF-16LE" if at else "UTF-16BE")
     return None
 
 
-def _wide(name: str, offset: int) -> Detection:
-    hint = f"Save the file as UTF-8, for example `iconv -f {name} -t UTF-8 in > out`."
+def _wide(name: str, offset: int, order: str = "") -> Detection:
+    hint = f"Save the file as UTF-8, for example `iconv -f {order or name} -t UTF-8 in > out`."
     fault = Fault("not_utf8", f"The file is {name}, seen at byte offset {offset}.", hint=hint)
     return Detection("unknown", f"Its first bytes are those of {name}.", fault=fault)
 
@@ -111,17 +126,18 @@ def _unsupported(kind: str, advice: str) -> Detection:
     return Detection(kind, f"Its first bytes are those of {kind}.", fault=fault)
 
 
-def _detect_text(text: str, start: int) -> Detection:
+def _detect_text(text: str, start: int, asked: Asked) -> Detection:
     if text[0] == "[":
         return Detection("json", "It begins with [: a JSON array.", start)
-    if wrapped := _WRAPPED.match(text):
+    wrapped = _WRAPPED.match(text)
+    if wrapped and wrapped.group(1) not in asked.columns and not _has_second_object(text):
         message = f'The rows are inside an object, under "{wrapped.group(1)}".'
         hint = f"Upload the list alone: `jq .{wrapped.group(1)} in > out`."
         fault = Fault("wrapped_in_object", message, hint=hint)
         return Detection("json", "It begins with an object that holds a list.", fault=fault)
     if text[0] == "{":
         return _detect_objects(text, start)
-    return _detect_other(text, start)
+    return _detect_other(text, start, asked)
 
 
 def _detect_objects(text: str, start: int) -> Detection:
@@ -136,6 +152,12 @@ def _detect_objects(text: str, start: int) -> Detection:
     return Detection("jsonl", "It begins with {: JSON Lines.", start)
 
 
+def _has_second_object(text: str) -> bool:
+    """On the second line, as JSON Lines have it."""
+    first, _, rest = text.partition("\n")
+    return rest[skip_space(rest, 0) :][:1] == "{" and _is_json(first)
+
+
 def _is_json(line: str) -> bool:
     try:
         parse(line)
@@ -144,31 +166,37 @@ def _is_json(line: str) -> bool:
     return True
 
 
-def _detect_other(text: str, start: int) -> Detection:
+def _detect_other(text: str, start: int, asked: Asked) -> Detection:
     lines = [line.strip() for line in text.splitlines()[:20]]
     if lines[0].startswith(("<", "<?xml")):
         return _unsupported("html" if "html" in text[:500].lower() else "xml", "")
+    if told := SEPARATOR.match(text):
+        reason = "Its first line tells Excel what stands between its columns: CSV."
+        return Detection("csv", reason, start, delimiter=told[1])
     # Before the search for brackets: a quoted text may hold a line that begins with one.
-    delimiter, names = _split_header(text)
-    if names & _HEADER_NAMES:
-        return _csv(delimiter, start)
+    known = _HEADER_NAMES | {name.strip().lower() for name in asked.columns}
+    delimiter, names = _split_header(text, known)
+    if names & known:
+        return _csv(delimiter, names, start)
     if any(line.startswith(("{", "[")) for line in lines) or _is_json(lines[0]):
         array = lines[0].startswith(("//", "/*", "#")) and any(x.startswith("[") for x in lines)
         reason = "A later line begins with a bracket." if array else "Its lines look like JSON."
         return Detection("json" if array else "jsonl", reason, start)
-    if len(names) > 1:
-        return _csv(delimiter, start)
+    if len(names) > 1 or asked.format == "csv":
+        return _csv(delimiter, names, start)
     fault = Fault("format_unsupported", "The file is neither JSON, nor JSON Lines, nor CSV.")
     reason = "It begins with neither [ nor {, and its first line does not name columns."
     return Detection("unknown", reason, fault=fault)
 
 
-def _csv(delimiter: str, start: int) -> Detection:
+def _csv(delimiter: str, names: Collection[str], start: int) -> Detection:
     reason = f"Its first line names columns, with {_DELIMITERS[delimiter]} between them: CSV."
+    if len(names) == 1:
+        reason = "Its first line names a column: CSV."
     return Detection("csv", reason, start, delimiter=delimiter)
 
 
-def _split_header(text: str) -> tuple[str, set[str]]:
+def _split_header(text: str, known: Set[str]) -> tuple[str, set[str]]:
     """The delimiter under which the first row names most columns we know, and its names."""
     splits = []
     for mark in _DELIMITERS:
@@ -176,7 +204,7 @@ def _split_header(text: str) -> tuple[str, set[str]]:
         with suppress(csv.Error):
             row = next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), [])
         splits.append((mark, {name.strip().lower() for name in row}))
-    return max(splits, key=lambda split: (len(split[1] & _HEADER_NAMES), len(split[1])))
+    return max(splits, key=lambda split: (len(split[1] & known), len(split[1])))
 
 
 def check_declared(declared: str, found: Detection) -> Fault | None:

@@ -1,19 +1,20 @@
 """A file of a dataset, opened: unpacked if it is gzip, its format told, and its rows one by one."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from app.core.datasets import shapes
 from app.core.datasets.arrays import read_values
 from app.core.datasets.budget import Budget
 from app.core.datasets.csv_rows import read_csv
 from app.core.datasets.features import Columns, CsvColumns, JsonColumns, KnownColumns
 from app.core.datasets.parse import Fault
 from app.core.datasets.readers import Found, read_lines
-from app.core.datasets.sniff import HEAD, Detection, detect
+from app.core.datasets.sniff import HEAD, NOTHING_ASKED, Asked, Detection, detect
 from app.core.datasets.unpack import MAGIC, Unpacked
 
 _BUFFER = 1 << 18
@@ -39,16 +40,18 @@ class Source:
     _parquet: Any = None
     _num_read: int = 0
 
-    def rows(self, max_chars: int, known: frozenset[str]) -> Iterator[Found]:
-        """Raises Unreadable behind the last row that could be read."""
+    def rows(self, max_chars: int, columns: Mapping[str, str]) -> Iterator[Found]:
+        """`columns`: the caller's mapping. Raises Unreadable behind the last row that could be
+        read.
+        """
         found, stream = self.found, self.stream
         if found.format == "parquet":
-            return self._parquet_rows(max_chars, known)
+            return self._parquet_rows(max_chars, shapes.known(columns))
         stream.seek(found.start)
         if found.format == "json" or found.spans_lines:
             return read_values(stream, max_chars, is_array=found.format == "json")
         if found.format == "csv":
-            return read_csv(stream, max_chars, found.delimiter)
+            return read_csv(stream, max_chars, found.delimiter, columns)
         return read_lines(stream, max_chars)
 
     def prepare(self, columns: Columns | None) -> None:
@@ -90,7 +93,7 @@ def is_packed(path: Path) -> bool:
 
 
 @contextmanager
-def opened(path: Path, most: int) -> Iterator[Source]:
+def opened(path: Path, most: int, asked: Asked = NOTHING_ASKED) -> Iterator[Source]:
     """`most`: bytes that may be uploaded. Raises Unreadable."""
     size = path.stat().st_size
     with io.BufferedReader(io.FileIO(path), _BUFFER) as raw:
@@ -99,7 +102,7 @@ def opened(path: Path, most: int) -> Iterator[Source]:
         stream: io.BufferedReader[Any] = raw
         if is_gzip:
             stream = io.BufferedReader(Unpacked(raw, size, budget), _BUFFER)
-        found = detect(stream)
+        found = detect(stream, asked)
         if is_gzip:
             found = _inside(found)
         stream.seek(0)

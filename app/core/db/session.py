@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 Sessions = sessionmaker[Session]
 _AFTER = "after_commit"
+OUTAGE = (OperationalError, InterfaceError, PoolTimeout)
+"""What a database that is away raises, or one that is too busy for another connection."""
 
 
 def make_engine(url: str, *, pool_size: int = 10, statement_seconds: float = 5) -> Engine:

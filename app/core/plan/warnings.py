@@ -6,11 +6,12 @@ Pure: the same facts give the same warnings, in the same order, whoever asks.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from app.core import licenses
 from app.core.datasets.figures import Copies, Laid
 from app.core.errors import Problem
 from app.core.jobs.recipes import RECIPES
 from app.core.jobs.spec import JobSpec
-from app.core.plan import licenses, needs, row_warnings, steps
+from app.core.plan import needs, row_warnings, steps
 from app.core.plan.needs import Needs
 
 _USUAL_RATES = (1e-5, 5e-3)

@@ -82,7 +82,17 @@ def test_a_fault_in_a_pair_has_the_names_of_the_upload(tmp_path):
 
 
 def test_a_row_that_nothing_tells_has_no_form():
-    assert [form_of(value) for value in ({}, [], None, {"messages": "x"})] == [None] * 4
+    assert [form_of(value) for value in ({}, [], None, {"a": "x"})] == [None] * 4
+
+
+@pytest.mark.parametrize("cell", [None, "x", 3, {}])
+def test_a_conversation_that_is_no_list_is_told_as_such(tmp_path, cell):
+    report, _ = run(tmp_path, {"messages": cell}, {"messages": cell})
+
+    assert report["row_format_reason"] == "2 of the first 2 rows have `messages`."
+    problem = report["problems"][0]
+    assert (problem["code"], problem["pointer"]) == ("messages_invalid", "/0/messages")
+    assert problem["message"].endswith("not a list of messages.")
 
 
 def mapped(tmp_path, columns, *rows):

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from app.core import licenses
 from app.core.errors import Problem
 from app.core.jobs.spec import JobSpec
-from app.core.plan import licenses
 from app.core.plan.needs import Needs
 from app.core.plan.warnings import Facts, warnings_of
 

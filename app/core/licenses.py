@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.core.datasets.licenses import note
 from app.core.errors import Problem
 
 _FREE = re.compile(
@@ -12,8 +11,21 @@ _FREE = re.compile(
     r"|odc-by|odbl|pddl|cdla-(permissive|sharing)-\d\.\d|wtfpl"
 )
 """The hub's names of licences that allow every use; what they ask for comes with publishing."""
+_NONCOMMERCIAL = re.compile(r"(^|[-_ ])(nc|non-?commercial)([-_ .]|$)", re.IGNORECASE)
 _STATED = re.compile(r"^license:[ \t]*[\"']?([\w.+-]{1,100})", re.MULTILINE)
 _HEAD_CHARS = 20_000
+
+
+def note(license_: str | None) -> str | None:
+    """What a licence means for who trains on the data, in a sentence; None: nothing to say."""
+    if license_ is None:
+        return "The repository names no licence: ask its owner before you use it."
+    if _NONCOMMERCIAL.search(license_):
+        return (
+            f"{license_} excludes commercial use, of the data and so perhaps of what is trained "
+            "on it."
+        )
+    return None
 
 
 def of_folder(folder: Path) -> str | None:
