@@ -21,7 +21,7 @@ from app.services.background import WAIT_SECONDS, Background, StillRunning
 if TYPE_CHECKING:
     from app.core.datasets.lengths import Measured
 
-VERSION = 2
+VERSION = 3
 """Raised when the same rows would be counted otherwise."""
 AT_A_TIME = 2
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
