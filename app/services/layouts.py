@@ -16,7 +16,7 @@ from app.core.datasets.figures import Answer
 from app.core.storage import Storage
 from app.services import datasets
 from app.services.background import WAIT_SECONDS, Background, StillRunning
-from app.services.measures import Measuring, NotMeasured
+from app.services.measures import Measuring, not_measured
 
 AT_A_TIME = 2
 _FILES = (
@@ -88,13 +88,10 @@ class Layouts:
             asked, model = wanted.asked.model_dump_json(), wanted.model_path.absolute()
             arguments = [asked, model, rows, out, *([held_out] if held_out else [])]
             try:
-                child.run(
-                    "app.core.datasets.lay", [*arguments, *([held_out] if held_out else [])], ()
-                )
+                child.run("app.core.datasets.lay", arguments, ())
             except ChildFailed as failed:
                 _log.warning("layout_failed", dataset=wanted.rows.dataset_id, said=failed.said)
-                message = "The rows of this dataset could not be laid out for this model."
-                raise NotMeasured(message) from failed
+                raise not_measured(failed) from failed
             found = Answer.model_validate_json(out.read_bytes())
             self.storage.write_file(key, out)
         return found

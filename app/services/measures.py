@@ -14,6 +14,7 @@ import structlog
 
 from app.core.datasets import child
 from app.core.datasets.child import ChildFailed
+from app.core.datasets.pace import TOO_SLOW
 from app.core.errors import Conflict, Invalid
 from app.core.storage import Storage
 from app.services.background import WAIT_SECONDS, Background, StillRunning
@@ -21,7 +22,7 @@ from app.services.background import WAIT_SECONDS, Background, StillRunning
 if TYPE_CHECKING:
     from app.core.datasets.lengths import Measured
 
-VERSION = 2
+VERSION = 3
 """Raised when the same rows would be counted otherwise."""
 AT_A_TIME = 2
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -43,6 +44,12 @@ class Measuring(Conflict):
 
 class NotMeasured(Invalid):
     code = "dataset_not_measured"
+
+
+def not_measured(failed: ChildFailed) -> NotMeasured:
+    if failed.status == -TOO_SLOW:
+        return NotMeasured("These rows take far too long with this template: look at its loops.")
+    return NotMeasured("The tokens of this dataset could not be counted with this model.")
 
 
 @dataclass(frozen=True)
@@ -101,8 +108,7 @@ class Measures:
                 child.run("app.core.datasets.measure", arguments, _or_nothing(rows))
             except ChildFailed as failed:
                 _log.warning("measure_failed", dataset_id=wanted.dataset_id, said=failed.said)
-                message = "The tokens of this dataset could not be counted with this model."
-                raise NotMeasured(message) from failed
+                raise not_measured(failed) from failed
             self.storage.write_file(key, out)
             return _load(out.read_bytes())
 

@@ -1,6 +1,7 @@
 """Lengths over HTTP: counted by the base's own tokenizer, kept by content, drawn on demand."""
 
 import json
+import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -164,3 +165,25 @@ def test_numbers_are_kept_without_a_pickle(
 
     with np.load(kept(settings)[0], allow_pickle=False) as arrays:
         assert {len(arrays[name]) for name in arrays.files} == {len(ROWS)}
+
+
+def test_a_template_that_never_ends_is_ended_in_seconds(
+    client: TestClient, world: World, model: str, settings: Settings
+) -> None:
+    dataset = world.dataset()
+    loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    (settings.models_dir / model / "chat_template.jinja").write_text(loops)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+    counted = client.get(
+        f"/datasets/{dataset}/lengths", params={"model": model, "template": "chat"}
+    )
+    spec = {"model": model, "dataset": dataset, "template": "chat"}
+    planned = client.post("/jobs", params={"dry_run": True}, json=spec)
+
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    for told in (counted, planned):
+        assert (told.status_code, told.json()["code"]) == (422, "dataset_not_measured")
+        assert "far too long with this template" in told.json()["detail"]
+    assert after.ru_utime - before.ru_utime < 25
+    assert kept(settings) == []

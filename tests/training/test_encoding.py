@@ -1,5 +1,6 @@
 """The API's tokens are the trainer's: no transformers on one side, the real one on the other."""
 
+import json
 from typing import Any
 
 import pytest
@@ -139,3 +140,39 @@ def test_a_tokenizer_that_reads_otherwise_from_its_files_is_told(bench, tokenize
 
     assert differs_from_folder(rows, spec, other, bench.base)
     assert not differs_from_folder(rows, spec, tokenizer, bench.base)
+
+
+def flagged(content: str, **flags: bool) -> dict[str, Any]:
+    return {"content": content, "lstrip": False, "rstrip": False, "normalized": False} | flags
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"tokenizer_config.json": {"additional_special_tokens": ["<|in|>", "<|out|>"]}},
+        {"tokenizer_config.json": {"extra_special_tokens": ["<|in|>", "<|out|>"]}},
+        {"tokenizer_config.json": {"extra_special_tokens": {"image_token": "<|in|>"}}},
+        {"tokenizer_config.json": {"image_token": "<|in|>"}},
+        {"tokenizer_config.json": {"added_tokens_decoder": {"500": flagged("<|in|>")}}},
+        {"tokenizer_config.json": {"eos_token": {"__type": "AddedToken", **flagged("<|in|>")}}},
+        {"special_tokens_map.json": {"eos_token": flagged("<|in|>", lstrip=True)}},
+        {"special_tokens_map.json": {"additional_special_tokens": ["<|out|>", "<|in|>"]}},
+        {"added_tokens.json": {"<|in|>": 501, "<|out|>": 500}},
+    ],
+    ids=lambda files: "-".join(f"{name[:-5]}-{'-'.join(each)}" for name, each in files.items()),
+)
+def test_tokens_that_only_other_files_name_are_those_of_transformers(tmp_path, files):
+    from transformers import AutoTokenizer
+
+    byte_level().save_pretrained(tmp_path)
+    for name, content in files.items():
+        path = tmp_path / name
+        found = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(found | content))
+    texts = [" x <|in|> hello<|out|>", "</s>"]
+
+    theirs, ours = AutoTokenizer.from_pretrained(tmp_path), RowTokenizer.from_folder(tmp_path)
+
+    assert ours.ids(texts, special=True) == theirs(texts)["input_ids"]
+    assert ours.special_tokens == theirs.special_tokens_map
+    assert ours.eos_id == theirs.eos_token_id

@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from app.core.datasets import lengths
+from app.core.datasets.laid import describe
+from app.core.datasets.measure import measure
 from app.core.datasets.preview import Asked, preview, texts_of
 from app.core.datasets.tokenizer import RowTokenizer
+from app.core.jobs.refusals import NoTrainedTokens
 from app.core.templates.template import ours
 from tests.training.test_encoding import byte_level, ends_with_eos, metaspace_with_bos
 from worker.training.data import load_splits
@@ -175,3 +179,36 @@ def test_a_preview_reads_few_libraries():
     assert not {"huggingface_hub", "numpy", "pydantic", "pyarrow", "sqlalchemy"} & set(
         done.stdout.split()
     )
+
+
+@pytest.mark.parametrize("packing", [True, False])
+@pytest.mark.parametrize("template", ["alpaca", "text", "chatml"])
+def test_lengths_plan_and_preview_lose_the_same(bench, folder, template, packing):
+    rows = [*TEXTS, {"text": ""}] if template == "text" else ROWS
+    train_on = "all" if template == "text" else "completion"
+    tokenizer = RowTokenizer.from_folder(folder)
+    lines = [json.dumps(row).encode() for row in rows]
+    speech = ours()[template].chat_template
+    measured = measure(lines, tokenizer.speaking(speech), template, train_on)
+    sizes = {int(size) + more for size in measured.tokens for more in (-1, 0, 1)}
+
+    for max_length in sorted({8, 9, 50} | {size for size in sizes if 8 <= size <= 400}):
+        asked = {"train_on": train_on, "max_length": max_length, "packing": packing}
+        told = shown(rows, folder, template, **asked)
+        try:
+            splits = trained(rows, bench, folder, template, **asked)
+        except NoTrainedTokens:
+            assert all(row["dropped"] for row in told)
+            continue
+        laid = describe(splits, max_length, packed=packing)
+        found = (lengths.split if packing else lengths.cut)(measured, max_length)
+
+        assert found == {
+            "rows": (laid.split if packing else laid.truncated).count,
+            "dropped_rows": laid.dropped.count,
+            "eos_lost_rows": laid.eos_lost.count,
+            "tokens_lost": laid.tokens_lost,
+        }
+        assert [row["row"] for row in told if row["dropped"]] == splits.counts.dropped
+        assert sum(row["eos"]["lost"] for row in told) == laid.eos_lost.count
+        assert sum(row["num_trained"] for row in told) == laid.train.trained_tokens

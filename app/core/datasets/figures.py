@@ -5,7 +5,7 @@ from pydantic import BaseModel, ConfigDict
 from app.core.jobs.run import FailureReport
 from app.core.jobs.spec import JobSpec
 
-VERSION = 1
+VERSION = 2
 """Raised when the same rows would be laid out otherwise."""
 
 

@@ -3,6 +3,7 @@
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TypeVar
 
 from app.core.datasets.outline import Encoded
@@ -17,7 +18,7 @@ def grouped(rows: Iterable[T], max_length: int, *, packed: bool) -> list[list[T]
 
 def alone(rows: Iterable[T], max_length: int) -> list[list[T]]:
     """One sequence per row, cut at the end."""
-    return [[piece] for each in rows for piece in pieces(each, max_length)[:1]]
+    return [[cut_off(each, max_length)] for each in rows]
 
 
 def pack(rows: Iterable[T], max_length: int) -> list[list[T]]:
@@ -50,7 +51,15 @@ def pack(rows: Iterable[T], max_length: int) -> list[list[T]]:
     return bins
 
 
+def cut_off(row: T, max_length: int) -> T:
+    return row if row.size <= max_length else row.cut(0, max_length)
+
+
 def pieces(row: T, max_length: int) -> list[T]:
-    if row.size <= max_length:
+    """The last one holds two tokens at least: an EOS by itself has nothing to be predicted from."""
+    starts = list(range(0, row.size, max_length))
+    if len(starts) == 1:
         return [row]
-    return [row.cut(at, at + max_length) for at in range(0, row.size, max_length)]
+    if row.size - starts[-1] == 1:
+        starts[-1] -= 1
+    return [row.cut(start, end) for start, end in pairwise([*starts, row.size])]

@@ -13,6 +13,7 @@ from app.core.datasets.figures import Answer, Wanted
 from app.core.datasets.laid import describe
 from app.core.datasets.layout import lay_out
 from app.core.datasets.outline import Outline
+from app.core.datasets.pace import paced
 from app.core.datasets.stored import read_rows
 from app.core.datasets.tokenizer import RowTokenizer
 from app.core.jobs.refusals import BadModel, RunFailed
@@ -41,8 +42,8 @@ def _laid(wanted: Wanted, model: Path, rows: Path, held_out: Path | None) -> Ans
 
 
 def outlines(path: Path, spec: JobSpec, tokenizer: RowTokenizer) -> list[Outline]:
-    rows = read_rows(path, spec.template)
-    return [Outline.of(each) for each in encode_rows(rows, spec, tokenizer)]
+    with paced(read_rows(path, spec.template)) as rows:
+        return [Outline.of(each) for each in encode_rows(rows, spec, tokenizer)]
 
 
 def _limits(model: Path) -> Limits:

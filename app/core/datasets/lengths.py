@@ -35,7 +35,7 @@ def describe(measured: Measured, max_length: int) -> dict[str, Any]:
 
 def cut(measured: Measured, max_length: int) -> dict[str, Any]:
     """Without packing: what stands behind `max_length` is lost, its EOS with it."""
-    fits = measured.prompt_tokens < max_length
+    fits = _fitting(measured, max_length)
     is_cut = fits & (measured.tokens > max_length)
     lost = int((measured.tokens[is_cut] - max_length).sum())
     return _loss(measured, fits, lost, rows=int(is_cut.sum()), eos_lost=int(is_cut.sum()))
@@ -43,10 +43,16 @@ def cut(measured: Measured, max_length: int) -> dict[str, Any]:
 
 def split(measured: Measured, max_length: int) -> dict[str, Any]:
     """With packing: a long row goes on in the next sequence, whose first token has no context."""
-    fits = measured.prompt_tokens < max_length
+    fits = _fitting(measured, max_length)
     is_split = fits & (measured.tokens > max_length)
     lost = int(((measured.tokens[is_split] - 1) // max_length).sum())
     return _loss(measured, fits, lost, rows=int(is_split.sum()), eos_lost=0)
+
+
+def _fitting(measured: Measured, max_length: int) -> NDArray[np.bool_]:
+    """Rows that train something: the one token of a row without a prompt has nothing before it."""
+    prompts = measured.prompt_tokens
+    return (prompts < max_length) & (measured.tokens > np.maximum(prompts, 1))
 
 
 def _loss(

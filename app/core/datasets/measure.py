@@ -6,15 +6,15 @@ A file CHAT_TEMPLATE, if there is one, takes the place of the model's own.
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from app.core.datasets.encoding import encode
 from app.core.datasets.lengths import Measured
+from app.core.datasets.pace import paced
 from app.core.datasets.rendering import whole_text
 from app.core.datasets.tokenizer import RowTokenizer
 
@@ -26,20 +26,15 @@ def measure(
 ) -> Measured:
     """One number of each kind per row, by the code that makes the trainer's batches."""
     counted: list[tuple[int, int, int]] = []
-    for rows in _chunks(lines):
-        for (_, row), example in zip(
-            rows, encode(rows, template, train_on, tokenizer), strict=True
-        ):
-            characters = len(whole_text(row, template, tokenizer))
-            counted.append((characters, len(example.input_ids), example.prompt_size))
+    with paced(enumerate(map(json.loads, lines))) as numbered:
+        while rows := list(islice(numbered, _CHUNK)):
+            for (_, row), example in zip(
+                rows, encode(rows, template, train_on, tokenizer), strict=True
+            ):
+                characters = len(whole_text(row, template, tokenizer))
+                counted.append((characters, len(example.input_ids), example.prompt_size))
     columns = zip(*counted, strict=True) if counted else ((), (), ())
     return Measured(*(np.array(each, dtype=np.int64) for each in columns))
-
-
-def _chunks(lines: Iterable[bytes]) -> Iterator[list[Any]]:
-    numbered = enumerate(map(json.loads, lines))
-    while chunk := list(islice(numbered, _CHUNK)):
-        yield chunk
 
 
 def main(arguments: list[str]) -> int:

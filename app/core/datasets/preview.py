@@ -54,8 +54,9 @@ def preview(rows: Iterable[tuple[int, Any]], asked: Asked, tokenizer: RowTokeniz
 
 def pieces_of(example: Example, asked: Asked) -> list[Example]:
     """What becomes of a row: packed, as many pieces as it takes, else one that is cut."""
-    pieces = grouping.pieces(example, asked.max_length)
-    return pieces if asked.packing else pieces[:1]
+    if asked.packing:
+        return grouping.pieces(example, asked.max_length)
+    return [grouping.cut_off(example, asked.max_length)]
 
 
 def trained_mask(piece: Example) -> list[bool]:
@@ -70,7 +71,6 @@ def _entry(example: Example, text: str, asked: Asked, tokenizer: RowTokenizer) -
     mask = [not dropped and trained for piece in pieces for trained in trained_mask(piece)]
     cut = example.input_ids[len(ids) :]
     ends = ids[-1:] == [tokenizer.eos_id]
-    is_kept = not dropped and bool(pieces[-1].num_trained)
     return {
         "row": example.row,
         "text": text,
@@ -79,7 +79,7 @@ def _entry(example: Example, text: str, asked: Asked, tokenizer: RowTokenizer) -
         "eos": {
             "present": ends,
             "trained": ends and mask[-1],
-            "lost": not dropped and not (ends and is_kept),
+            "lost": not dropped and bool(cut),
         },
         "dropped": dropped,
         "truncated": {"num_tokens": len(cut), "text": tokenizer.decode(cut)} if cut else None,

@@ -1,17 +1,13 @@
 """A tokenizer as rows need it: the `tokenizers` library, special tokens and a chat template."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import Tokenizer
 
-from app.core.datasets import chat
-
-_NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
-_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+from app.core.datasets import added_tokens, chat
 
 
 @dataclass(frozen=True)
@@ -25,15 +21,10 @@ class RowTokenizer:
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
         """From the files of a model; raises OSError or ValueError where they do not serve."""
-        config = _read(folder / "tokenizer_config.json")
-        named = {**_read(folder / "special_tokens_map.json"), **config}
-        special = {
-            f"{name}_token": _content(named[f"{name}_token"])
-            for name in _NAMES
-            if named.get(f"{name}_token")
-        }
+        config = added_tokens.read_object(folder / "tokenizer_config.json")
+        special, tokens = added_tokens.read(folder, config)
         core = _core((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        _add_missing(core, config.get("added_tokens_decoder", {}), special)
+        added_tokens.add(core, tokens)
         return cls(
             _bare(core, split_special=bool(config.get("split_special_tokens", False))),
             special,
@@ -119,16 +110,6 @@ def _bare(core: Tokenizer, *, split_special: bool) -> Tokenizer:
     return core
 
 
-def _add_missing(core: Tokenizer, added: Mapping[str, Any], special: Mapping[str, str]) -> None:
-    """Tokens that only tokenizer_config.json names, in the order of their ids."""
-    for _, token in sorted(added.items(), key=lambda each: int(each[0])):
-        flags = {name: token[name] for name in _FLAGS if name in token}
-        if core.token_to_id(token["content"]) is None:
-            core.add_tokens([AddedToken(token["content"], **flags)])
-    known = {each.content for each in core.get_added_tokens_decoder().values()}
-    core.add_special_tokens([each for each in special.values() if each not in known])
-
-
 def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
     file = folder / "chat_template.jinja"
     if file.is_file():
@@ -137,16 +118,3 @@ def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
     if isinstance(given, list):
         given = {each["name"]: each["template"] for each in given}
     return default_template(given)
-
-
-def _content(token: Any) -> str:
-    return str(token["content"] if isinstance(token, dict) else token)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(found, dict):
-        raise ValueError(f"{path.name} is not a JSON object.")
-    return found

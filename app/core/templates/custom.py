@@ -40,7 +40,8 @@ class _Overtaken(Exception):
 def names(folder: Path | None) -> list[str]:
     if folder is None or not folder.is_dir():
         return []
-    return sorted(path.stem for path in folder.glob("*.jinja"))
+    # A pipe would keep who opens it.
+    return sorted(path.stem for path in folder.glob("*.jinja") if path.is_file())
 
 
 def load_all(folder: Path | None) -> list[Template]:

@@ -1,5 +1,6 @@
 """The server's own templates: tried out in a child, refused with a code, never rendered here."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -104,6 +105,15 @@ def test_a_file_that_cannot_serve_says_why(name, text, code, tmp_path):
     found = registry.list_templates(write(tmp_path, **{name: text}))[-1]
 
     assert [each.code for each in found.problems] == [code]
+
+
+def test_what_is_no_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jinja")
+    (tmp_path / "folder.jinja").mkdir()
+
+    assert [each for each in registry.list_templates(tmp_path) if each.is_custom] == []
+    with pytest.raises(registry.TemplateUnknown):
+        registry.find(tmp_path, "pipe")
 
 
 def test_ours_cannot_be_replaced(tmp_path):
