@@ -45,10 +45,7 @@ class Outlook:
     def seconds(self, found: Estimates | Unknown) -> dict[str, Any]:
         if isinstance(found, Unknown):
             return {"estimate": None, "basis": found.reason}
-        try:
-            took = time.estimate(found.shape, found.spec, found.work(), self.device, self.past)
-        except NotImplementedError:  # TEMPORARY
-            return {"estimate": None, "basis": "Time is not estimated yet."}
+        took = time.estimate(found.shape, found.spec, found.work(), self.device, self.past)
         return {"estimate": took.estimate, "basis": took.basis}
 
     def needs(self, found: Estimates | Unknown, seconds: dict[str, Any], at: Path) -> Needs:

@@ -86,10 +86,7 @@ def needs(found: Estimates | Unknown, on: DeviceClass | None, at: Path) -> Needs
         return Needs(unknown=found.reason)
     while not at.exists():
         at = at.parent
-    try:
-        disk_bytes = found.disk().total_bytes
-    except NotImplementedError:  # TEMPORARY
-        disk_bytes = None
+    disk_bytes = found.disk().total_bytes
     disk_needs = Needs(disk_bytes=disk_bytes, free_bytes=shutil.disk_usage(at).free)
     if on is None:
         return disk_needs
