@@ -24,6 +24,8 @@ KEEP_SECONDS = 3600.0
 """Files younger than this are left alone: whoever writes them may not have told the database."""
 CACHE_SECONDS = 7 * 86400.0
 """Rows fetched for a run and not used since."""
+COUNTS_SECONDS = 30 * 86400.0
+"""What was counted of a dataset's rows; asked for again, it is counted again."""
 UPLOAD_SECONDS = 86400.0
 """Bytes of a dataset without a row: for so long its upload may still be coming in."""
 _BATCH = 500
@@ -43,11 +45,12 @@ class Garbage:
     sessions: Sessions
     storage: Storage
     keep_seconds: float = KEEP_SECONDS
+    counts_seconds: float = COUNTS_SECONDS
 
     def collect(self) -> int:
         """Delete what nobody owns; returns how many folders and prefixes that was."""
         in_store = self._prefixes("artifacts/") + self._logs() + self._datasets() + self._parts()
-        return self._runs() + in_store + self._left_overs()
+        return self._runs() + in_store + self._counts() + self._left_overs()
 
     def _runs(self) -> int:
         found = [path for path in self.settings.runs_dir.glob("*/*") if path.is_dir()]
@@ -125,6 +128,12 @@ class Garbage:
             _log.info("upload_deleted", upload_id=upload_id)
             self.storage.delete_all(f"uploads/{upload_id}/")
         return len(doomed)
+
+    def _counts(self) -> int:
+        roots = ("measures/", "layouts/")
+        old = [key for root in roots for key in self.storage.old_keys(root, self.counts_seconds)]
+        self.storage.delete(old)
+        return len(old)
 
     def _left_overs(self) -> int:
         """Of the rows' cache, and of intakes and writers that were killed."""

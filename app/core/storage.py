@@ -6,6 +6,7 @@ datasets/<id>/rows.jsonl    canonical rows
 datasets/<id>/problems.jsonl  everything that is wrong with it, a line each
 datasets/<id>/report.json
 measures/<sha256>.npz       lengths of rows under a tokenizer and a template, by content
+layouts/<sha256>.json       figures of a dry run, by content
 layouts/<sha256>.json       what a dataset becomes under a base and a spec, by content
 artifacts/<job>/<epoch>/... named files, manifest.json last; visible only through the job's row
 logs/<job>/<epoch>.log
@@ -18,6 +19,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,6 +28,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
+from app.core.clock import utc_now
 from app.core.settings import Settings
 
 CHUNK_BYTES = 1 << 20
@@ -121,6 +124,12 @@ class Storage:
     def keys(self, prefix: str) -> Iterator[str]:
         for batch in obstore.list(self._store, prefix):
             yield from (item["path"] for item in batch)
+
+    def old_keys(self, prefix: str, seconds: float) -> Iterator[str]:
+        """Those written longer ago."""
+        limit = utc_now() - timedelta(seconds=seconds)
+        for batch in obstore.list(self._store, prefix):
+            yield from (item["path"] for item in batch if item["last_modified"] < limit)
 
     def delete_all(self, prefix: str) -> None:
         """Delete every object under a prefix that ends in a slash."""

@@ -285,6 +285,19 @@ def test_bytes_of_deleted_datasets_and_of_uploads_without_a_row_are_deleted(
     assert found == {kept, coming}
 
 
+def test_what_was_counted_of_rows_goes_when_it_is_old(bench: Bench) -> None:
+    keys = ["layouts/a.json", "measures/b.npz"]
+    for key in [*keys, "models/kept"]:
+        bench.storage.write(key, [b"x"])
+    parts = (bench.settings, bench.sessions, bench.storage)
+
+    assert Garbage(*parts).collect() == 0
+    assert Garbage(*parts, counts_seconds=-60).collect() == 2
+
+    assert not any(bench.storage.exists(key) for key in keys)
+    assert bench.storage.exists("models/kept")
+
+
 def test_what_a_killed_upload_left_in_the_store_goes_after_a_day(bench: Bench) -> None:
     garbage = Garbage(bench.settings, bench.sessions, bench.storage)
     folder = Path(urlsplit(bench.settings.store_url).path) / "datasets" / "ds_1"
