@@ -6,6 +6,9 @@ import subprocess
 
 import pytest
 
+from app.core.plan import ModelShape, memory, read_shape
+from bench.memory import Case, measure
+from bench.models import make_model
 from tests.training.bench import start_trainer, sum_rows
 
 
@@ -33,3 +36,26 @@ def test_a_run_on_a_gpu_learns_in_bf16_and_is_proven(bench, quantization):
     assert values[-1]["device_memory_peak_bytes"] > 0
     environment = reports[-1]["data"]["environment"]
     assert "cuda" in json.dumps(environment).lower()
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("bf16", "wide", batch=8, length=512),
+        Case("checkpointing", "wide", batch=16, length=512, checkpointing=True),
+        Case("nf4", "large", batch=4, quantization="nf4"),
+        Case("int8", "large", batch=4, quantization="int8"),
+        Case("vocabulary", "vocab", batch=4, length=512, packing=False, r=64),
+    ],
+    ids=lambda case: case.name,
+)
+def test_the_plan_foretells_a_gpus_peak_within_10_percent(tmp_path, case):
+    base = make_model(case.model, tmp_path / "models")
+    seen = measure(case, base, "cuda:0")
+    shape = read_shape(base)
+    assert isinstance(shape, ModelShape)
+    told = memory.estimate(shape, case.spec(), seen.widest, "cuda")
+
+    # `max_memory_allocated`, which knows nothing of the context.
+    peak = seen.of("metrics")[-1]["values"]["device_memory_peak_bytes"]
+    assert told.peak_bytes - told.runtime == pytest.approx(peak, rel=0.10)
