@@ -13,8 +13,7 @@ import structlog
 from obstore.exceptions import BaseError as StoreError
 
 from app.core.claims import Claims
-from app.core.datasets import hub, report
-from app.core.datasets.content import content_keys
+from app.core.datasets import content, hub
 from app.core.datasets.hub import File, HubFileWrong, HubUnavailable, Source
 from app.core.datasets.hub_files import HubRefused
 from app.core.db.models import NOW, Dataset
@@ -77,7 +76,7 @@ class Imports:
         """Returns the hash of all their bytes, one file after another."""
         source = Source.from_dict(dataset.source or {})
         digest = hashlib.sha256()
-        keys = content_keys(dataset.id, dataset.source)
+        keys = content.content_keys(dataset.id, dataset.source)
         with temporary(self.settings) as folder:
             for key, file in zip(keys, source.files, strict=True):
                 path = folder / "file"
@@ -86,8 +85,8 @@ class Imports:
                 else:
                     self.fetch(self.settings, source, file, path)
                     self.storage.write_file(key, path)
-                with path.open("rb") as content:
-                    while chunk := content.read(1 << 20):
+                with path.open("rb") as fetched:
+                    while chunk := fetched.read(1 << 20):
                         digest.update(chunk)
         return digest.hexdigest()
 
@@ -104,8 +103,7 @@ class Imports:
             self._give_up(dataset_id, code, message)
 
     def _give_up(self, dataset_id: str, code: str, message: str) -> None:
-        for name, content in report.broken_off(code, message).items():
-            self.storage.write(f"datasets/{dataset_id}/{name}", [content])
+        content.store_broken_off(self.storage, dataset_id, code, message)
         self._finish(dataset_id, status="invalid", num_rows=0, num_valid_rows=0, validated_at=NOW)
         _log.warning("import_given_up", code=code)
 

@@ -72,7 +72,7 @@ class Intake:
             self._write(dataset_id, verdict)
         except UploadGone:
             _log.warning("upload_gone")
-            self._give_up(dataset_id)
+            self._give_up(dataset_id, "The file is no longer in the store.")
         except OUTAGE:
             raise
         except (StoreError, OSError) as error:
@@ -83,7 +83,7 @@ class Intake:
             _log.exception("intake_failed")
             failures = self._num_failures[dataset_id] = self._num_failures.get(dataset_id, 0) + 1
             if failures >= MAX_FAILURES:
-                self._give_up(dataset_id)
+                self._give_up(dataset_id, "The check of the file broke off again and again.")
 
     def _validate(self, dataset: Dataset, folder: Path) -> Verdict:
         try:
@@ -117,7 +117,8 @@ class Intake:
         )
         _log.info("dataset_judged", is_ready=verdict.is_ready, num_rows=verdict.num_rows)
 
-    def _give_up(self, dataset_id: str) -> None:
+    def _give_up(self, dataset_id: str, message: str) -> None:
+        content.store_broken_off(self.storage, dataset_id, "validator_crashed", message)
         self._finish(dataset_id, status="invalid", num_rows=0, num_valid_rows=0)
 
     def _finish(self, dataset_id: str, **values: Any) -> None:

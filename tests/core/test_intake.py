@@ -170,7 +170,7 @@ def test_an_import_that_lacks_a_file_is_not_judged(
 
     with transaction(sessions) as session:
         assert session.get_one(Dataset, dataset_id).status == "invalid"
-    assert not storage.exists(f"datasets/{dataset_id}/rows.jsonl")
+    assert codes(storage, dataset_id) == ["validator_crashed"]
 
 
 def test_a_job_waits_for_both_of_its_datasets(
@@ -381,4 +381,11 @@ def test_an_upload_that_cannot_be_judged_is_invalid_in_the_end(
             session.execute(update(Dataset).values(lease_until=None))
 
     with transaction(sessions) as session:
-        assert session.scalars(select(Dataset.status)).all() == ["invalid"]
+        (judged,) = session.scalars(select(Dataset)).all()
+    assert judged.status == "invalid"
+    assert codes(storage, judged.id) == ["validator_crashed"]
+
+
+def codes(storage: Storage, dataset_id: str) -> list[str]:
+    report = json.loads(b"".join(storage.read(f"datasets/{dataset_id}/report.json")))
+    return [each["code"] for each in report["problems"]]

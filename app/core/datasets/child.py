@@ -13,11 +13,11 @@ from pathlib import Path
 
 # -I leaves out the working directory and PYTHONPATH; only the folder that holds `app` comes back,
 # behind the standard library, for which nothing in it can stand in, and before installed packages,
-# among which there may be another copy of us. Limits come before anything else is imported. The
-# alarm is for a child whose parent is gone.
+# among which there may be another copy of us. Limits come before anything else is imported. A
+# parent that is killed takes it along; the alarm is for where the kernel does not see to that.
 _BOOT = (
     "import resource as r, runpy, signal, sys\n"
-    "module, root, memory, cpu, file, wall = sys.argv[1:7]\n"
+    "module, root, memory, cpu, file, wall, parent = sys.argv[1:8]\n"
     "r.setrlimit(r.RLIMIT_AS, (int(memory),) * 2)\n"
     "r.setrlimit(r.RLIMIT_CPU, (int(cpu), int(cpu) + 5))\n"
     "r.setrlimit(r.RLIMIT_FSIZE, (int(file),) * 2)\n"
@@ -25,8 +25,9 @@ _BOOT = (
     "signal.setitimer(signal.ITIMER_REAL, float(wall))\n"
     "at = [n for n, path in enumerate(sys.path) if 'site-packages' in path] or [len(sys.path)]\n"
     "sys.path.insert(at[0], root)\n"
-    "del sys.argv[1:7]\n"
-    "from app.core.datasets.confine import confine\n"
+    "del sys.argv[1:8]\n"
+    "from app.core.datasets.confine import confine, end_with\n"
+    "end_with(int(parent))\n"
     "confine()\n"
     "runpy.run_module(module, run_name='__main__', alter_sys=True)\n"
 )
@@ -98,6 +99,7 @@ def _start(
         limits.cpu_seconds,
         limits.file_bytes,
         limits.wall_seconds,
+        os.getpid(),
     )
     command = [sys.executable, "-I", "-X", "utf8", "-c", _BOOT, module, _ROOT, *numbers, *arguments]
     return subprocess.Popen(

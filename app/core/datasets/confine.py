@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import platform
+import signal
 import sys
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -51,6 +52,7 @@ _MACHINES = {"x86_64": (_X86_64, 0), "aarch64": (_AARCH64, 1)}
 _X32 = 0x40000000
 """Set in the number of a call in x86's third numbering, which would go past the filter."""
 
+_PARENT_DEATH_SIGNAL = 1
 _NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 38, 22, 2
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
@@ -75,6 +77,14 @@ class _Rule(NamedTuple):
     if_true: int = 0
     """Steps passed over; else the next one follows."""
     if_false: int = 0
+
+
+def end_with(parent: int) -> None:
+    """Be killed when the thread that started this process ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, ctypes.c_ulong(signal.SIGKILL))
+        if os.getppid() != parent:  # it was gone before we asked
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def confine() -> bool:

@@ -1,7 +1,8 @@
-"""The bytes a dataset was made of, as objects in the store: one upload, or an import's files."""
+"""What a dataset has in the store: its bytes, one upload or an import's files, and its report."""
 
 from pathlib import Path
 
+from app.core.datasets import report
 from app.core.datasets.sources import Upload
 from app.core.db.models import Json
 from app.core.storage import Storage
@@ -23,3 +24,9 @@ def fetch(storage: Storage, dataset_id: str, source: Json | None, folder: Path) 
         storage.read_file(key, path)
         fetched.append(Upload(path, name))
     return fetched
+
+
+def store_broken_off(storage: Storage, dataset_id: str, code: str, message: str) -> None:
+    """The report of a dataset whose rows could not be looked at."""
+    for name, made in report.broken_off(code, message).items():
+        storage.write(f"datasets/{dataset_id}/{name}", [made])

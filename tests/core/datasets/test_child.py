@@ -2,6 +2,8 @@
 
 import platform
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from app.core.datasets import child
 from app.core.datasets.child import ChildFailed, Limits
+from tests.waiting import wait_until
 
 CODE = "timeit"
 """A module of the standard library that runs what it is given: `-n1 -r1 -s CODE`."""
@@ -49,6 +52,31 @@ def test_one_that_hangs_is_ended() -> None:
 def test_one_that_computes_too_long_is_ended() -> None:
     with pytest.raises(ChildFailed):
         run("while True: pass", cpu_seconds=1)
+
+
+def test_one_whose_parent_is_killed_is_ended(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    hangs = (
+        f"import os, pathlib, threading; pathlib.Path({str(told)!r}).write_text(str(os.getpid()))"
+    )
+    hangs += "; threading.Event().wait()"
+    code = f"from app.core.datasets import child; child.run('timeit', ['-n1', '-s', {hangs!r}], [])"
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    wait_until(lambda: told.exists() and told.read_text())
+    pid = int(told.read_text())
+
+    parent.kill()
+    parent.wait()
+
+    wait_until(lambda: not is_running(pid))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"  # nobody may be there to reap it
 
 
 def test_one_that_wants_too_much_memory_gets_none() -> None:
