@@ -16,10 +16,11 @@ from app.core.datasets.child import ChildFailed, Limits
 from app.core.db.models import Dataset
 from app.core.db.session import commit
 from app.core.errors import Invalid, Problem, Unavailable
-from app.core.models import find_model
+from app.core.models import ModelInfo, find_model
 from app.core.settings import Settings
 from app.core.storage import Storage
 from app.core.templates import registry
+from app.core.templates.template import Template
 from app.services import datasets
 from app.services.caller import Caller
 from app.services.lengths import check_template, path_of
@@ -99,13 +100,7 @@ def show(
     path = path_of(base)
     numbers = _numbers(dataset, asked)
     commit(session)
-    length = asked.max_length or min(_DEFAULT_LENGTH, base.max_length or _DEFAULT_LENGTH)
-    setting = {
-        "template": template.name,
-        "train_on": _train_on(template.name, asked.train_on),
-        "max_length": length,
-        "packing": asked.packing,
-    }
+    setting = _setting(asked, base, template)
     speech = {
         "chat_template": template.chat_template,
         "special_tokens": list(template.special_tokens),
@@ -122,6 +117,17 @@ def show(
         **shown,
         "num_rows": total,
         "has_more": goes_on or size < len(found),
+    }
+
+
+def _setting(asked: Asked, base: ModelInfo, template: Template) -> dict[str, Any]:
+    """As a job has it, where nothing is asked for."""
+    length = asked.max_length or min(_DEFAULT_LENGTH, base.max_length or _DEFAULT_LENGTH)
+    return {
+        "template": template.name,
+        "train_on": _train_on(template.name, asked.train_on),
+        "max_length": length,
+        "packing": asked.packing,
     }
 
 

@@ -107,8 +107,10 @@ def test_another_tokenizer_or_template_is_counted_by_itself(
     config.write_text(json.dumps({**json.loads(config.read_text()), "padding_side": "left"}))
 
     client.get(path, params={"model": model})
+    (settings.models_dir / model / "added_tokens.json").write_text('{"ticket": 999}')
+    client.get(path, params={"model": model})
 
-    assert len(kept(settings)) == 2
+    assert len(kept(settings)) == 3
 
 
 @pytest.mark.parametrize(
