@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app.core.datasets import child
-from app.core.datasets.child import ChildFailed
+from app.core.datasets.child import REFUSED, ChildFailed
 from app.core.datasets.pace import TOO_SLOW
 from app.core.errors import Conflict, Invalid
 from app.core.storage import Storage
@@ -57,6 +57,8 @@ def tokenizer_hashes(model_path: Path) -> list[str | None]:
 
 
 def not_measured(failed: ChildFailed) -> NotMeasured:
+    if failed.status == REFUSED:
+        return NotMeasured(failed.said.strip())
     if failed.status == -TOO_SLOW:
         return NotMeasured("These rows take far too long with this template: look at its loops.")
     return NotMeasured("The tokens of this dataset could not be counted with this model.")

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from app.core.datasets import child
-from app.core.datasets.child import ChildFailed, Limits
+from app.core.datasets.child import REFUSED, ChildFailed, Limits
 from app.core.db.models import Dataset
 from app.core.db.session import commit
 from app.core.errors import Invalid, Problem, Unavailable
@@ -26,7 +26,6 @@ from app.services.caller import Caller
 from app.services.lengths import check_template, path_of
 
 AT_A_TIME = 4
-_REFUSED = 3
 _LIMITS = Limits(cpu_seconds=10, wall_seconds=30)
 _WAIT_SECONDS = 10.0
 _DEFAULT_LENGTH = 1024
@@ -161,7 +160,7 @@ def _request(head: dict[str, Any], found: list[tuple[int, bytes]]) -> Iterator[b
 
 
 def _reason(failed: ChildFailed) -> str:
-    if failed.status == _REFUSED:
+    if failed.status == REFUSED:
         return failed.said.strip()
     if failed.status < 0:
         return "Rendering these rows takes too long: ask for fewer, or look at the template."

@@ -15,13 +15,12 @@ from tokenizers.decoders import DecodeStream
 
 from app.core.datasets import grouping
 from app.core.datasets.chat import TemplateFailed
+from app.core.datasets.child import refuse
 from app.core.datasets.encoding import IGNORED, Example, encode
 from app.core.datasets.outline import is_dropped
 from app.core.datasets.rendering import row_text
 from app.core.datasets.tokenizer import RowTokenizer
 
-REFUSED = 3
-"""Exit status where standard error holds a sentence for the caller."""
 _MOST_TOKENS = 50_000
 """Listed in one answer, some 50 MB of the API's memory."""
 _MOST_PIECES = 1000
@@ -124,19 +123,14 @@ def main(arguments: list[str]) -> int:
         tokenizer = RowTokenizer.from_folder(model)
         tokenizer.eos_id  # noqa: B018
     except (KeyError, OSError, ValueError) as error:
-        return _refuse(f"The tokenizer of this model cannot be used: {error}")
+        return refuse(f"The tokenizer of this model cannot be used: {error}")
     try:
         shown = preview(rows, asked, tokenizer)
     except TemplateFailed as error:
-        return _refuse(f"The template cannot render these rows: {error}")
+        return refuse(f"The template cannot render these rows: {error}")
     made = {"spelled_out": tokenizer.spelled_out(asked.special_tokens), "data": shown}
     out.write_text(json.dumps(made, ensure_ascii=False), encoding="utf-8")
     return 0
-
-
-def _refuse(message: str) -> int:
-    print(message[:500], file=sys.stderr)
-    return REFUSED
 
 
 if __name__ == "__main__":
