@@ -21,19 +21,27 @@ def _told(row: PreviewRow) -> Iterator[str]:
     told = [f"{row.num_tokens} tokens", f"{row.num_trained} trained"]
     told += ["dropped"] if row.dropped else []
     told += ["EOS lost"] if row.eos.lost else []
-    told += [f"{len(row.pieces)} pieces"] if len(row.pieces) > 1 else []
+    told += [f"{row.num_pieces} pieces"] if row.num_pieces > 1 else []
     told += [f"{row.truncated.num_tokens} cut off"] if row.truncated else []
     yield f"--- row {row.row}: {', '.join(told)}"
     yield _marked(row)
+    if more := row.num_tokens - len(row.tokens):
+        yield f"--- and {more:,} more tokens"
+    if row.truncated:
+        yield f"--- cut off: {_text(row.truncated.text)}"
     yield ""
 
 
 def _marked(row: PreviewRow) -> str:
     parts = []
     for trained, tokens in groupby(row.tokens, lambda token: token.trained):
-        text = "".join(map(_plain, "".join(token.text for token in tokens)))
+        text = _text("".join(token.text for token in tokens))
         parts.append(f"{OPEN}{text}{CLOSE}" if trained else text)
     return "".join(parts)
+
+
+def _text(text: str) -> str:
+    return "".join(map(_plain, text))
 
 
 def _plain(character: str) -> str:

@@ -16,16 +16,9 @@ from app.core.datasets.figures import Answer
 from app.core.storage import Storage
 from app.services import datasets
 from app.services.background import WAIT_SECONDS, Background, StillRunning
-from app.services.measures import Measuring, not_measured
+from app.services.measures import Measuring, not_measured, sha256_of, tokenizer_hashes
 
 AT_A_TIME = 2
-_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-    "config.json",
-)
 _log = structlog.get_logger(__name__)
 
 
@@ -51,7 +44,7 @@ class Wanted:
         held_out = self.held_out.fingerprint if self.held_out else None
         parts = [
             *(figures.VERSION, self.rows.fingerprint, held_out),
-            [_sha256(self.model_path / name) for name in _FILES],
+            [*tokenizer_hashes(self.model_path), sha256_of(self.model_path / "config.json")],
             *(spec.template, self.asked.chat_template, self.asked.marks, spec.train_on),
             *(training.max_length, training.packing, spec.on_invalid_row),
             *(share, training.seed if share else None),
@@ -114,10 +107,3 @@ class Layouts:
             return Answer.model_validate_json(b"".join(self.storage.read(key)))
         except FileNotFoundError:
             return None
-
-
-def _sha256(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

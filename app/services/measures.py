@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app.core.datasets import child
-from app.core.datasets.child import ChildFailed
+from app.core.datasets.child import REFUSED, ChildFailed
 from app.core.datasets.pace import TOO_SLOW
 from app.core.errors import Conflict, Invalid
 from app.core.storage import Storage
@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 VERSION = 3
 """Raised when the same rows would be counted otherwise."""
 AT_A_TIME = 2
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-_CHAT = "chat_template.jinja"
+_TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+)
 _log = structlog.get_logger(__name__)
 
 
@@ -46,7 +51,14 @@ class NotMeasured(Invalid):
     code = "dataset_not_measured"
 
 
+def tokenizer_hashes(model_path: Path) -> list[str | None]:
+    """Of every file that decides what tokens a row has."""
+    return [sha256_of(model_path / name) for name in _TOKENIZER]
+
+
 def not_measured(failed: ChildFailed) -> NotMeasured:
+    if failed.status == REFUSED:
+        return NotMeasured(failed.said.strip())
     if failed.status == -TOO_SLOW:
         return NotMeasured("These rows take far too long with this template: look at its loops.")
     return NotMeasured("The tokens of this dataset could not be counted with this model.")
@@ -66,8 +78,7 @@ class Wanted:
     @property
     def key(self) -> str:
         """Of everything the numbers depend on, and of nothing else."""
-        files = [self.model_path / name for name in (*_TOKENIZER, _CHAT)]
-        hashes = [_sha256(path) for path in files]
+        hashes = tokenizer_hashes(self.model_path)
         kind = "chat" if self.chat_template else self.template
         parts = [VERSION, self.fingerprint, hashes, kind, self.chat_template, self.train_on]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -137,7 +148,7 @@ def _or_nothing(chunks: Iterator[bytes]) -> Iterator[bytes]:
         return
 
 
-def _sha256(path: Path) -> str | None:
+def sha256_of(path: Path) -> str | None:
     if not path.is_file():
         return None
     with path.open("rb") as file:

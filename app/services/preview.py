@@ -12,20 +12,20 @@ import structlog
 from sqlalchemy.orm import Session
 
 from app.core.datasets import child
-from app.core.datasets.child import ChildFailed, Limits
+from app.core.datasets.child import REFUSED, ChildFailed, Limits
 from app.core.db.models import Dataset
 from app.core.db.session import commit
 from app.core.errors import Invalid, Problem, Unavailable
-from app.core.models import find_model
+from app.core.models import ModelInfo, find_model
 from app.core.settings import Settings
 from app.core.storage import Storage
 from app.core.templates import registry
+from app.core.templates.template import Template
 from app.services import datasets
 from app.services.caller import Caller
 from app.services.lengths import check_template, path_of
 
 AT_A_TIME = 4
-_REFUSED = 3
 _LIMITS = Limits(cpu_seconds=10, wall_seconds=30)
 _WAIT_SECONDS = 10.0
 _DEFAULT_LENGTH = 1024
@@ -99,13 +99,7 @@ def show(
     path = path_of(base)
     numbers = _numbers(dataset, asked)
     commit(session)
-    length = asked.max_length or min(_DEFAULT_LENGTH, base.max_length or _DEFAULT_LENGTH)
-    setting = {
-        "template": template.name,
-        "train_on": _train_on(template.name, asked.train_on),
-        "max_length": length,
-        "packing": asked.packing,
-    }
+    setting = _setting(asked, base, template)
     speech = {
         "chat_template": template.chat_template,
         "special_tokens": list(template.special_tokens),
@@ -122,6 +116,17 @@ def show(
         **shown,
         "num_rows": total,
         "has_more": goes_on or size < len(found),
+    }
+
+
+def _setting(asked: Asked, base: ModelInfo, template: Template) -> dict[str, Any]:
+    """As a job has it, where nothing is asked for."""
+    length = asked.max_length or min(_DEFAULT_LENGTH, base.max_length or _DEFAULT_LENGTH)
+    return {
+        "template": template.name,
+        "train_on": _train_on(template.name, asked.train_on),
+        "max_length": length,
+        "packing": asked.packing,
     }
 
 
@@ -155,7 +160,7 @@ def _request(head: dict[str, Any], found: list[tuple[int, bytes]]) -> Iterator[b
 
 
 def _reason(failed: ChildFailed) -> str:
-    if failed.status == _REFUSED:
+    if failed.status == REFUSED:
         return failed.said.strip()
     if failed.status < 0:
         return "Rendering these rows takes too long: ask for fewer, or look at the template."

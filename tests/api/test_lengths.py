@@ -107,8 +107,10 @@ def test_another_tokenizer_or_template_is_counted_by_itself(
     config.write_text(json.dumps({**json.loads(config.read_text()), "padding_side": "left"}))
 
     client.get(path, params={"model": model})
+    (settings.models_dir / model / "added_tokens.json").write_text('{"ticket": 999}')
+    client.get(path, params={"model": model})
 
-    assert len(kept(settings)) == 2
+    assert len(kept(settings)) == 3
 
 
 @pytest.mark.parametrize(
@@ -187,3 +189,18 @@ def test_a_template_that_never_ends_is_ended_in_seconds(
         assert "far too long with this template" in told.json()["detail"]
     assert after.ru_utime - before.ru_utime < 25
     assert kept(settings) == []
+
+
+def test_a_row_that_a_template_refuses_is_named(
+    client: TestClient, world: World, model: str, settings: Settings
+) -> None:
+    text = "{{ raise_exception('no more than three') if messages[0].content == 'Do it 3' }}x"
+    (settings.models_dir / model / "chat_template.jinja").write_text(text)
+    dataset = world.dataset()
+    rows = [json.dumps({"instruction": f"Do it {at}", "output": "y"}) for at in range(5)]
+    world.storage.write(f"datasets/{dataset}/rows.jsonl", ["\n".join(rows).encode()])
+
+    told = client.get(f"/datasets/{dataset}/lengths", params={"model": model, "template": "chat"})
+
+    assert (told.status_code, told.json()["code"]) == (422, "dataset_not_measured")
+    assert "Row 3: TemplateError: no more than three" in told.json()["detail"]

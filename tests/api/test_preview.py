@@ -113,6 +113,15 @@ def test_what_is_left_out_is_as_a_job_has_it(client: TestClient, dataset: str, m
         assert told[name] == job["training"][name]
 
 
+def test_a_terminal_is_told_what_is_cut_off(client: TestClient, dataset: str, model: str) -> None:
+    asked: dict[str, Any] = {"model": model, "rows": "3", "max_length": 96, "packing": False}
+
+    text = ask(client, dataset, **asked, accept="text/plain").text
+    [row] = ask(client, dataset, **asked).json()["data"]
+
+    assert text.endswith(f"--- cut off: {row['truncated']['text']}\n")
+
+
 def test_a_terminal_gets_text_with_the_trained_parts_marked(
     client: TestClient, world: World, model: str
 ) -> None:
@@ -305,3 +314,21 @@ def test_templates_are_listed_with_what_they_need(client: TestClient) -> None:
         assert not each["is_custom"]
         assert (each["text"] is None) == (each["name"] in ("chat", "text"))
         assert (each["sha256"] is None) == (each["text"] is None)
+
+
+def test_of_a_huge_row_the_first_tokens_are_listed_and_all_are_counted(
+    client: TestClient, world: World, model: str
+) -> None:
+    dataset = world.dataset()
+    row = {"instruction": "x", "output": "\U0001f680" * 30_000}
+    world.storage.write(f"datasets/{dataset}/rows.jsonl", [json.dumps(row).encode() + b"\n"])
+
+    [told] = ask(client, dataset, model=model, n=1, max_length=8).json()["data"]
+    [whole] = ask(client, dataset, model=model, n=1, max_length=1 << 20).json()["data"]
+    text = ask(client, dataset, model=model, n=1, max_length=1 << 20, accept="text/plain").text
+
+    assert (len(told["tokens"]), len(told["pieces"])) == (50_000, 1000)
+    assert told["num_pieces"] == -(-told["num_tokens"] // 8)
+    assert whole["num_trained"] > 100_000
+    assert len(whole["tokens"]) == 50_000
+    assert f"--- and {whole['num_tokens'] - 50_000:,} more tokens" in text

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.core.datasets.chat import TemplateFailed
 from app.core.datasets.encoding import encode
 from app.core.datasets.tokenizer import RowTokenizer
 from app.core.jobs.spec import JobSpec
@@ -176,3 +177,11 @@ def test_tokens_that_only_other_files_name_are_those_of_transformers(tmp_path, f
     assert ours.ids(texts, special=True) == theirs(texts)["input_ids"]
     assert ours.special_tokens == theirs.special_tokens_map
     assert ours.eos_id == theirs.eos_token_id
+
+
+def test_a_row_that_a_template_refuses_is_named(both):
+    _, ours = both
+    picky = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}x"
+
+    with pytest.raises(TemplateFailed, match=r"^Row 1: .*no system"):
+        encode(list(enumerate(ROWS)), "chat", "completion", ours.speaking(picky))

@@ -216,10 +216,14 @@ class PreviewRow(Answer):
     truncated: CutOut | None
     """With `packing: false`: what stands behind `max_length`."""
     pieces: list[PieceOut]
-    """With `packing: true`: what a long row is split into, in the order of its tokens."""
+    """With `packing: true`: what a long row is split into, in the order of its tokens; the first
+    1,000.
+    """
+    num_pieces: int
     unlike_prompt: bool
     """The chat template's prompt for an answer is not how its rendered chat goes on."""
     tokens: list[Token]
+    """The first of them, where an answer would have more than 50,000; `num_tokens` counts all."""
 
 
 class PreviewOut(Answer):

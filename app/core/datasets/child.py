@@ -39,6 +39,8 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "true",
 }
+REFUSED = 3
+"""Exit status where standard error holds a sentence for who asked."""
 _LATE_SECONDS = 5
 """After its own alarm a child is killed."""
 
@@ -51,6 +53,12 @@ class Limits:
     wall_seconds: float = 600
     file_bytes: int = 1 << 40
     """Of each file it writes."""
+
+
+def refuse(message: str) -> int:
+    """For a module that runs as a child: what its `main` ends with."""
+    print(message[:500], file=sys.stderr)
+    return REFUSED
 
 
 class ChildFailed(Exception):

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
 
+from app.core.datasets.chat import TemplateFailed
 from app.core.datasets.formats import Row
 from app.core.datasets.rendering import (
+    Rendered,
     prompt_text,
     render,
     trained_answers,
@@ -94,7 +96,7 @@ def _encode_last(
     rows: Sequence[tuple[int, Row]], template: str, tokenizer: RowTokenizer
 ) -> list[Example]:
     """The last answer is trained; a ready text is all answer."""
-    rendered = [render(row, template, tokenizer) for _, row in rows]
+    rendered = [_rendered(number, row, template, tokenizer) for number, row in rows]
     special = not is_chat(template)  # a chat template writes its special tokens itself
     whole = tokenizer.ids([each.whole for each in rendered], special=special)
     heads = tokenizer.ids([each.prompt for each in rendered], special=special)
@@ -105,6 +107,13 @@ def _encode_last(
         labels = [IGNORED] * len(start) + ids[len(start) :]
         examples.append(Example(ids, labels, number, text.unlike_prompt))
     return examples
+
+
+def _rendered(number: int, row: Row, template: str, tokenizer: RowTokenizer) -> Rendered:
+    try:
+        return render(row, template, tokenizer)
+    except TemplateFailed as error:
+        raise TemplateFailed(f"Row {number}: {error}") from error
 
 
 def _all_trained(example: Example) -> Example:

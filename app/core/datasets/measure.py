@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from app.core.datasets.chat import TemplateFailed
+from app.core.datasets.child import refuse
 from app.core.datasets.encoding import encode
 from app.core.datasets.lengths import Measured
 from app.core.datasets.pace import paced
@@ -42,7 +44,10 @@ def main(arguments: list[str]) -> int:
     tokenizer = RowTokenizer.from_folder(Path(model))
     if Path(speech).is_file():
         tokenizer = tokenizer.speaking(Path(speech).read_text(encoding="utf-8"))
-    measured = measure(sys.stdin.buffer, tokenizer, template, train_on)
+    try:
+        measured = measure(sys.stdin.buffer, tokenizer, template, train_on)
+    except TemplateFailed as error:
+        return refuse(f"The template cannot render these rows: {error}")
     np.savez(out, **measured._asdict())
     return 0
 

@@ -15,15 +15,16 @@ from tokenizers.decoders import DecodeStream
 
 from app.core.datasets import grouping
 from app.core.datasets.chat import TemplateFailed
+from app.core.datasets.child import refuse
 from app.core.datasets.encoding import IGNORED, Example, encode
 from app.core.datasets.outline import is_dropped
 from app.core.datasets.rendering import row_text
 from app.core.datasets.tokenizer import RowTokenizer
 
-REFUSED = 3
-"""Exit status where standard error holds a sentence for the caller."""
-_MOST_TOKENS = 200_000
-"""In one answer; a row that begins before is told whole."""
+_MOST_TOKENS = 50_000
+"""Listed in one answer, some 50 MB of the API's memory."""
+_MOST_PIECES = 1000
+"""Listed of one row."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def preview(rows: Iterable[tuple[int, Any]], asked: Asked, tokenizer: RowTokeniz
     for row in rows:
         (example,) = encode([row], asked.template, asked.train_on, tokenizer)
         text = row_text(row[1], asked.template, asked.train_on, tokenizer)
-        shown.append(_entry(example, text, asked, tokenizer))
+        shown.append(_entry(example, text, asked, tokenizer, _MOST_TOKENS - size))
         size += example.size
         if size >= _MOST_TOKENS:
             break
@@ -64,7 +65,10 @@ def trained_mask(piece: Example) -> list[bool]:
     return [False, *(label != IGNORED for label in piece.labels[1:])]
 
 
-def _entry(example: Example, text: str, asked: Asked, tokenizer: RowTokenizer) -> dict[str, Any]:
+def _entry(
+    example: Example, text: str, asked: Asked, tokenizer: RowTokenizer, most: int
+) -> dict[str, Any]:
+    """`most`: how many of its tokens are listed; all are counted."""
     dropped = is_dropped(example, asked.max_length)
     pieces = pieces_of(example, asked)
     ids = [token for piece in pieces for token in piece.input_ids]
@@ -85,12 +89,15 @@ def _entry(example: Example, text: str, asked: Asked, tokenizer: RowTokenizer) -
         "truncated": {"num_tokens": len(cut), "text": tokenizer.decode(cut)} if cut else None,
         "pieces": [
             {"num_tokens": each.size, "num_trained": 0 if dropped else each.num_trained}
-            for each in pieces
+            for each in pieces[:_MOST_PIECES]
         ],
+        "num_pieces": len(pieces),
         "unlike_prompt": example.unlike_prompt,
         "tokens": [
             {"id": token, "text": part, "trained": is_trained}
-            for token, part, is_trained in zip(ids, texts_of(ids, tokenizer), mask, strict=True)
+            for token, part, is_trained in zip(
+                ids[:most], texts_of(ids[:most], tokenizer), mask[:most], strict=True
+            )
         ],
     }
 
@@ -116,19 +123,14 @@ def main(arguments: list[str]) -> int:
         tokenizer = RowTokenizer.from_folder(model)
         tokenizer.eos_id  # noqa: B018
     except (KeyError, OSError, ValueError) as error:
-        return _refuse(f"The tokenizer of this model cannot be used: {error}")
+        return refuse(f"The tokenizer of this model cannot be used: {error}")
     try:
         shown = preview(rows, asked, tokenizer)
     except TemplateFailed as error:
-        return _refuse(f"The template cannot render these rows: {error}")
+        return refuse(f"The template cannot render these rows: {error}")
     made = {"spelled_out": tokenizer.spelled_out(asked.special_tokens), "data": shown}
     out.write_text(json.dumps(made, ensure_ascii=False), encoding="utf-8")
     return 0
-
-
-def _refuse(message: str) -> int:
-    print(message[:500], file=sys.stderr)
-    return REFUSED
 
 
 if __name__ == "__main__":
