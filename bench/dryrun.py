@@ -12,7 +12,7 @@ import time
 from itertools import cycle, islice
 from pathlib import Path
 
-from app.core.datasets import figures
+from app.core.datasets.layout import figures
 from app.core.jobs.spec import JobSpec
 from app.core.settings import Settings
 from app.core.storage import open_storage

@@ -16,9 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from app.core.datasets import encoding
 from app.core.datasets.formats import read_rows
-from app.core.datasets.tokenizer import RowTokenizer
+from app.core.datasets.tokens import encoding
+from app.core.datasets.tokens.tokenizer import RowTokenizer
 from app.core.jobs.run import Base, Plan, RowsFile
 from app.core.jobs.spec import JobSpec
 from app.core.plan import ModelShape, disk, memory, read_shape

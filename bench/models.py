@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from app.core.datasets.templates import alpaca_prompt
+from app.core.datasets.tokens.templates import alpaca_prompt
 
 LLAMA = "llama"
 SIZES: dict[str, dict[str, Any]] = {

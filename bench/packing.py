@@ -83,7 +83,7 @@ def theirs(plan: Plan, out: Path) -> tuple[Any, int]:
     from trl import SFTConfig, SFTTrainer
 
     from app.core.datasets.formats import read_rows
-    from app.core.datasets.templates import alpaca_prompt
+    from app.core.datasets.tokens.templates import alpaca_prompt
     from worker.training.data import load_splits
     from worker.training.model import load_base, load_tokenizer
     from worker.training.plan import lora_config

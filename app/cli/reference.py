@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from app.core.datasets.codes import CODES
+from app.core.datasets.checking.codes import CODES
 from app.core.settings import Settings
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -24,9 +24,9 @@ JSON.
 
 REPORT_HEAD = """# What a dataset report can say
 
-Generated from `app/core/datasets/codes.py` by `make docs`. An error makes the dataset invalid and
-keeps its row out of training; a warning or an info never does. `GET /datasets/{id}/report` names
-the row, the line and the JSON pointer of each.
+Generated from `app/core/datasets/checking/codes.py` by `make docs`. An error makes the dataset
+invalid and keeps its row out of training; a warning or an info never does.
+`GET /datasets/{id}/report` names the row, the line and the JSON pointer of each.
 
 | code | severity | what to do |
 |---|---|---|

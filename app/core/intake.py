@@ -17,7 +17,8 @@ from obstore.exceptions import BaseError as StoreError
 from sqlalchemy import update
 
 from app.core.claims import Claims
-from app.core.datasets import content, progress
+from app.core.datasets import content
+from app.core.datasets.checking import progress
 from app.core.datasets.validate import Verdict, validate_in_child
 from app.core.db.models import NOW, Dataset
 from app.core.db.session import OUTAGE, Sessions, after_commit, transaction

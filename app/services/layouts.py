@@ -10,9 +10,10 @@ from pathlib import Path
 
 import structlog
 
-from app.core.datasets import child, figures
+from app.core.datasets import child
 from app.core.datasets.child import ChildFailed
-from app.core.datasets.figures import Answer
+from app.core.datasets.layout import figures
+from app.core.datasets.layout.figures import Answer
 from app.core.storage import Storage
 from app.services import datasets
 from app.services.background import WAIT_SECONDS, Background, StillRunning
@@ -81,7 +82,7 @@ class Layouts:
             asked, model = wanted.asked.model_dump_json(), wanted.model_path.absolute()
             arguments = [asked, model, rows, out, *([held_out] if held_out else [])]
             try:
-                child.run("app.core.datasets.lay", arguments, ())
+                child.run("app.core.datasets.layout.program", arguments, ())
             except ChildFailed as failed:
                 _log.warning("layout_failed", dataset=wanted.rows.dataset_id, said=failed.said)
                 raise not_measured(failed) from failed

@@ -49,7 +49,7 @@ def describe(
     )
     commit(session)
     # Imported here: an API that counts nothing need not load numpy.
-    from app.core.datasets import lengths
+    from app.core.datasets.tokens import lengths
 
     found = lengths.describe(measures.get(wanted), max_length)
     return {"dataset": dataset_id, "model": base.id, "template": template, **found}

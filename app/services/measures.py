@@ -14,13 +14,13 @@ import structlog
 
 from app.core.datasets import child
 from app.core.datasets.child import REFUSED, ChildFailed
-from app.core.datasets.pace import TOO_SLOW
+from app.core.datasets.tokens.pace import TOO_SLOW
 from app.core.errors import Conflict, Invalid
 from app.core.storage import Storage
 from app.services.background import WAIT_SECONDS, Background, StillRunning
 
 if TYPE_CHECKING:
-    from app.core.datasets.lengths import Measured
+    from app.core.datasets.tokens.lengths import Measured
 
 VERSION = 3
 """Raised when the same rows would be counted otherwise."""
@@ -116,7 +116,7 @@ class Measures:
             model = wanted.model_path.absolute()
             arguments = (model, wanted.template, speech, wanted.train_on, out)
             try:
-                child.run("app.core.datasets.measure", arguments, _or_nothing(rows))
+                child.run("app.core.datasets.tokens.measure", arguments, _or_nothing(rows))
             except ChildFailed as failed:
                 _log.warning("measure_failed", dataset_id=wanted.dataset_id, said=failed.said)
                 raise not_measured(failed) from failed
@@ -134,7 +134,7 @@ def _load(data: bytes) -> "Measured":
     # Imported here: an API that counts nothing need not load numpy.
     import numpy as np
 
-    from app.core.datasets.lengths import Measured
+    from app.core.datasets.tokens.lengths import Measured
 
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         return Measured(*(arrays[name] for name in Measured._fields))

@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.core import licenses
-from app.core.datasets import bad_rows, figures
-from app.core.datasets.figures import Answer
+from app.core.datasets import bad_rows
+from app.core.datasets.layout import figures
+from app.core.datasets.layout.figures import Answer
 from app.core.db.models import Dataset
 from app.core.db.session import commit
 from app.core.errors import Invalid, Problem

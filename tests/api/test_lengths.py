@@ -36,7 +36,7 @@ def test_rows_are_counted_as_the_librarys_own_tokenizer_counts_them(
 ) -> None:
     from transformers import AutoTokenizer
 
-    from app.core.datasets.templates import alpaca_prompt
+    from app.core.datasets.tokens.templates import alpaca_prompt
 
     texts = [alpaca_prompt(row) + row["output"] for row in ROWS]  # type: ignore[arg-type]
     tokenizer = AutoTokenizer.from_pretrained(SAMPLE)

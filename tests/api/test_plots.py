@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 
 from app.api.plots import draw_lengths
-from app.core.datasets import lengths
+from app.core.datasets.tokens import lengths
 
 SIZES = np.array([10, 20, 2000], dtype=np.int64)
 FOUND = lengths.describe(lengths.Measured(4 * SIZES, SIZES, SIZES // 2), 1024)

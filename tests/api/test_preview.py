@@ -49,7 +49,7 @@ def test_rows_are_shown_with_their_tokens_and_mask(
 ) -> None:
     from transformers import AutoTokenizer
 
-    from app.core.datasets.templates import alpaca_prompt
+    from app.core.datasets.tokens.templates import alpaca_prompt
 
     tokenizer = AutoTokenizer.from_pretrained(SAMPLE)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.core.datasets.templates import alpaca_prompt
+from app.core.datasets.tokens.templates import alpaca_prompt
 from app.core.jobs.run import Base, Plan, RowsFile
 from app.core.jobs.spec import JobSpec
 from worker.training.__main__ import attempt

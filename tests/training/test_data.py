@@ -4,9 +4,16 @@ from typing import Any
 
 import pytest
 
-from app.core.datasets.encoded import encode_rows
-from app.core.datasets.layout import Counts, count_cut, fit, lay_out, refuse_long_prompts, split
-from app.core.datasets.templates import alpaca_prompt
+from app.core.datasets.layout.encode import encode_rows
+from app.core.datasets.layout.splits import (
+    Counts,
+    count_cut,
+    fit,
+    lay_out,
+    refuse_long_prompts,
+    split,
+)
+from app.core.datasets.tokens.templates import alpaca_prompt
 from app.core.jobs.spec import JobSpec
 from app.core.models.limits import Limits
 from worker.training.data import load_splits, prompt_texts, row_tokenizer

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from app.core.datasets import lay
-from app.core.datasets.encoding import Example
-from app.core.datasets.figures import Answer, Wanted
-from app.core.datasets.grouping import alone, pack
-from app.core.datasets.laid import describe
-from app.core.datasets.outline import Outline
+from app.core.datasets.layout import program
+from app.core.datasets.layout.described import describe
+from app.core.datasets.layout.figures import Answer, Wanted
+from app.core.datasets.layout.grouping import alone, pack
+from app.core.datasets.layout.outline import Outline
+from app.core.datasets.tokens.encoding import Example
 from app.core.plan import estimates, steps
 from app.core.plan.devices import device_classes
 from app.core.plan.estimates import Estimates
@@ -28,7 +28,9 @@ ROWS = [*sum_rows(15), LONG, {**LONG, "output": "short"}]
 
 def dry_run(plan: Any) -> Answer:
     held_out = Path(plan.validation_rows.path) if plan.validation_rows else None
-    return lay.answer(Wanted(spec=plan.spec), Path(plan.base.path), Path(plan.rows.path), held_out)
+    return program.answer(
+        Wanted(spec=plan.spec), Path(plan.base.path), Path(plan.rows.path), held_out
+    )
 
 
 def max_steps(outcome: Outcome) -> int:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from app.core.datasets.chat import TemplateFailed
-from app.core.datasets.encoding import encode
-from app.core.datasets.tokenizer import RowTokenizer
+from app.core.datasets.tokens.chat import TemplateFailed
+from app.core.datasets.tokens.encoding import encode
+from app.core.datasets.tokens.tokenizer import RowTokenizer
 from app.core.jobs.spec import JobSpec
 from worker.training.data import load_splits, row_tokenizer
 from worker.training.packing import alone, collator

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.core.datasets.templates import chat_messages
+from app.core.datasets.tokens.templates import chat_messages
 from app.core.jobs.run import FrozenTemplate, Plan
 from app.core.templates.template import ours
 from worker.training.data import load_splits

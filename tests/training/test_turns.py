@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from app.core.datasets.encoding import IGNORED, encode
-from app.core.datasets.rendering import trained_answers, up_to
-from app.core.datasets.templates import alpaca_prompt, chat_messages
+from app.core.datasets.tokens.encoding import IGNORED, encode
+from app.core.datasets.tokens.rendering import trained_answers, up_to
+from app.core.datasets.tokens.templates import alpaca_prompt, chat_messages
 from worker.training.data import load_splits, row_tokenizer
 from worker.training.failures import BadRow
 from worker.training.packing import alone, packed

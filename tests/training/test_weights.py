@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.core.datasets.check import check
+from app.core.datasets.checking.check import check
 from worker.training.data import load_splits
 from worker.training.packing import alone, collator
 

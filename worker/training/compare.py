@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.core.datasets.formats import Row
-from app.core.datasets.templates import is_chat
+from app.core.datasets.tokens.templates import is_chat
 
 _SHOWN = 3
 _SLACK = 8

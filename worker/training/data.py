@@ -5,15 +5,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from app.core.datasets import layout
-from app.core.datasets.encoded import encode_rows, refusals
-from app.core.datasets.encoding import Example, encode
 from app.core.datasets.formats import Row
-from app.core.datasets.layout import Splits
-from app.core.datasets.rendering import prompt_text
-from app.core.datasets.stored import read_rows
-from app.core.datasets.templates import is_named
-from app.core.datasets.tokenizer import RowTokenizer
+from app.core.datasets.layout import splits
+from app.core.datasets.layout.encode import encode_rows, refusals
+from app.core.datasets.layout.splits import Splits
+from app.core.datasets.layout.stored import read_rows
+from app.core.datasets.tokens.encoding import Example, encode
+from app.core.datasets.tokens.rendering import prompt_text
+from app.core.datasets.tokens.templates import is_named
+from app.core.datasets.tokens.tokenizer import RowTokenizer
 from app.core.jobs.run import Plan, RowsFile
 from app.core.jobs.spec import JobSpec
 from app.core.models.limits import Limits, vocabulary_size
@@ -39,7 +39,7 @@ def load_splits(
 
     limits = Limits(max_positions(plan, tokenizer), vocabulary_size(Path(plan.base.path)))
     held_out = encoded(plan.validation_rows) if plan.validation_rows else None
-    return layout.lay_out(encoded(plan.rows), held_out, plan.spec, limits)
+    return splits.lay_out(encoded(plan.rows), held_out, plan.spec, limits)
 
 
 def prompt_texts(rows: Sequence[Row], template: str, tokenizer: Any) -> list[str]:

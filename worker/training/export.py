@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from app.core.datasets import templates
+from app.core.datasets.tokens import templates
 from app.core.jobs.run import Plan
 from worker.training.card import model_card
 from worker.training.checkpoints import described, sync, versions, write_durably

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from app.core.datasets.templates import is_named
+from app.core.datasets.tokens.templates import is_named
 from app.core.jobs.run import Plan
 from app.core.models import limits
 from app.core.plan.devices import DeviceClass, device_classes

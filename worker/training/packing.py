@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.core.datasets import grouping
-from app.core.datasets.encoding import IGNORED, Example
+from app.core.datasets.layout import grouping
+from app.core.datasets.tokens.encoding import IGNORED, Example
 
 __all__ = ["IGNORED", "Example", "TokenSequence", "alone", "collator", "packed"]
 

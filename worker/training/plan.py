@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.core.datasets.templates import is_named
+from app.core.datasets.tokens.templates import is_named
 from app.core.jobs.run import FrozenTemplate, Plan
 from app.core.jobs.spec import JobSpec
 from app.core.plan.precision import precision

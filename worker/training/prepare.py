@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from app.core import licenses
-from app.core.datasets import copies
-from app.core.datasets.encoding import Example
-from app.core.datasets.figures import Laid
-from app.core.datasets.laid import describe
-from app.core.datasets.layout import Splits
+from app.core.datasets.layout import copies
+from app.core.datasets.layout.described import describe
+from app.core.datasets.layout.figures import Laid
+from app.core.datasets.layout.splits import Splits
+from app.core.datasets.tokens.encoding import Example
 from app.core.errors import Problem
 from app.core.jobs import targets
 from app.core.jobs.run import Plan

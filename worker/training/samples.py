@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.core.datasets.formats import Row
-from app.core.datasets.templates import is_chat
+from app.core.datasets.tokens.templates import is_chat
 from app.core.jobs.spec import JobSpec
 from worker.training.data import prompt_texts
 from worker.training.progress import Reports

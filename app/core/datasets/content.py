@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from app.core.datasets import report
-from app.core.datasets.sources import Upload
+from app.core.datasets.checking import report
+from app.core.datasets.reading.sources import Upload
 from app.core.db.models import Json
 from app.core.storage import Storage
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import structlog
 
-from app.core.datasets import child, report
-from app.core.datasets.budget import Budget
-from app.core.datasets.check import OUT_OF_MEMORY
+from app.core.datasets import child
+from app.core.datasets.checking import report
+from app.core.datasets.checking.check import OUT_OF_MEMORY
 from app.core.datasets.child import ChildFailed
-from app.core.datasets.sources import Upload, is_packed
+from app.core.datasets.reading.budget import Budget
+from app.core.datasets.reading.sources import Upload, is_packed
 from app.core.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -102,7 +103,7 @@ def validate_in_child(
 def _run(task: Mapping[str, Any], limits: child.Limits) -> tuple[int, str]:
     """Exit status of the child and what it said."""
     try:
-        child.run("app.core.datasets.check", [], [json.dumps(task).encode()], limits)
+        child.run("app.core.datasets.checking.check", [], [json.dumps(task).encode()], limits)
     except ChildFailed as failed:
         return failed.status, failed.said
     except OSError as error:  # no memory or no process left on this machine

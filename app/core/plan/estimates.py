@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from app.core.datasets.figures import Laid, Part
+from app.core.datasets.layout.figures import Laid, Part
 from app.core.jobs.spec import JobSpec
 from app.core.plan import devices, disk, memory, steps
 from app.core.plan.devices import DeviceClass, Verdict

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from app.core.datasets.figures import Copies, Laid, Numbered
+from app.core.datasets.layout.figures import Copies, Laid, Numbered
 from app.core.errors import Problem
 from app.core.jobs.spec import JobSpec
 

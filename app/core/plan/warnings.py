@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from app.core import licenses
-from app.core.datasets.figures import Copies, Laid
+from app.core.datasets.layout.figures import Copies, Laid
 from app.core.errors import Problem
 from app.core.jobs.recipes import RECIPES
 from app.core.jobs.spec import JobSpec

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from jinja2 import TemplateSyntaxError, nodes
 
-from app.core.datasets import chat
-from app.core.datasets.chat import TemplateFailed
+from app.core.datasets.tokens import chat
+from app.core.datasets.tokens.chat import TemplateFailed
 
 _MARK = re.compile(r"<\|[^|\s<>]{1,40}\|>")
 _SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}

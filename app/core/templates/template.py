@@ -5,7 +5,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from app.core.datasets.templates import NAMED, is_named, needed_columns
+from app.core.datasets.tokens.templates import NAMED, is_named, needed_columns
 from app.core.errors import Problem
 from app.core.jobs.run import FrozenTemplate
 

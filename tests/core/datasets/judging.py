@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from app.core.datasets import child
-from app.core.datasets.sources import Upload
+from app.core.datasets.reading.sources import Upload
 from app.core.datasets.validate import Limits
 from app.core.settings import Settings
 

@@ -10,7 +10,7 @@ import sys
 from io import StringIO
 from pathlib import Path
 
-from app.core.datasets import check
+from app.core.datasets.checking import check
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.core.datasets.check import check
+from app.core.datasets.checking.check import check
 from tests.core.datasets.malformed import ANSWER, ASK
 from tests.core.datasets.packed import parquet
 

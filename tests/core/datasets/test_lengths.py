@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.datasets import lengths
-from app.core.datasets.lengths import MAX_BINS, Measured
+from app.core.datasets.tokens import lengths
+from app.core.datasets.tokens.lengths import MAX_BINS, Measured
 
 ROWS = st.lists(st.tuples(st.integers(0, 3000), st.integers(1, 3000)), min_size=1, max_size=60)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.core.datasets.check import check
-from app.core.datasets.codes import CODES
+from app.core.datasets.checking.check import check
+from app.core.datasets.checking.codes import CODES
 from tests.core.datasets import malformed, packed
 from tests.core.datasets.malformed import ALSO, GOOD, array, lines
 

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
-from app.core.datasets import progress, report
-from app.core.datasets.check import check
+from app.core.datasets.checking import progress, report
+from app.core.datasets.checking.check import check
 from app.core.datasets.validate import validate_in_child
 from app.core.settings import Settings
 from tests.core.datasets.malformed import GOOD, lines

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.core.datasets.check import check
+from app.core.datasets.checking.check import check
 
 CHAT = json.dumps([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
 CELL = '"' + CHAT.replace('"', '""') + '"'

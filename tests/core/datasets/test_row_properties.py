@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.datasets.arrays import read_values
-from app.core.datasets.check import check
-from app.core.datasets.readers import read_lines
+from app.core.datasets.checking.check import check
+from app.core.datasets.reading.arrays import read_values
+from app.core.datasets.reading.readers import read_lines
 from tests.core.datasets.packed import parquet
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)

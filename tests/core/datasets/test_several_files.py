@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.core.datasets.sources import Upload
+from app.core.datasets.reading.sources import Upload
 from app.core.datasets.validate import Limits, Verdict, validate_in_child
 from app.core.settings import Settings
 from tests.core.datasets.malformed import ALSO, GOOD, array, lines

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from app.core.datasets.check import check
-from app.core.datasets.shapes import form_of
+from app.core.datasets.checking.check import check
+from app.core.datasets.checking.shapes import form_of
 
 PAIR = {"instruction": "a", "output": "b"}
 SILENT = {"role": "assistant", "content": "y", "weight": 0}

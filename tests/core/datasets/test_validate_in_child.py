@@ -124,6 +124,6 @@ def wait_for_child() -> psutil.Process:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         for child in psutil.Process().children():
-            if "app.core.datasets.check" in " ".join(child.cmdline()):
+            if "app.core.datasets.checking.check" in " ".join(child.cmdline()):
                 return child
     raise AssertionError("no child was started")

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.core.datasets import chat
-from app.core.datasets.templates import NAMED, alpaca_prompt, chat_messages
+from app.core.datasets.tokens import chat
+from app.core.datasets.tokens.templates import NAMED, alpaca_prompt, chat_messages
 from app.core.templates.probe import flaws_of
 from app.core.templates.template import ours
 

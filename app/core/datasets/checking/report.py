@@ -1,0 +1,272 @@
+"""The report of a dataset: what is wrong where, and what the good rows look like."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from io import BytesIO
+from typing import Any, BinaryIO, NamedTuple
+
+from app.core.datasets.checking.codes import CODES, Severity
+from app.core.datasets.formats import COLUMNS, Row
+from app.core.datasets.tokens.templates import alpaca_prompt
+
+_MAX_LISTED: Mapping[Severity, int] = {"error": 800, "warning": 100, "info": 100}
+"""Entries in the list, 1,000 together: many of one kind never crowd out the others."""
+_MAX_SNIPPET = 200
+_MAX_REMEMBERED = 1_500_000
+"""Rows whose hash is kept to find copies: about 200 MB."""
+_MAX_CELL = 2_000
+"""Characters of a text in `first_rows`."""
+
+MAX_STORED = 1 << 30
+"""Bytes of problems.jsonl: some three million problems."""
+_MARK_BYTES = 1 << 12
+
+_BROKEN_OFF = "The rows were not looked at."
+_FEATURES = {"history": "List(List(Value('string')))", "weights": "List(Value('int64'))"}
+
+
+class Entry(NamedTuple):
+    row: int | None
+    """0-based; None where it is not about one row."""
+    line: int | None
+    """1-based, where the row starts; of a syntax error, where that is."""
+    pointer: str
+    """`/<row>/<field>` in every format, as if the file were one JSON array; "" is the file."""
+    code: str
+    severity: Severity
+    message: str
+    hint: str
+    snippet: str
+    file: str | None = None
+    """Of several; `line` counts in it, `row` through all."""
+
+
+class Problems:
+    """Entries in the order found. Counts are complete, the list is capped, an info stands once.
+
+    `stored` gets every entry as a line of JSON, infos once, up to a budget of bytes: the last line
+    then says that more were found.
+    """
+
+    def __init__(self, stored: BinaryIO | None = None, max_stored: int = MAX_STORED) -> None:
+        self._stored = stored
+        self._num_bytes_left = max_stored - _MARK_BYTES
+        self.num_stored = 0
+        self.are_all_stored = True
+        self.entries: list[Entry] = []
+        self.counts: Counter[str] = Counter()
+        self.is_truncated = False
+        self.num_errors = 0
+        self._listed: Counter[Severity] = Counter()
+        self._informed: set[tuple[str, str]] = set()
+
+    def add(
+        self,
+        code: str,
+        message: str,
+        *,
+        row: int | None = None,
+        line: int | None = None,
+        field: str = "",
+        hint: str = "",
+        snippet: str = "",
+        file: str | None = None,
+    ) -> None:
+        severity, usual_hint = CODES[code]
+        self.counts[code] += 1
+        self.num_errors += severity == "error"
+        if severity == "info" and not self._is_new(code, field):
+            return
+        is_listed = self._is_listed(severity)
+        if not is_listed and not (self._stored and self.are_all_stored):
+            return
+        pointer = "" if row is None else f"/{row}" + (f"/{field}" if field else "")
+        told = hint or usual_hint
+        entry = Entry(row, line, pointer, code, severity, message, told, escape(snippet), file)
+        if is_listed:
+            self.entries.append(entry)
+        self._store(entry)
+
+    def end(self) -> None:
+        """Closes a list that could not hold all. Counts are complete by now."""
+        if self.are_all_stored or not self._stored:
+            return
+        found = sum(
+            number for code, number in self.counts.items() if CODES[code].severity != "info"
+        )
+        severity, hint = CODES["problems_truncated"]
+        message = f"The list ends here, after {self.num_stored:,} of about {found:,} problems."
+        mark = Entry(None, None, "", "problems_truncated", severity, message, hint, "")
+        self._stored.write(_line(mark))
+
+    def _store(self, entry: Entry) -> None:
+        if not self._stored or not self.are_all_stored:
+            return
+        line = _line(entry)
+        if len(line) > self._num_bytes_left:
+            self.are_all_stored = False
+            return
+        self._num_bytes_left -= len(line)
+        self.num_stored += 1
+        self._stored.write(line)
+
+    def _is_new(self, code: str, field: str) -> bool:
+        """Whether an info was not told yet."""
+        is_new = (code, field) not in self._informed
+        if not is_new or len(self._informed) == _MAX_LISTED["info"]:
+            return False
+        self._informed.add((code, field))
+        return True
+
+    def _is_listed(self, severity: Severity) -> bool:
+        if severity == "info":
+            return True
+        is_full = self._listed[severity] == _MAX_LISTED[severity]
+        self.is_truncated |= is_full
+        self._listed[severity] += not is_full
+        return not is_full
+
+
+def escape(text: str) -> str:
+    """At most 200 characters, none of which moves a cursor or breaks an encoder."""
+    text = text[:_MAX_SNIPPET]
+    if text.isprintable():
+        return text
+    shown = "".join(c if c.isprintable() else _escape_one(c) for c in text)
+    return shown[:_MAX_SNIPPET]
+
+
+def _line(entry: Entry) -> bytes:
+    return (_encode(entry._asdict()) + "\n").encode()
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _escape_one(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+class Profile:
+    """What the good rows look like, in memory that hardly grows with their number."""
+
+    def __init__(self) -> None:
+        self.num_rows = 0
+        self.columns: Counter[str] = Counter()
+        self.first_rows: list[Row] = []
+        self.num_copies = 0
+        self.copies: list[tuple[int, int]] = []
+        self._first_seen: dict[bytes, int] = {}
+        self._lengths: dict[str, Counter[int]] = {}
+
+    def add(self, index: int, row: Row, line: bytes) -> None:
+        self.num_rows += 1
+        self.columns.update(row.keys())
+        if len(self.first_rows) < 5:
+            self.first_rows.append(_shorten(row))
+        self._compare(index, blake2b(line, digest_size=16).digest())
+        for key, text in row.items():
+            if isinstance(text, str):
+                self._measure(key, len(text))
+        if "text" not in row:
+            self._measure("text", len(alpaca_prompt(row)) + len(row["output"]))
+
+    def _compare(self, index: int, digest: bytes) -> None:
+        first = self._first_seen.get(digest)
+        if first is not None:
+            self.num_copies += 1
+            if len(self.copies) < 10:
+                self.copies.append((first, index))
+        elif len(self._first_seen) < _MAX_REMEMBERED:
+            self._first_seen[digest] = index
+
+    def _measure(self, column: str, length: int) -> None:
+        counts = self._lengths.get(column)
+        if counts is None:
+            counts = self._lengths[column] = Counter()
+        counts[length] += 1
+
+    @property
+    def all_compared(self) -> bool:
+        return len(self._first_seen) < _MAX_REMEMBERED
+
+    @property
+    def templates(self) -> list[str]:
+        """The templates that every good row can be rendered with."""
+        fits = {"instruction": ("alpaca", "chat"), "text": ("text",)}
+        complete = [key for key in fits if 0 < self.num_rows == self.columns[key]]
+        return [template for key in complete for template in fits[key]]
+
+    @property
+    def features(self) -> dict[str, str]:
+        """Columns of the good rows, as the `datasets` library prints them."""
+        seen = [name for name in COLUMNS if name in self.columns]
+        return {name: _FEATURES.get(name, "Value('string')") for name in seen}
+
+    @property
+    def lengths(self) -> dict[str, dict[str, float]]:
+        """In characters. `text` is the column, where a row has none the row in Alpaca's words."""
+        return {column: summarize(counts) for column, counts in self._lengths.items()}
+
+
+def _shorten(row: Row) -> Row:
+    short: Any = {k: v[:_MAX_CELL] if isinstance(v, str) else v[:5] for k, v in row.items()}  # type: ignore[index]
+    if "history" in short:
+        short["history"] = [[text[:_MAX_CELL] for text in turn] for turn in short["history"]]
+    return short  # type: ignore[no-any-return]
+
+
+def summarize(counts: Counter[int]) -> dict[str, float]:
+    """Exact, by nearest rank."""
+    total = counts.total()
+    ordered = sorted(counts.items())
+    mean = sum(length * count for length, count in ordered) / total
+    found = {f"p{share}": _percentile(ordered, total * share / 100) for share in (50, 90, 99)}
+    return {"min": ordered[0][0], "max": ordered[-1][0], "mean": round(mean, 2), **found}
+
+
+def _percentile(ordered: Iterable[tuple[int, int]], rank: float) -> int:
+    passed = 0
+    for length, count in ordered:
+        passed += count
+        if passed >= rank:
+            return length
+    raise ValueError("no values")
+
+
+def as_dict(
+    format_: str, reason: str, num_rows: int, problems: Problems, profile: Profile
+) -> dict[str, Any]:
+    """The report as it is stored."""
+    return {
+        "status": "invalid" if problems.num_errors else "ready",
+        "format": format_,
+        "detected": reason,
+        "num_rows": num_rows,
+        "num_valid_rows": profile.num_rows,
+        "problems": [entry._asdict() for entry in problems.entries],
+        "problem_counts": dict(problems.counts),
+        "problems_truncated": problems.is_truncated,
+        "problems_stored": {"count": problems.num_stored, "complete": problems.are_all_stored},
+        "duplicates": {"exact": profile.num_copies, "examples": profile.copies},
+        "lengths": profile.lengths,
+        "features": profile.features,
+        "templates": profile.templates,
+        "first_rows": profile.first_rows,
+    }
+
+
+def broken_off(code: str, message: str) -> dict[str, bytes]:
+    """The stored files, by name, of a dataset whose rows could not be looked at, for one reason."""
+    stored = BytesIO()
+    problems = Problems(stored)
+    problems.add(code, message)
+    made = as_dict("unknown", _BROKEN_OFF, 0, problems, Profile())
+    made |= {"row_format": None, "row_format_reason": _BROKEN_OFF, "as_uploaded": None}
+    return {
+        "rows.jsonl": b"",
+        "problems.jsonl": stored.getvalue(),
+        "report.json": json.dumps(made).encode(),
+    }

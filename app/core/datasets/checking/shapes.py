@@ -1,0 +1,182 @@
+"""What form the rows of a file have, told from the first of them, with the reason in a sentence."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from app.core.datasets.checking import conversations, rows
+from app.core.datasets.checking.columns import DECIDING, rename, suggest
+from app.core.datasets.checking.report import escape
+from app.core.datasets.checking.rows import Flaw, check_row
+from app.core.datasets.formats import COLUMNS, Row
+
+LOOKED_AT = 100
+"""Rows the form is told from."""
+_SIGNS = {
+    "alpaca": "`instruction` and `output`",
+    "prompt_completion": "`prompt` and `completion`",
+    "messages": "a list `messages`",
+    "sharegpt": "a list `conversations`",
+    "text": "`text` and no `instruction`",
+}
+_PAIR = {"instruction": "prompt", "output": "completion"}
+_CHATS = {"messages": "messages", "sharegpt": "conversations"}
+
+
+class Shape(NamedTuple):
+    """How the rows of a file are to be read."""
+
+    row_format: str | None
+    """None where nothing tells: read as `alpaca`."""
+    reason: str
+    columns: Mapping[str, str] = {}
+    """The caller's mapping: our column to the upload's."""
+    sign: str = ""
+    """By what the form was told."""
+
+    @property
+    def is_decided(self) -> bool:
+        return any(name in self.columns for name in DECIDING)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Where the upload has our columns under other names."""
+        is_pair = self.row_format == "prompt_completion"
+        return {**(_PAIR if is_pair else {}), **self.columns}
+
+    @property
+    def used(self) -> frozenset[str]:
+        """The columns of the upload that are read."""
+        if self.row_format in _CHATS:
+            ours: tuple[str, ...] = (_CHATS[self.row_format], "system")
+        elif self.row_format == "text" and self.is_decided:
+            ours = ("text",)
+        else:
+            ours = COLUMNS
+        return frozenset(self.names.get(name, name) for name in ours)
+
+
+def known(columns: Mapping[str, str]) -> frozenset[str]:
+    """Every column of an upload that may turn out to be read, whatever its form is."""
+    return frozenset((*COLUMNS, *_PAIR.values(), *_CHATS.values(), *columns.values()))
+
+
+def form_of(value: Any) -> str | None:
+    """The form of one row; None where nothing tells."""
+    if not isinstance(value, dict):
+        return None
+    has_ours = ("instruction" in value) + ("output" in value)
+    if has_ours == 2:
+        return "alpaca"
+    for form, key in _CHATS.items():
+        if isinstance(value.get(key), list):
+            return form
+    if "prompt" in value and "completion" in value:
+        return "prompt_completion"
+    if has_ours:
+        return "alpaca"
+    if isinstance(value.get("text"), str):
+        return "text"
+    # No list, which is what is wrong with the row.
+    return next((form for form, key in _CHATS.items() if key in value), None)
+
+
+def tell(values: Sequence[Any], columns: Mapping[str, str]) -> Shape:
+    """The form that `columns` names, else that of most rows; of two as common Alpaca goes first."""
+    for decided in ("messages", "alpaca", "text"):
+        wanted = DECIDING[:2] if decided == "alpaca" else (decided,)
+        if any(name in columns for name in wanted):
+            named = " and ".join(f"`{name}`" for name in wanted if name in columns)
+            return Shape(decided, f"`columns` names {named}.", columns)
+    objects = [rename(value, columns) for value in values if isinstance(value, dict)]
+    forms = Counter(form for value in objects if (form := form_of(value)))
+    if not forms:
+        reason = "No row tells its form: `instruction` and `output` were looked for."
+        return Shape(None, reason, columns)
+    form = max(_SIGNS, key=lambda name: forms[name])
+    sign = _sign(form, [value for value in objects if form_of(value) == form])
+    many = f"{forms[form]} of the first {len(objects)} rows have {sign}."
+    return Shape(form, many, columns, sign)
+
+
+def _sign(form: str, objects: Sequence[dict[str, Any]]) -> str:
+    """What all of these, rows of that form, have."""
+    if form == "alpaca" and not all(each.keys() >= {*rows.REQUIRED} for each in objects):
+        return "`instruction` or `output`"
+    key = _CHATS.get(form)
+    if key and not all(isinstance(each[key], list) for each in objects):
+        return f"`{key}`"
+    return _SIGNS[form]
+
+
+def normalize(value: Any, shape: Shape) -> tuple[Row | None, list[Flaw]]:
+    """The canonical row, or None and why not, with the names the upload has."""
+    if not isinstance(value, dict):
+        return check_row(value)
+    if absent := [name for name in shape.columns.values() if name not in value]:
+        hint = suggest(value, shape.columns)
+        return None, [_absent(name, hint) for name in dict.fromkeys(absent)]
+    mapped = rename(value, shape.columns)
+    if flaw := _misfit(mapped, shape):
+        return None, [flaw]
+    row, flaws = _read(mapped, shape)
+    if not flaws:
+        return row, flaws
+    is_missing = any(flaw.code == "field_missing" for flaw in flaws)
+    hint = suggest(value, shape.columns) if is_missing else ""
+    return row, [_renamed(flaw, shape.names, hint) for flaw in flaws]
+
+
+def find_bad_characters(row: Row, value: dict[str, Any], shape: Shape) -> list[Flaw]:
+    """As of `rows`, with the names the upload has; of a conversation, the message."""
+    key = _CHATS.get(shape.row_format or "")
+    if key is None:
+        flaws = rows.find_bad_characters(row)
+    else:
+        flaws = conversations.find_bad_characters(rename(value, shape.columns), key)
+    return [_renamed(flaw, shape.names, "") for flaw in flaws]
+
+
+def _read(value: dict[str, Any], shape: Shape) -> tuple[Row | None, list[Flaw]]:
+    if shape.row_format in _CHATS:
+        return conversations.check_chat(value, _CHATS[shape.row_format])
+    if shape.row_format == "prompt_completion":
+        if isinstance(value.get("prompt"), list) and isinstance(value.get("completion"), list):
+            return conversations.check_halves(value)
+        return check_row(rename(value, _PAIR))
+    if shape.row_format == "text" and shape.is_decided:
+        value = {"text": value["text"]}
+        if not isinstance(value["text"], str):
+            return None, [rows.wrong_type("text", value["text"])]
+    return check_row(value)
+
+
+def _misfit(value: dict[str, Any], shape: Shape) -> Flaw | None:
+    """A row of another form than the file's."""
+    wanted, form = shape.row_format, form_of(value)
+    if shape.is_decided or wanted is None or form in (None, wanted):
+        return None
+    if (wanted, form) == ("text", "alpaca") and "text" in value:
+        return None
+    said = f"This row has {_sign(form, [value])}; the file's rows have {shape.sign}."
+    return Flaw("", "rows_mixed", said)
+
+
+def _absent(name: str, hint: str) -> Flaw:
+    shown = _pointed(name)
+    return Flaw(shown, "field_missing", f"`{shown}`, which `columns` names, is missing.", hint)
+
+
+def _renamed(flaw: Flaw, names: Mapping[str, str], hint: str) -> Flaw:
+    if flaw.code == "field_missing":
+        flaw = flaw._replace(hint=hint)
+    first, slash, rest = flaw.field.partition("/")
+    if first not in names:
+        return flaw
+    name = _pointed(names[first])
+    message = flaw.message.replace(f"`{first}`", f"`{name}`")
+    return flaw._replace(field=name + slash + rest, message=message)
+
+
+def _pointed(name: str) -> str:
+    return escape(name[:80].replace("~", "~0").replace("/", "~1"))

@@ -1,0 +1,1 @@
+"""How encoded rows become sequences: the same code for the trainer and for a plan."""

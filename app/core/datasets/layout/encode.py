@@ -1,0 +1,53 @@
+"""Rows encoded chunk by chunk, for trainer and plan; what cannot be is a coded refusal."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+from app.core.datasets.formats import Row
+from app.core.datasets.tokens.chat import TemplateFailed
+from app.core.datasets.tokens.encoding import Example, encode
+from app.core.datasets.tokens.tokenizer import RowTokenizer
+from app.core.jobs.refusals import BadModel
+from app.core.jobs.spec import JobSpec
+
+_CHUNK = 1000
+"""Rows tokenized at once, between two signs of getting on."""
+
+
+def encode_rows(
+    rows: Iterable[tuple[int, Row]],
+    spec: JobSpec,
+    tokenizer: RowTokenizer,
+    sign: Callable[[], None] = lambda: None,
+) -> Iterator[Example]:
+    """Every row as a preview shows it; `sign` is called after each chunk. Raises BadModel."""
+    coming = iter(rows)
+    while chunk := list(islice(coming, _CHUNK)):
+        with refusals(tokenizer):
+            yield from encode(chunk, spec.template, spec.train_on, tokenizer)
+        sign()
+
+
+@contextmanager
+def refusals(tokenizer: RowTokenizer) -> Iterator[None]:
+    try:
+        yield
+    except TemplateFailed as error:
+        hint = 'Use `template` "alpaca".'
+        if not tokenizer.chat_template:
+            raise BadModel("This model has no chat template.", hint=hint) from error
+        message = "This model's chat template cannot render the rows."
+        raise BadModel(message, evidence=str(error)[:2000], hint=hint) from error
+
+
+def tokenizer_of(folder: Path) -> RowTokenizer:
+    """From a model's files. Raises BadModel where the trainer would."""
+    try:
+        tokenizer = RowTokenizer.from_folder(folder)
+    except Exception as error:  # `tokenizers` raises no narrower one
+        raise BadModel("The tokenizer cannot be loaded.", evidence=str(error)[:2000]) from error
+    if "eos_token" not in tokenizer.special_tokens:
+        raise BadModel("The tokenizer has no EOS token: the model could never learn to stop.")
+    return tokenizer

@@ -1,0 +1,78 @@
+"""An encoded row without its tokens: all that decides where they go and what is trained."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Protocol, Self
+
+from app.core.datasets.tokens.encoding import IGNORED, Example
+
+
+class Encoded(Protocol):
+    """What rows are laid out by: an `Example` or its `Outline`."""
+
+    @property
+    def row(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def prompt_size(self) -> int: ...
+    @property
+    def num_trained(self) -> int: ...
+    @property
+    def highest_id(self) -> int: ...
+    @property
+    def unlike_prompt(self) -> bool: ...
+
+    def cut(self, start: int, end: int) -> Self: ...
+
+
+def is_dropped(row: Encoded, max_length: int) -> bool:
+    """Whether nothing of it would be trained."""
+    return not row.num_trained or row.prompt_size >= max_length
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A thousandth of the memory of its row's tokens, so that a plan can hold millions."""
+
+    row: int
+    size: int
+    trained: tuple[tuple[int, int], ...]
+    """Stretches of positions with a label, each [start, end)."""
+    highest_id: int = -1
+    unlike_prompt: bool = False
+
+    @classmethod
+    def of(cls, example: Example) -> "Outline":
+        trained = tuple(_stretches(example))
+        return cls(example.row, example.size, trained, example.highest_id, example.unlike_prompt)
+
+    @property
+    def prompt_size(self) -> int:
+        return self.trained[0][0] if self.trained else self.size
+
+    @property
+    def num_trained(self) -> int:
+        # The first token has nothing before it to be predicted from.
+        return sum(end - max(start, 1) for start, end in self.trained if end > 1)
+
+    def cut(self, start: int, end: int) -> "Outline":
+        end = min(end, self.size)
+        inside = ((max(at, start) - start, min(to, end) - start) for at, to in self.trained)
+        return Outline(self.row, end - start, tuple(each for each in inside if each[0] < each[1]))
+
+
+def _stretches(example: Example) -> Iterator[tuple[int, int]]:
+    start, labels = example.prompt_size, example.labels
+    if start == len(labels):
+        return
+    if IGNORED not in labels[start:]:  # nearly every row: one answer, to the end
+        yield start, len(labels)
+        return
+    at = start
+    for is_trained, run in groupby(labels[start:], lambda label: label != IGNORED):
+        end = at + sum(1 for _ in run)
+        if is_trained:
+            yield at, end
+        at = end

@@ -1,0 +1,196 @@
+"""Canonical rows into token ids and labels: what the trainer trains and the preview shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import takewhile
+
+from app.core.datasets.formats import Row
+from app.core.datasets.tokens.chat import TemplateFailed
+from app.core.datasets.tokens.rendering import (
+    Rendered,
+    prompt_text,
+    render,
+    trained_answers,
+    up_to,
+    whole_chat,
+)
+from app.core.datasets.tokens.templates import is_chat
+from app.core.datasets.tokens.tokenizer import RowTokenizer
+
+IGNORED = -100
+"""Label of a position that is not trained."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row as tokens; labels are the tokens themselves where they are trained."""
+
+    input_ids: list[int]
+    labels: list[int]
+    row: int
+    """Counted from 0 in the rows file."""
+    unlike_prompt: bool = False
+    """An answer is trained after a prompt its rendered chat does not have, or not trained at all:
+    the chat template does not render a prefix of a chat as a prefix of its text."""
+
+    @cached_property
+    def num_trained(self) -> int:
+        # The first token has nothing before it to be predicted from.
+        return len(self.labels[1:]) - self.labels[1:].count(IGNORED)
+
+    @cached_property
+    def prompt_size(self) -> int:
+        """Tokens before the first trained one; all of them where none is trained."""
+        labels = enumerate(self.labels)
+        return next((at for at, label in labels if label != IGNORED), len(self.labels))
+
+    @property
+    def size(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def highest_id(self) -> int:
+        return max(self.input_ids)
+
+    def cut(self, start: int, end: int) -> "Example":
+        return Example(self.input_ids[start:end], self.labels[start:end], self.row)
+
+
+def encode(
+    rows: Sequence[tuple[int, Row]], template: str, train_on: str, tokenizer: RowTokenizer
+) -> list[Example]:
+    """Numbered rows whole, each trained answer ended; prompt ids are those generation starts from.
+
+    What stands behind the last trained answer is left out. With `train_on` "all", weights do not
+    count. Raises chat.TemplateFailed.
+    """
+    if train_on == "all" or template == "text":
+        return [_all_trained(each) for each in _encode_last(rows, template, tokenizer)]
+    trained = [trained_answers(row) for _, row in rows]
+    cut = [
+        (number, up_to(row, answers[-1]) if answers else row)
+        for (number, row), answers in zip(rows, trained, strict=True)
+    ]
+    return [
+        _with_earlier(example, row, answers, template, tokenizer)
+        for example, (_, row), answers in zip(
+            _encode_last(cut, template, tokenizer), cut, trained, strict=True
+        )
+    ]
+
+
+def ended(ids: list[int], tokenizer: RowTokenizer, template: str) -> list[int]:
+    """With one EOS at the end. What a chat template writes after its own, a newline, is cut."""
+    eos = tokenizer.eos_id
+    if ids[-1:] == [eos]:
+        return ids
+    if is_chat(template) and eos in ids:
+        size = len(ids) - ids[::-1].index(eos)
+        if not tokenizer.decode(ids[size:]).strip():
+            return ids[:size]
+    return [*ids, eos]
+
+
+def _encode_last(
+    rows: Sequence[tuple[int, Row]], template: str, tokenizer: RowTokenizer
+) -> list[Example]:
+    """The last answer is trained; a ready text is all answer."""
+    rendered = [_rendered(number, row, template, tokenizer) for number, row in rows]
+    special = not is_chat(template)  # a chat template writes its special tokens itself
+    whole = tokenizer.ids([each.whole for each in rendered], special=special)
+    heads = tokenizer.ids([each.prompt for each in rendered], special=special)
+    examples = []
+    for (number, _), text, full, head in zip(rows, rendered, whole, heads, strict=True):
+        start = _without_end(head, tokenizer) if text.prompt else []
+        ids = _joined(start, full, text.answer, template, tokenizer)
+        labels = [IGNORED] * len(start) + ids[len(start) :]
+        examples.append(Example(ids, labels, number, text.unlike_prompt))
+    return examples
+
+
+def _rendered(number: int, row: Row, template: str, tokenizer: RowTokenizer) -> Rendered:
+    try:
+        return render(row, template, tokenizer)
+    except TemplateFailed as error:
+        raise TemplateFailed(f"Row {number}: {error}") from error
+
+
+def _all_trained(example: Example) -> Example:
+    return replace(example, labels=list(example.input_ids))
+
+
+def _with_earlier(
+    example: Example, row: Row, answers: list[int], template: str, tokenizer: RowTokenizer
+) -> Example:
+    """The example, whose last answer is trained, with the others that are to be."""
+    if not answers:
+        return replace(example, labels=[IGNORED] * len(example.labels))
+    if len(answers) == 1:
+        return example
+    if not is_chat(template):
+        return _ended_answers(example.row, row, answers, template, tokenizer)
+    labels = list(example.labels)
+    for answer in answers[:-1]:
+        span = _turn(example.input_ids, row, answer, tokenizer)
+        if span is None:
+            return replace(example, unlike_prompt=True)
+        labels[span] = example.input_ids[span]
+    return replace(example, labels=labels)
+
+
+def _turn(ids: list[int], row: Row, answer: int, tokenizer: RowTokenizer) -> slice | None:
+    """Where an answer and its end of turn stand; None where the chat does not go on as it began."""
+    messages = whole_chat(row)
+    place = len(messages) - 2 * (len(row["history"]) - answer) - 1
+    start = tokenizer.render(messages[:place], add_generation_prompt=True)
+    end = tokenizer.render(messages[: place + 1]).rstrip()
+    if not (end.startswith(start) and tokenizer.render(messages).startswith(end)):
+        return None
+    before, through = tokenizer.ids([start, end], special=False)
+    size = len(before)
+    if ids[:size] != before:
+        return None
+    pairs = zip(through, ids, strict=False)
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    if shared < size:
+        return None
+    # A token that holds an answer's last letter and what follows it is the answer's.
+    return slice(size, shared if shared == len(through) else shared + 1)
+
+
+def _ended_answers(
+    number: int, row: Row, answers: list[int], template: str, tokenizer: RowTokenizer
+) -> Example:
+    """Each trained answer with an EOS behind it, which the text itself has no place for."""
+    ids: list[int] = []
+    labels: list[int] = []
+    told = ""
+    for answer in answers:
+        part = up_to(row, answer)
+        prompt = prompt_text(part, template, tokenizer)
+        context = prompt.removeprefix(told)
+        texts = [context + part["output"], context]
+        full, head = tokenizer.ids(texts, special=not ids)
+        start = _without_end(head, tokenizer)
+        joined = _joined(start, full, part["output"], template, tokenizer)
+        ids += joined
+        labels += [IGNORED] * len(start) + joined[len(start) :]
+        told = prompt + part["output"]
+    return Example(ids, labels, number)
+
+
+def _joined(
+    start: list[int], full: list[int], answer: str, template: str, tokenizer: RowTokenizer
+) -> list[int]:
+    ids = ended(full, tokenizer, template)
+    if ids[: len(start)] == start:
+        return ids
+    # A token spans the border. Generation will see the prompt's own tokens: train on those.
+    (alone,) = tokenizer.ids([answer], special=False)
+    return start + ended(alone, tokenizer, template)
+
+
+def _without_end(ids: list[int], tokenizer: RowTokenizer) -> list[int]:
+    """A tokenizer that ends every text with EOS would tell the model to answer after the end."""
+    return ids[:-1] if ids[-1:] == [tokenizer.eos_id] else ids

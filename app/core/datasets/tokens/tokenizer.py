@@ -1,0 +1,120 @@
+"""A tokenizer as rows need it: the `tokenizers` library, special tokens and a chat template."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from tokenizers import Tokenizer
+
+from app.core.datasets.tokens import added_tokens, chat
+
+
+@dataclass(frozen=True)
+class RowTokenizer:
+    core: Tokenizer
+    """Neither pads nor truncates."""
+    special_tokens: Mapping[str, str]
+    """By the names chat templates use: `bos_token`, `eos_token`, ..."""
+    chat_template: str | None
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Self:
+        """From the files of a model; raises OSError or ValueError where they do not serve."""
+        config = added_tokens.read_object(folder / "tokenizer_config.json")
+        special, tokens = added_tokens.read(folder, config)
+        core = _core((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        added_tokens.add(core, tokens)
+        return cls(
+            _bare(core, split_special=bool(config.get("split_special_tokens", False))),
+            special,
+            _chat_template(folder, config),
+        )
+
+    @classmethod
+    def from_backend(
+        cls,
+        backend: Tokenizer,
+        special_tokens: Mapping[str, str],
+        chat_template: str | Mapping[str, str] | None,
+        *,
+        split_special: bool = False,
+    ) -> Self:
+        """From what a library loaded; the backend itself stays as it is."""
+        is_bare = backend.padding is None and backend.truncation is None
+        if not is_bare or backend.encode_special_tokens != split_special:
+            backend = _bare(Tokenizer.from_str(backend.to_str()), split_special=split_special)
+        return cls(backend, dict(special_tokens), default_template(chat_template))
+
+    def speaking(self, chat_template: str | None) -> Self:
+        """With another chat template than the model's own; None changes nothing."""
+        return self if chat_template is None else replace(self, chat_template=chat_template)
+
+    @property
+    def eos_token(self) -> str:
+        return self.special_tokens["eos_token"]
+
+    @property
+    def bos_token(self) -> str | None:
+        return self.special_tokens.get("bos_token")
+
+    @property
+    def eos_id(self) -> int:
+        found = self.core.token_to_id(self.eos_token)
+        if found is None:
+            raise ValueError(f"The EOS token {self.eos_token!r} is not in the vocabulary.")
+        return found
+
+    def ids(self, texts: Sequence[str], *, special: bool) -> list[list[int]]:
+        """`special`: with what the tokenizer adds itself, a BOS mostly."""
+        found = self.core.encode_batch_fast(list(texts), add_special_tokens=special)
+        return [each.ids for each in found]
+
+    def spelled_out(self, tokens: Sequence[str]) -> list[str]:
+        """Those that are not one token here, but letters like any others."""
+        return [each for each in tokens if len(self.ids([each], special=False)[0]) != 1]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.core.decode(list(ids), skip_special_tokens=False)
+
+    def render(
+        self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = False
+    ) -> str:
+        """Raises chat.TemplateFailed, also where there is no chat template."""
+        if not self.chat_template:
+            raise chat.TemplateFailed("This model has no chat template.")
+        return chat.render(
+            self.chat_template,
+            messages,
+            self.special_tokens,
+            add_generation_prompt=add_generation_prompt,
+        )
+
+
+def default_template(given: str | Mapping[str, str] | None) -> str | None:
+    """Of several named templates, the one that is taken without naming one."""
+    return given if given is None or isinstance(given, str) else given.get("default")
+
+
+def _core(text: str) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(text)
+    except Exception as error:  # the library raises nothing narrower
+        raise ValueError(f"tokenizer.json: {error}") from error
+
+
+def _bare(core: Tokenizer, *, split_special: bool) -> Tokenizer:
+    core.no_padding()
+    core.no_truncation()
+    core.encode_special_tokens = split_special
+    return core
+
+
+def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    given = config.get("chat_template")
+    if isinstance(given, list):
+        given = {each["name"]: each["template"] for each in given}
+    return default_template(given)
