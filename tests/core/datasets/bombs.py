@@ -116,7 +116,7 @@ BOMBS: list[Bomb] = [
     (a_long_item, [("json_control_character", 3)], 1),
     (a_long_cell, [("row_too_long", 2)], 0),
     (packed_line, [("unpacked_too_large", 1)], 0),
-    (packed_rows, [("unpacked_too_large", 1_864_135)], 1_864_135),
+    (packed_rows, [("unpacked_too_large", 1)], 0),
     (deep, [("too_deep", 2)], 2),
     (not_finite, [("json_not_finite", 2)], 1),
 ]

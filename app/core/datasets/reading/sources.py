@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from app.core.datasets.checking import shapes
 from app.core.datasets.reading.arrays import read_values
-from app.core.datasets.reading.budget import Budget
+from app.core.datasets.reading.budget import Budget, Unreadable
 from app.core.datasets.reading.csv_rows import read_csv
 from app.core.datasets.reading.features import Columns, CsvColumns, JsonColumns, KnownColumns
 from app.core.datasets.reading.parse import Fault
@@ -105,9 +105,23 @@ def opened(path: Path, most: int, asked: Asked = NOTHING_ASKED) -> Iterator[Sour
         found = detect(stream, asked)
         if is_gzip:
             found = _inside(found)
+            # Beforehand: to read the rows takes ten times as long, and others wait.
+            found = replace(found, fault=found.fault or _weigh(path, size, most))
         stream.seek(0)
         head = stream.read1(HEAD)
         yield Source(raw, stream, size, budget, found, head)
+
+
+def _weigh(path: Path, size: int, most: int) -> Fault | None:
+    """What is wrong with a gzip that becomes too much; damage is told where the rows end."""
+    with path.open("rb") as raw:
+        unpacked = Unpacked(raw, size, Budget(size, most))
+        try:
+            while unpacked.read(_BUFFER):
+                pass
+        except Unreadable as end:
+            return end.fault if end.fault.code == "unpacked_too_large" else None
+    return None
 
 
 def _inside(found: Detection) -> Detection:
