@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import WithJsonSchema
 
-from app.core.datasets.checking.columns import TARGETS
+from app.core.datasets.columns import TARGETS
 from app.core.errors import Invalid, Problem
 
 _MAX_NAME = 500

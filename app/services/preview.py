@@ -71,7 +71,7 @@ class Previews:
         try:
             with tempfile.TemporaryDirectory(prefix="tunesmith-preview-") as folder:
                 out = Path(folder) / "shown.json"
-                child.run("app.core.datasets.tokens.preview", (model, out), request, _LIMITS)
+                child.run("app.core.datasets.layout.preview", (model, out), request, _LIMITS)
                 found: dict[str, Any] = json.loads(out.read_bytes())
                 return found
         except ChildFailed as failed:

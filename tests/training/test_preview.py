@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from app.core.datasets.layout.described import describe
+from app.core.datasets.layout.preview import Asked, preview, texts_of
 from app.core.datasets.tokens import lengths
 from app.core.datasets.tokens.measure import measure
-from app.core.datasets.tokens.preview import Asked, preview, texts_of
 from app.core.datasets.tokens.tokenizer import RowTokenizer
 from app.core.jobs.refusals import NoTrainedTokens
 from app.core.templates.template import ours
@@ -173,7 +173,7 @@ def test_a_row_shows_the_text_that_its_tokens_are_of(folder):
 
 
 def test_a_preview_reads_few_libraries():
-    code = "import sys, app.core.datasets.tokens.preview; print(*sys.modules)"
+    code = "import sys, app.core.datasets.layout.preview; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert not {"huggingface_hub", "numpy", "pydantic", "pyarrow", "sqlalchemy"} & set(

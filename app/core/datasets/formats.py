@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
@@ -32,3 +33,10 @@ def read_rows(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             yield json.loads(line)
+
+
+@dataclass(frozen=True)
+class Other:
+    """A value that JSON has no like of, as a date in a Parquet column."""
+
+    kind: str

@@ -21,6 +21,7 @@ from app.core.datasets.reading.parse import Fault
 from app.core.datasets.reading.readers import BOM, Found
 from app.core.datasets.reading.sniff import Asked, check_declared
 from app.core.datasets.reading.sources import Source, Upload, opened
+from app.core.datasets.shown import escape
 
 OUT_OF_MEMORY = 86
 """Exit status of a check that ran into its memory limit."""
@@ -121,7 +122,9 @@ class _Check:
             return
         source.prepare(self.columns)
         self.columns = source.columns
-        yield from source.rows(rules.max_chars, self.shape.columns)
+        yield from source.rows(
+            rules.max_chars, self.shape.columns, shapes.known(self.shape.columns)
+        )
 
     def _told(self, items: Iterator[Found]) -> Iterator[Found]:
         """The same items, once the form of the rows was told from the first ones."""
@@ -215,7 +218,7 @@ class _Check:
         for name in item.value:
             if name in self.used:
                 continue
-            shown = report.escape(name[:80].replace("~", "~0").replace("/", "~1"))
+            shown = escape(name[:80].replace("~", "~0").replace("/", "~1"))
             message = f"The column `{shown}` is not one of ours and was left out."
             fault = Fault("column_ignored", message)
             self._add(Found(item.line, fault=fault, file=item.file), index, shown)

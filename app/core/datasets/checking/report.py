@@ -9,11 +9,11 @@ from typing import Any, BinaryIO, NamedTuple
 
 from app.core.datasets.checking.codes import CODES, Severity
 from app.core.datasets.formats import COLUMNS, Row
+from app.core.datasets.shown import escape
 from app.core.datasets.tokens.templates import alpaca_prompt
 
 _MAX_LISTED: Mapping[Severity, int] = {"error": 800, "warning": 100, "info": 100}
 """Entries in the list, 1,000 together: many of one kind never crowd out the others."""
-_MAX_SNIPPET = 200
 _MAX_REMEMBERED = 1_500_000
 """Rows whose hash is kept to find copies: about 200 MB."""
 _MAX_CELL = 2_000
@@ -129,24 +129,11 @@ class Problems:
         return not is_full
 
 
-def escape(text: str) -> str:
-    """At most 200 characters, none of which moves a cursor or breaks an encoder."""
-    text = text[:_MAX_SNIPPET]
-    if text.isprintable():
-        return text
-    shown = "".join(c if c.isprintable() else _escape_one(c) for c in text)
-    return shown[:_MAX_SNIPPET]
-
-
 def _line(entry: Entry) -> bytes:
     return (_encode(entry._asdict()) + "\n").encode()
 
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
-
-
-def _escape_one(character: str) -> str:
-    return character.encode("unicode_escape").decode()
 
 
 class Profile:

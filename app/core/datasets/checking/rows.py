@@ -1,19 +1,11 @@
 """From a parsed value to a canonical row, or to everything that is wrong with it."""
 
 import json
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from app.core.datasets.formats import COLUMNS, Row
+from app.core.datasets.formats import COLUMNS, Other, Row
 
 REQUIRED = ("instruction", "output")
-
-
-@dataclass(frozen=True)
-class Other:
-    """A value that JSON has no like of, as a date in a Parquet column."""
-
-    kind: str
 
 
 class Flaw(NamedTuple):

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from app.core.datasets.checking import conversations, rows
-from app.core.datasets.checking.columns import DECIDING, rename, suggest
-from app.core.datasets.checking.report import escape
 from app.core.datasets.checking.rows import Flaw, check_row
+from app.core.datasets.columns import DECIDING, rename, suggest
 from app.core.datasets.formats import COLUMNS, Row
+from app.core.datasets.shown import escape
 
 LOOKED_AT = 100
 """Rows the form is told from."""

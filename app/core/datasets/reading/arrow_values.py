@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import types
 
-from app.core.datasets.checking.rows import Other
+from app.core.datasets.formats import Other
 
 _PER_VALUE = 16
 """Weight of a value beside its text, about what a key and its punctuation take in JSON."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from app.core.datasets.checking.columns import holding_lists
+from app.core.datasets.columns import holding_lists
 from app.core.datasets.reading.parse import Fault, parse
 from app.core.datasets.reading.readers import BOM, CHUNK, Found, not_utf8, too_long
 

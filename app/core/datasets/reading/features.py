@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from app.core.datasets.checking.report import escape
+from app.core.datasets.shown import escape
 
 _MAX_COLUMNS = 1_000
 _MAX_DEPTH = 20

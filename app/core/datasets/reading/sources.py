@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.core.datasets.checking import shapes
 from app.core.datasets.reading.arrays import read_values
 from app.core.datasets.reading.budget import Budget, Unreadable
 from app.core.datasets.reading.csv_rows import read_csv
@@ -40,13 +39,15 @@ class Source:
     _parquet: Any = None
     _num_read: int = 0
 
-    def rows(self, max_chars: int, columns: Mapping[str, str]) -> Iterator[Found]:
-        """`columns`: the caller's mapping. Raises Unreadable behind the last row that could be
-        read.
+    def rows(
+        self, max_chars: int, columns: Mapping[str, str], known: frozenset[str]
+    ) -> Iterator[Found]:
+        """`columns`: the caller's mapping; `known`: what may be read of a row, where a format can
+        leave the rest alone. Raises Unreadable behind the last row that could be read.
         """
         found, stream = self.found, self.stream
         if found.format == "parquet":
-            return self._parquet_rows(max_chars, shapes.known(columns))
+            return self._parquet_rows(max_chars, known)
         stream.seek(found.start)
         if found.format == "json" or found.spans_lines:
             return read_values(stream, max_chars, is_array=found.format == "json")

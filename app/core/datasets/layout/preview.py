@@ -1,4 +1,4 @@
-"""python -m app.core.datasets.tokens.preview MODEL OUT < request
+"""python -m app.core.datasets.layout.preview MODEL OUT < request
 
 What the trainer will make of some rows: the first line of the request is an `Asked` as JSON, each
 other one a row's number, a tab and the canonical row. `child` starts it.
