@@ -11,7 +11,7 @@ from app.core.plan.precision import Device, precision
 from app.core.plan.shape import ModelShape
 
 _SHARE_OF_PRODUCTS = 0.35
-"""Of a CPU's matrix product speed that training reaches: 0.2 to 0.33 in wall time beside other work,
+"""Of a CPU's matrix product speed that training reaches: 0.2 to 0.33 in wall time, machine busy,
 0.57 in CPU time, measured on models of 20 to 132 M parameters. Narrower ones reach less."""
 _OVERHEAD_SECONDS = 15.0
 """Imports, loading, probe, proof and publishing."""
