@@ -1,9 +1,17 @@
 """A dataset as callers see it."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator
 
 from app.api.schemas.base import Answer, Anything, Moment
 from app.api.schemas.imports import SourceOut
+from app.core.datasets.formats import COLUMNS
+
+
+def _in_order(features: dict[str, Any]) -> dict[str, Any]:
+    """As rows have them: JSONB keeps keys by their length."""
+    return {name: features[name] for name in COLUMNS if name in features} | features
 
 
 class Progress(Answer):
@@ -28,7 +36,7 @@ class DatasetOut(Answer):
     """Of all bytes; of an import's files one after another, null until they are here."""
     source: SourceOut | None
     """Of an import."""
-    features: Anything | None
+    features: Annotated[Anything, AfterValidator(_in_order)] | None
     progress: Progress | None
     """While it is validated, once the check has run for a second."""
     created_at: Moment

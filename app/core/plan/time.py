@@ -14,7 +14,8 @@ _SHARE_OF_PRODUCTS = 0.35
 """Of a CPU's matrix product speed that training reaches: 0.2 to 0.33 in wall time, machine busy,
 0.57 in CPU time, measured on models of 20 to 132 M parameters. Narrower ones reach less."""
 _OVERHEAD_SECONDS = 15.0
-"""Imports, loading, probe, proof and publishing."""
+"""Imports, loading, probe, proof and publishing. This and the next two are assumed, until a job was
+measured."""
 _STEP_SECONDS = 0.05
 """Of a step beside its products: optimizer, hooks, reports."""
 _CHECKPOINT_SECONDS = 0.3
