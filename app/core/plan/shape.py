@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from app.core.jobs.spec import LoraSpec
 from app.core.models.weights import BadWeights, read_tensors
@@ -203,20 +203,22 @@ def _number(config: Mapping[str, Any], name: str, otherwise: int | None = None) 
     return value
 
 
-def _with_tensors(
-    family: Family,
-    sizes: dict[str, int],
-    tied: bool,
-    tensors: Tensors,
-    config: Mapping[str, Any],
-) -> ModelShape:
+class _Matched(NamedTuple):
+    """The tensors of a folder by what they are; sizes as they lie in the file."""
+
+    linear: dict[str, tuple[int, ...]]
+    embedding: int
+    other: int
+
+
+def _matched(
+    family: Family, sizes: dict[str, int], tied: bool, tensors: Mapping[str, tuple[int, ...]]
+) -> _Matched:
     """Every matrix must be one the family has, with the size the configuration gives it."""
-    bare = {name.removeprefix("transformer.").removeprefix("model."): each[0]
-            for name, each in tensors.items()}  # fmt: skip
     expected = _expected(family, sizes)
     linear = {}
     embedding = other = 0
-    for name, shape in bare.items():
+    for name, shape in tensors.items():
         module = name.removesuffix(".weight")
         if module in expected:
             if tuple(shape) != expected[module]:
@@ -230,20 +232,35 @@ def _with_tensors(
             raise _NotUnderstood(f"The layer {name[:80]!a} is none of its architecture's.")
     if linear.keys() != expected.keys() or not embedding:
         raise _NotUnderstood("Layers that config.json speaks of are not in the safetensors.")
-    if not tied and "lm_head.weight" not in bare:
+    if not tied and "lm_head.weight" not in tensors:
         raise _NotUnderstood("The model has neither a head of its own nor a tied one.")
+    return _Matched(linear, embedding, other)
+
+
+def _with_tensors(
+    family: Family,
+    sizes: dict[str, int],
+    tied: bool,
+    tensors: Tensors,
+    config: Mapping[str, Any],
+) -> ModelShape:
+    bare = {
+        name.removeprefix("transformer.").removeprefix("model."): shape
+        for name, (shape, _) in tensors.items()
+    }
+    matched = _matched(family, sizes, tied, bare)
     prefix = "transformer." if family == "gpt2" else "model."
     bits = [bits for shape, bits in tensors.values() for _ in range(len(shape))]
     return ModelShape(
         family=family,
         **sizes,
         is_tied=tied,
-        embedding=embedding,
-        other=other,
+        embedding=matched.embedding,
+        other=matched.other,
         linear=tuple(
             # GPT-2 keeps its matrices transposed.
             Linear(prefix + name, *(shape if family == "gpt2" else shape[::-1]))
-            for name, shape in linear.items()
+            for name, shape in matched.linear.items()
         ),
         file_bytes=sum(prod(shape) * bits // 8 for shape, bits in tensors.values()),
         file_bits=max(set(bits), key=bits.count),
