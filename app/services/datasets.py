@@ -179,6 +179,14 @@ def rows(storage: Storage, dataset: Dataset, offset: int, limit: int) -> list[di
     return [json.loads(line) for _, line in found]
 
 
+def all_rows(storage: Storage, dataset_id: str) -> Iterator[bytes]:
+    """Bytes of all canonical rows, in chunks; none for a dataset without a good row."""
+    try:
+        yield from storage.read(rows_key(dataset_id))
+    except FileNotFoundError:
+        return
+
+
 def lines(storage: Storage, dataset: Dataset, numbers: Collection[int]) -> list[tuple[int, bytes]]:
     """Those of the canonical rows, numbered from 0, that there are."""
     try:

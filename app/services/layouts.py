@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +14,8 @@ from app.core.datasets.layout import figures
 from app.core.datasets.layout.figures import Answer
 from app.core.storage import Storage
 from app.services import datasets
-from app.services.background import WAIT_SECONDS, Background, StillRunning
+from app.services.background import StillRunning
+from app.services.kept import Kept
 from app.services.measures import Measuring, not_measured, sha256_of, tokenizer_hashes
 
 AT_A_TIME = 2
@@ -53,58 +52,30 @@ class Wanted:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-@dataclass
-class Layouts:
-    storage: Storage
-    wait_seconds: float = WAIT_SECONDS
-    _work: Background = field(default_factory=lambda: Background("layout", AT_A_TIME))
+class Layouts(Kept):
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage, "layout", AT_A_TIME)
 
-    def get(self, wanted: Wanted) -> Answer:
+    def of(self, wanted: Wanted) -> Answer:
         """Raises Measuring when it takes longer than a request should; the counting goes on."""
-        key = f"layouts/{wanted.key}.json"
-        kept = self._read(key)
-        if kept is not None:
-            return kept
         try:
-            return self._work.result(key, partial(self._lay, key, wanted), self.wait_seconds)
+            found = self.get(f"layouts/{wanted.key}.json", partial(self._lay, wanted))
         except StillRunning:
             raise Measuring(wanted.rows.dataset_id) from None
+        return Answer.model_validate_json(found)
 
-    def close(self) -> None:
-        self._work.close()
-
-    def _lay(self, key: str, wanted: Wanted) -> Answer:
-        with tempfile.TemporaryDirectory(prefix="tunesmith-layout-") as name:
-            folder = Path(name)
-            out = folder / "layout.json"
-            rows = self._fetched(wanted.rows, folder / "rows.jsonl")
-            held_out = wanted.held_out and self._fetched(wanted.held_out, folder / "held.jsonl")
-            asked, model = wanted.asked.model_dump_json(), wanted.model_path.absolute()
-            arguments = [asked, model, rows, out, *([held_out] if held_out else [])]
-            try:
-                child.run("app.core.datasets.layout.program", arguments, ())
-            except ChildFailed as failed:
-                _log.warning("layout_failed", dataset=wanted.rows.dataset_id, said=failed.said)
-                raise not_measured(failed) from failed
-            found = Answer.model_validate_json(out.read_bytes())
-            self.storage.write_file(key, out)
-        return found
+    def _lay(self, wanted: Wanted, out: Path) -> None:
+        rows = self._fetched(wanted.rows, out.with_name("rows.jsonl"))
+        held_out = wanted.held_out and self._fetched(wanted.held_out, out.with_name("held.jsonl"))
+        asked, model = wanted.asked.model_dump_json(), wanted.model_path.absolute()
+        arguments = [asked, model, rows, out, *([held_out] if held_out else [])]
+        try:
+            child.run("app.core.datasets.layout.program", arguments, ())
+        except ChildFailed as failed:
+            _log.warning("layout_failed", dataset=wanted.rows.dataset_id, said=failed.said)
+            raise not_measured(failed) from failed
 
     def _fetched(self, source: Source, path: Path) -> Path:
-        """A dataset without a good row has no rows to read."""
         with path.open("wb") as file:
-            for chunk in self._rows(source):
-                file.write(chunk)
+            file.writelines(datasets.all_rows(self.storage, source.dataset_id))
         return path
-
-    def _rows(self, source: Source) -> Iterator[bytes]:
-        try:
-            yield from self.storage.read(datasets.rows_key(source.dataset_id))
-        except FileNotFoundError:
-            return
-
-    def _read(self, key: str) -> Answer | None:
-        try:
-            return Answer.model_validate_json(b"".join(self.storage.read(key)))
-        except FileNotFoundError:
-            return None

@@ -51,7 +51,7 @@ def describe(
     # Imported here: an API that counts nothing need not load numpy.
     from app.core.datasets.tokens import lengths
 
-    found = lengths.describe(measures.get(wanted), max_length)
+    found = lengths.describe(measures.of(wanted), max_length)
     return {"dataset": dataset_id, "model": base.id, "template": template, **found}
 
 

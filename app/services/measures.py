@@ -3,9 +3,7 @@
 import hashlib
 import io
 import json
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +15,9 @@ from app.core.datasets.child import REFUSED, ChildFailed
 from app.core.datasets.tokens.pace import TOO_SLOW
 from app.core.errors import Conflict, Invalid
 from app.core.storage import Storage
-from app.services.background import WAIT_SECONDS, Background, StillRunning
+from app.services.background import StillRunning
+from app.services.datasets import all_rows
+from app.services.kept import Kept
 
 if TYPE_CHECKING:
     from app.core.datasets.tokens.lengths import Measured
@@ -84,50 +84,31 @@ class Wanted:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-@dataclass
-class Measures:
+class Measures(Kept):
     """Counts in children, at most two at a time; a second asker waits for the first one's."""
 
-    storage: Storage
-    wait_seconds: float = WAIT_SECONDS
-    _work: Background = field(default_factory=lambda: Background("measure", AT_A_TIME))
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage, "measure", AT_A_TIME)
 
-    def get(self, wanted: Wanted) -> "Measured":
+    def of(self, wanted: Wanted) -> "Measured":
         """Raises Measuring when it takes longer than a request should; the counting goes on."""
-        key = f"measures/{wanted.key}.npz"
-        kept = self._read(key)
-        if kept is not None:
-            return kept
         try:
-            return self._work.result(key, partial(self._measure, key, wanted), self.wait_seconds)
+            return _load(self.get(f"measures/{wanted.key}.npz", partial(self._measure, wanted)))
         except StillRunning:
             raise Measuring(wanted.dataset_id) from None
 
-    def close(self) -> None:
-        self._work.close()
-
-    def _measure(self, key: str, wanted: Wanted) -> "Measured":
-        rows = self.storage.read(f"datasets/{wanted.dataset_id}/rows.jsonl")
-        with tempfile.TemporaryDirectory(prefix="tunesmith-measure-") as folder:
-            out = Path(folder) / "measured.npz"
-            speech = Path(folder) / "chat_template.jinja"
-            if wanted.chat_template is not None:
-                speech.write_text(wanted.chat_template, encoding="utf-8")
-            model = wanted.model_path.absolute()
-            arguments = (model, wanted.template, speech, wanted.train_on, out)
-            try:
-                child.run("app.core.datasets.tokens.measure", arguments, _or_nothing(rows))
-            except ChildFailed as failed:
-                _log.warning("measure_failed", dataset_id=wanted.dataset_id, said=failed.said)
-                raise not_measured(failed) from failed
-            self.storage.write_file(key, out)
-            return _load(out.read_bytes())
-
-    def _read(self, key: str) -> "Measured | None":
+    def _measure(self, wanted: Wanted, out: Path) -> None:
+        speech = out.with_name("chat_template.jinja")
+        if wanted.chat_template is not None:
+            speech.write_text(wanted.chat_template, encoding="utf-8")
+        model = wanted.model_path.absolute()
+        arguments = (model, wanted.template, speech, wanted.train_on, out)
+        rows = all_rows(self.storage, wanted.dataset_id)
         try:
-            return _load(b"".join(self.storage.read(key)))
-        except FileNotFoundError:
-            return None
+            child.run("app.core.datasets.tokens.measure", arguments, rows)
+        except ChildFailed as failed:
+            _log.warning("measure_failed", dataset_id=wanted.dataset_id, said=failed.said)
+            raise not_measured(failed) from failed
 
 
 def _load(data: bytes) -> "Measured":
@@ -138,14 +119,6 @@ def _load(data: bytes) -> "Measured":
 
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         return Measured(*(arrays[name] for name in Measured._fields))
-
-
-def _or_nothing(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """A dataset without a good row has no rows to read."""
-    try:
-        yield from chunks
-    except FileNotFoundError:
-        return
 
 
 def sha256_of(path: Path) -> str | None:

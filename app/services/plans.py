@@ -130,7 +130,7 @@ def _lay_out(ground: Ground, settings: Settings, layouts: Layouts) -> Answer | N
         marks=list(template.special_tokens),
     )
     held_out = _source(ground.held_out) if ground.held_out else None
-    return layouts.get(Wanted(asked, _source(ground.rows), held_out, ground.base.path))
+    return layouts.of(Wanted(asked, _source(ground.rows), held_out, ground.base.path))
 
 
 def _source(dataset: Dataset) -> Source:
