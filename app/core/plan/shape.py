@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from app.core.jobs.spec import LoraSpec
 from app.core.models.weights import BadWeights, read_tensors
+from app.core.plan.families import Family, NotUnderstood, match
 
-Family = Literal["llama", "gpt2"]
 Tensors = dict[str, tuple[tuple[int, ...], int]]
 """Shape, and bits of an element, by name."""
 
@@ -29,11 +29,6 @@ _FAMILIES: dict[str, Family] = {
 """By `model_type`: how a layer is built, and so what it keeps for the backward pass."""
 _TIED_UNLESS_SAID = {"gpt2", "smollm3"}
 """Whose configuration class ties the head to the embedding when config.json is silent."""
-_LLAMA_LINEAR = (
-    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-    "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj",
-)  # fmt: skip
-_GPT2_LINEAR = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
 
 
 @dataclass(frozen=True)
@@ -126,16 +121,12 @@ class Unknown:
     """One sentence for the reader of a plan."""
 
 
-class _NotUnderstood(Exception):
-    pass
-
-
 def read_shape(folder: Path) -> ModelShape | Unknown:
     """From config.json and the headers of the safetensors; never raises over what is in them."""
     try:
         config = json.loads((folder / "config.json").read_bytes())
         return _described(config, _tensors(folder))
-    except _NotUnderstood as unknown:
+    except NotUnderstood as unknown:
         return Unknown(str(unknown))
     except (OSError, ValueError, AttributeError, BadWeights):
         return Unknown("The model's config.json or its safetensors cannot be read.")
@@ -158,7 +149,7 @@ def _described(config: Mapping[str, Any], tensors: Tensors) -> ModelShape:
     family = _FAMILIES.get(str(kind))
     if family is None:
         known = ", ".join(sorted(_FAMILIES))
-        raise _NotUnderstood(
+        raise NotUnderstood(
             f"How much memory the architecture {str(kind)[:60]!a} takes is unknown; "
             f"known are {known}."
         )
@@ -199,42 +190,8 @@ def _number(config: Mapping[str, Any], name: str, otherwise: int | None = None) 
     if value is None:
         value = otherwise
     if type(value) is not int or not 0 < value < 1 << 40:
-        raise _NotUnderstood(f"config.json has no usable `{name}`, so memory is unknown.")
+        raise NotUnderstood(f"config.json has no usable `{name}`, so memory is unknown.")
     return value
-
-
-class _Matched(NamedTuple):
-    """The tensors of a folder by what they are; sizes as they lie in the file."""
-
-    linear: dict[str, tuple[int, ...]]
-    embedding: int
-    other: int
-
-
-def _matched(
-    family: Family, sizes: dict[str, int], tied: bool, tensors: Mapping[str, tuple[int, ...]]
-) -> _Matched:
-    """Every matrix must be one the family has, with the size the configuration gives it."""
-    expected = _expected(family, sizes)
-    linear = {}
-    embedding = other = 0
-    for name, shape in tensors.items():
-        module = name.removesuffix(".weight")
-        if module in expected:
-            if tuple(shape) != expected[module]:
-                raise _NotUnderstood(f"{name[:80]!a} has not the size that config.json gives it.")
-            linear[module] = shape
-        elif module in ("embed_tokens", "wte", "wpe"):
-            embedding += prod(shape)
-        elif len(shape) == 1:
-            other += prod(shape)
-        elif module != "lm_head" and not name.endswith((".attn.bias", ".attn.masked_bias")):
-            raise _NotUnderstood(f"The layer {name[:80]!a} is none of its architecture's.")
-    if linear.keys() != expected.keys() or not embedding:
-        raise _NotUnderstood("Layers that config.json speaks of are not in the safetensors.")
-    if not tied and "lm_head.weight" not in tensors:
-        raise _NotUnderstood("The model has neither a head of its own nor a tied one.")
-    return _Matched(linear, embedding, other)
 
 
 def _with_tensors(
@@ -248,7 +205,7 @@ def _with_tensors(
         name.removeprefix("transformer.").removeprefix("model."): shape
         for name, (shape, _) in tensors.items()
     }
-    matched = _matched(family, sizes, tied, bare)
+    matched = match(family, sizes, tied, bare)
     prefix = "transformer." if family == "gpt2" else "model."
     bits = [bits for shape, bits in tensors.values() for _ in range(len(shape))]
     return ModelShape(
@@ -280,25 +237,3 @@ def _has_dropout(config: Mapping[str, Any], names: tuple[str, ...], family: Fami
     """GPT-2's configuration class drops a tenth unless told otherwise."""
     told = [config[name] for name in names if name in config]
     return bool(told[0]) if told else family == "gpt2"
-
-
-def _expected(family: Family, sizes: dict[str, int]) -> dict[str, tuple[int, int]]:
-    """Shapes of a layer's matrices as they lie in the file."""
-    hidden, inner = sizes["hidden"], sizes["intermediate"]
-    queries = sizes["heads"] * sizes["head_dim"]
-    keys = sizes["kv_heads"] * sizes["head_dim"]
-    if family == "gpt2":
-        shapes = [(hidden, 3 * hidden), (hidden, hidden), (hidden, inner), (inner, hidden)]
-        names: tuple[str, ...] = _GPT2_LINEAR
-        stem = "h"
-    else:
-        shapes = [
-            (queries, hidden), (keys, hidden), (keys, hidden), (hidden, queries),
-            (inner, hidden), (inner, hidden), (hidden, inner),
-        ]  # fmt: skip
-        names, stem = _LLAMA_LINEAR, "layers"
-    return {
-        f"{stem}.{number}.{name}": shape
-        for number in range(sizes["layers"])
-        for name, shape in zip(names, shapes, strict=True)
-    }
