@@ -28,7 +28,8 @@ def main() -> None:
     try:
         storage = open_storage(Settings(storage_url=(folder / "store").as_uri()))
         storage.write("datasets/ds/rows.jsonl", [make_rows()])
-        layouts, wanted = Layouts(storage, wait_seconds=600), make_wanted()
+        layouts, wanted = Layouts(storage), make_wanted()
+        layouts.wait_seconds = 600
         for number in range(1, ROUNDS + 1):
             storage.delete_all("layouts/")
             for side in ("new", "kept"):
@@ -41,7 +42,7 @@ def main() -> None:
 
 def measured(layouts: Layouts, wanted: Wanted) -> dict[str, float]:
     begin, before = time.perf_counter(), cpu_seconds()
-    laid = layouts.get(wanted).laid
+    laid = layouts.of(wanted).laid
     seconds, cpu = time.perf_counter() - begin, cpu_seconds() - before
     assert laid
     assert laid.held_out
