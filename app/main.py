@@ -17,20 +17,21 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
-from app.api import ears, errors, middleware, openapi
+from app.api import errors, middleware, openapi
 from app.api.deps import Adapters
-from app.api.follow import Follower
 from app.api.routes import ROUTERS, methods_of
+from app.api.streams import listen
+from app.api.streams.follower import Follower
 from app.api.telemetry import Telemetry
 from app.core import logs
 from app.core.db.session import make_engine, make_sessions
-from app.core.events.bell import Bell
-from app.core.queue import Doorbell
+from app.core.events.notifier import Notifier
+from app.core.queue import WorkerQueue
 from app.core.settings import Settings
 from app.core.storage import open_storage
-from app.services.layouts import Layouts
-from app.services.measures import Measures
-from app.services.overlaps import Overlaps
+from app.services.counting.layouts import Layouts
+from app.services.counting.lengths import TokenLengths
+from app.services.counting.overlaps import Overlaps
 from app.services.partial_uploads import UnderWay
 from app.services.preview import Previews
 
@@ -49,8 +50,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             "Set TUNESMITH_DATABASE_URL and TUNESMITH_REDIS_URL, or start with `tunesmith up`."
         )
     engine = make_engine(settings.database_url)
-    ringer = ThreadPoolExecutor(1, thread_name_prefix="bell")
-    adapters = _adapters(settings, settings.redis_url, engine, ringer)
+    executor = ThreadPoolExecutor(1, thread_name_prefix="notify")
+    adapters = _adapters(settings, settings.redis_url, engine, executor)
     follower = Follower(adapters.sessions)
     app = FastAPI(
         title="Tunesmith",
@@ -58,7 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description="Fine-tuning as a job API.",
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(settings.redis_url, adapters, ringer, follower),
+        lifespan=_lifespan(settings.redis_url, adapters, executor, follower),
         generate_unique_id_function=lambda route: route.name,
         middleware=middleware.stack(settings, adapters.telemetry),
         redirect_slashes=False,
@@ -74,14 +75,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _adapters(
-    settings: Settings, redis_url: str, engine: Engine, ringer: ThreadPoolExecutor
+    settings: Settings, redis_url: str, engine: Engine, executor: ThreadPoolExecutor
 ) -> Adapters:
-    bell = Bell(redis_url)
+    notifier = Notifier(redis_url)
 
-    def ring(job_id: str) -> None:
+    def notify(job_id: str) -> None:
         # On a thread of its own: a broker that hangs must not cost a request anything.
         with suppress(RuntimeError):  # after shutdown nobody listens
-            ringer.submit(bell.ring, job_id)
+            executor.submit(notifier.notify_followers, job_id)
 
     storage = open_storage(settings)
     return Adapters(
@@ -89,12 +90,12 @@ def _adapters(
         engine=engine,
         sessions=make_sessions(engine),
         storage=storage,
-        measures=Measures(storage),
+        measures=TokenLengths(storage),
         layouts=Layouts(storage),
         overlaps=Overlaps(storage),
         previews=Previews(),
-        queue=Doorbell(redis_url),
-        ring=ring,
+        queue=WorkerQueue(redis_url),
+        notify=notify,
         telemetry=Telemetry(),
         uploads=CapacityLimiter(UPLOADS_AT_A_TIME),
         completing=UnderWay(),
@@ -102,14 +103,14 @@ def _adapters(
 
 
 def _lifespan(
-    redis_url: str, adapters: Adapters, ringer: ThreadPoolExecutor, follower: Follower
+    redis_url: str, adapters: Adapters, executor: ThreadPoolExecutor, follower: Follower
 ) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         _on_stop_signals(follower.close)
         tasks = [
             asyncio.create_task(follower.run()),
-            asyncio.create_task(ears.listen(redis_url, follower)),
+            asyncio.create_task(listen.listen(redis_url, follower)),
         ]
         try:
             yield
@@ -118,7 +119,7 @@ def _lifespan(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            ringer.shutdown(wait=False, cancel_futures=True)
+            executor.shutdown(wait=False, cancel_futures=True)
             adapters.measures.close()
             adapters.layouts.close()
             adapters.overlaps.close()

@@ -16,7 +16,7 @@ from app.core.datasets.layout import figures
 from app.core.jobs.spec import JobSpec
 from app.core.settings import Settings
 from app.core.storage import open_storage
-from app.services.layouts import Layouts, Source, Wanted
+from app.services.counting.layouts import LayoutRequest, Layouts, Source
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ROWS = 50_000
@@ -28,7 +28,7 @@ def main() -> None:
     try:
         storage = open_storage(Settings(storage_url=(folder / "store").as_uri()))
         storage.write("datasets/ds/rows.jsonl", [make_rows()])
-        layouts, wanted = Layouts(storage), make_wanted()
+        layouts, wanted = Layouts(storage), make_request()
         layouts.wait_seconds = 600
         for number in range(1, ROUNDS + 1):
             storage.delete_all("layouts/")
@@ -40,7 +40,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def measured(layouts: Layouts, wanted: Wanted) -> dict[str, float]:
+def measured(layouts: Layouts, wanted: LayoutRequest) -> dict[str, float]:
     begin, before = time.perf_counter(), cpu_seconds()
     laid = layouts.of(wanted).laid
     seconds, cpu = time.perf_counter() - begin, cpu_seconds() - before
@@ -66,11 +66,11 @@ def make_rows() -> bytes:
     ).encode()
 
 
-def make_wanted() -> Wanted:
+def make_request() -> LayoutRequest:
     base = next(each for each in sorted((EXAMPLES / "models").iterdir()) if each.is_dir())
     body = {"model": base.name, "dataset": "ds", "validation": {"fraction": 0.05}}
-    asked = figures.Wanted(spec=JobSpec.model_validate(body))
-    return Wanted(asked, Source("ds", "0"), None, base)
+    asked = figures.FiguresRequest(spec=JobSpec.model_validate(body))
+    return LayoutRequest(asked, Source("ds", "0"), None, base)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from typing import Any
 from app.core.datasets.formats import read_rows
 from app.core.datasets.tokens import encoding
 from app.core.datasets.tokens.tokenizer import RowTokenizer
-from app.core.jobs.run import Base, Plan, RowsFile
+from app.core.estimates import ModelShape, disk, memory, read_shape
+from app.core.jobs.protocol import Base, Plan, RowsFile
 from app.core.jobs.spec import JobSpec
-from app.core.plan import ModelShape, disk, memory, read_shape
 from bench.models import make_model, write_rows
 from worker.training.packing import alone, packed
 

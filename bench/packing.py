@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from app.core.jobs.run import Base, Plan, RowsFile
+from app.core.jobs.protocol import Base, Plan, RowsFile
 from app.core.jobs.spec import JobSpec
 from bench.rounds import Side, compare
 
@@ -84,9 +84,9 @@ def theirs(plan: Plan, out: Path) -> tuple[Any, int]:
 
     from app.core.datasets.formats import read_rows
     from app.core.datasets.tokens.templates import alpaca_prompt
+    from worker.training.configs import lora_config
     from worker.training.data import load_splits
     from worker.training.model import load_base, load_tokenizer
-    from worker.training.plan import lora_config
 
     tokenizer = load_tokenizer(plan)
     rows = [

@@ -10,7 +10,7 @@ from pathlib import Path
 from app.core.db import migrate
 from app.core.db.session import Sessions, make_engine, make_sessions
 from app.embedded import files, servers
-from app.embedded.keeper import Keeper
+from app.embedded.processes import ProcessGroup
 
 
 @contextmanager
@@ -18,10 +18,10 @@ def fresh_database() -> Iterator[Sessions]:
     folder = Path(tempfile.mkdtemp(prefix="tunesmith-bench-"))
     folder.chmod(0o711)
     data_dir = files.make_data_dir(folder / "servers")
-    keeper = Keeper(data_dir / "logs", lambda seconds: bool(time.sleep(seconds)), print)
+    group = ProcessGroup(data_dir / "logs", lambda seconds: bool(time.sleep(seconds)), print)
     try:
         running = servers.start(
-            data_dir, keeper, print, servers.Wanted(postgres=True, valkey=False, durable=True)
+            data_dir, group, print, servers.ServerOptions(postgres=True, valkey=False, durable=True)
         )
         assert running.postgres
         migrate.upgrade(running.postgres.url())
@@ -29,5 +29,5 @@ def fresh_database() -> Iterator[Sessions]:
         yield make_sessions(engine)
         engine.dispose()
     finally:
-        keeper.stop(("postgres",))
+        group.stop(("postgres",))
         shutil.rmtree(folder, ignore_errors=True)

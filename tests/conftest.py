@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from app.core.db.session import Sessions, make_engine, make_sessions
 from app.core.settings import Settings
 from app.embedded import files, servers
-from app.embedded.keeper import Keeper
+from app.embedded.processes import ProcessGroup
 from tests.databases import Databases
 from tests.stacks import ROOT, RunningStack
 
@@ -55,17 +55,17 @@ def server_urls(memory_dir: Path) -> Iterator[tuple[str, str]]:
     """A Postgres (with the right to create databases) and a Redis."""
     named = os.environ.get("TEST_DATABASE_URL"), os.environ.get("TEST_REDIS_URL")
     data_dir = files.make_data_dir(memory_dir / "servers")
-    keeper = Keeper(data_dir / "logs", lambda seconds: bool(time.sleep(seconds)), print)
-    wanted = servers.Wanted(postgres=not named[0], valkey=not named[1], durable=False)
+    group = ProcessGroup(data_dir / "logs", lambda seconds: bool(time.sleep(seconds)), print)
+    wanted = servers.ServerOptions(postgres=not named[0], valkey=not named[1], durable=False)
     with files.hold(data_dir):
         try:
-            running = servers.start(data_dir, keeper, print, wanted)
+            running = servers.start(data_dir, group, print, wanted)
             yield (
                 running.postgres.url() if running.postgres else str(named[0]),
                 running.valkey.url() if running.valkey else str(named[1]),
             )
         finally:
-            keeper.stop(("valkey", "postgres"))
+            group.stop(("valkey", "postgres"))
 
 
 @pytest.fixture(scope="session")
@@ -113,8 +113,8 @@ def settings(tmp_path: Path, database_url: str, redis_url: str) -> Settings:
         port=0,
         lease_seconds=3,
         renew_seconds=0.5,
-        reap_seconds=0.5,
-        ring_seconds=1,
+        reclaim_seconds=0.5,
+        wake_seconds=1,
         stop_grace_seconds=5,
         stall_seconds=30,
         retry_base_seconds=0.1,
@@ -132,7 +132,7 @@ def stack_environment() -> dict[str, str]:
 def stack(
     run_dir: Path, request: pytest.FixtureRequest, stack_environment: dict[str, str]
 ) -> Iterator[RunningStack]:
-    """`tunesmith up`: API, worker and reaper on servers of its own, shared by a module's tests."""
+    """`tunesmith up`: a whole stack on servers of its own, shared by a module's tests."""
     folder = run_dir / f"stack-{token_hex(4)}"
     folder.mkdir(mode=0o711)
     with ExitStack() as cleanup:

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[1]
 SHORT_TIMES = {
     "TUNESMITH_LEASE_SECONDS": "6",
     "TUNESMITH_RENEW_SECONDS": "1",
-    "TUNESMITH_REAP_SECONDS": "1",
-    "TUNESMITH_RING_SECONDS": "2",
+    "TUNESMITH_RECLAIM_SECONDS": "1",
+    "TUNESMITH_WAKE_SECONDS": "2",
     "TUNESMITH_STOP_GRACE_SECONDS": "10",
     "TUNESMITH_RETRY_BASE_SECONDS": "0.2",
 }
@@ -74,7 +74,7 @@ class RunningStack:
         return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
 
     def pid(self, name: str) -> int:
-        """Of `postgres`, `valkey`, `api`, `reaper`, `worker`, or of `up` itself."""
+        """Of `postgres`, `valkey`, `api`, `housekeeper`, `worker`, or of `up` itself."""
         return self._up.pid if name == "up" else self.state.processes[name]
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:

@@ -36,14 +36,14 @@ def test_the_api_process_never_loads_a_training_library():
 
 
 def test_the_supervisor_process_never_loads_a_training_library():
-    loaded = modules_after("import worker.celery_app, worker.tasks, worker.supervisor")
+    loaded = modules_after("import worker.celery_app, worker.tasks, worker.supervisor.supervisor")
 
     assert "celery" in loaded
     assert not loaded & set(HEAVY)
 
 
 def test_the_housekeeper_never_loads_a_training_library():
-    assert not modules_after("import worker.reaper") & set(HEAVY)
+    assert not modules_after("import worker.housekeeper.housekeeper") & set(HEAVY)
 
 
 def test_no_name_of_a_dataset_reaches_a_library_that_could_run_its_code():

@@ -97,7 +97,8 @@ def api_image(tmp_path_factory):
 
 def test_the_api_image_serves_without_torch(api_image):
     code = (
-        "import importlib.util as u, app.main, worker.reaper, app.core.db.migrate as m;"
+        "import importlib.util as u, app.main, worker.housekeeper.housekeeper;"
+        "import app.core.db.migrate as m;"
         "assert not u.find_spec('torch'); assert (m.MIGRATIONS / 'env.py').exists();"
         "print(app.main.__file__)"
     )

@@ -1,4 +1,4 @@
-"""The Celery application: a doorbell over the Redis protocol, never a source of truth.
+"""The Celery application: it wakes workers over the Redis protocol, never a source of truth.
 
 A message only wakes a worker up. It may be lost, doubled or late; the claim in the database decides
 who works on what. Celery 5.7 is the last line that supports Python 3.11.
@@ -16,9 +16,9 @@ from celery import Celery, signals
 from app.core import logs
 from app.core.queue import KEY_PREFIX, celery_queue
 from app.core.settings import Settings
-from worker import janitor
+from worker.servers import redis_url
 from worker.slot import Slot
-from worker.wiring import redis_url
+from worker.supervisor import orphans
 
 
 def make_app(settings: Settings) -> Celery:
@@ -81,7 +81,7 @@ def _arrive(sender: Any, **_: Any) -> None:
     global _presence
     settings = Settings()
     Slot(settings.data_dir, sender.hostname).reopen()
-    janitor.sweep(settings.runs_dir)
+    orphans.sweep(settings.runs_dir)
     _presence = subprocess.Popen(
         [sys.executable, "-m", "worker.presence", sender.hostname, str(os.getpid())]
     )

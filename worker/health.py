@@ -11,7 +11,7 @@ from sqlalchemy import select
 from app.core.db.models import NOW, Worker
 from app.core.db.session import Sessions, make_engine, make_sessions, transaction
 from app.core.settings import Settings
-from worker import wiring
+from worker.servers import database_url
 
 SEEN_WITHIN = timedelta(seconds=60)
 """Presence writes its row every 10 s."""
@@ -26,7 +26,7 @@ def is_seen(sessions: Sessions, hostname: str) -> bool:
 
 
 def main() -> int:
-    engine = make_engine(wiring.database_url(Settings()), pool_size=1)
+    engine = make_engine(database_url(Settings()), pool_size=1)
     try:
         return 0 if is_seen(make_sessions(engine), socket.gethostname()) else 1
     finally:

@@ -1,5 +1,5 @@
 """`python -m worker.presence NODE PARENT`: beside a Celery worker, keeps its row in `workers`
-fresh, and looks for work by itself when the bell does not ring.
+fresh, and looks for work by itself when no wake-up comes.
 
 A process and no thread: Celery's main process forks, and must not do so beside live connections.
 """
@@ -25,8 +25,10 @@ from app.core.db.models import NOW, Job, Worker
 from app.core.db.session import OUTAGE, Sessions, make_engine, make_sessions, transaction
 from app.core.jobs.status import JobStatus
 from app.core.settings import Settings
-from worker import processes, wiring
+from worker import processes
+from worker.servers import database_url
 from worker.slot import Slot
+from worker.supervisor import wiring
 from worker.threads import start_thread
 
 _log = structlog.get_logger(__name__)
@@ -54,17 +56,17 @@ class Presence:
 
     def look(self) -> None:
         """From the main thread: a trainer dies with the thread that started it."""
-        while not self._over.wait(min(_LOOK_SECONDS, self._settings.ring_seconds)):
+        while not self._over.wait(min(_LOOK_SECONDS, self._settings.wake_seconds)):
             self._try(self._pull)
 
     def _pull(self) -> None:
-        if self._is_unheard():
-            _log.warning("bell_unheard")
+        if self._is_unclaimed():
+            _log.warning("wake_missed")
             wiring.work(self._settings, self._id)
 
-    def _is_unheard(self) -> bool:
-        """Whether a job of our queue waits although its bell has had time to be heard."""
-        since = NOW - timedelta(seconds=self._settings.ring_seconds)
+    def _is_unclaimed(self) -> bool:
+        """Whether a job of our queue still waits although its wake-up had time to arrive."""
+        since = NOW - timedelta(seconds=self._settings.wake_seconds)
         waiting = select(Job.id).where(
             Job.status == JobStatus.QUEUED,
             Job.queue == self._settings.queue,
@@ -129,7 +131,7 @@ def main() -> None:
         raise SystemExit("The worker is gone.")
     settings = Settings()
     logs.configure(settings.log_format)
-    engine = make_engine(wiring.database_url(settings), pool_size=2)
+    engine = make_engine(database_url(settings), pool_size=2)
     presence = Presence(settings, make_sessions(engine), node)
 
     def leave(_: int, __: FrameType | None) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TOKEN_VARIABLE = "TUNESMITH_RUN_TOKEN"
-"""In the environment of a trainer and all it starts; how the janitor finds what is left of one."""
+"""In the environment of a trainer and all it starts; how `orphans` finds what is left of one."""
 
 _PROC = Path("/proc")
 _PR_SET_PDEATHSIG = 1

@@ -6,8 +6,8 @@ import structlog
 
 from app.core.queue import WAKE_TASK
 from app.core.settings import Settings
-from worker import wiring
 from worker.celery_app import celery_app
+from worker.supervisor import wiring
 
 _log = structlog.get_logger(__name__)
 

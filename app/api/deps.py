@@ -15,9 +15,9 @@ from app.core.queue import Queue
 from app.core.settings import DEFAULT_PROJECT, Settings
 from app.core.storage import Storage
 from app.services.caller import Caller
-from app.services.layouts import Layouts
-from app.services.measures import Measures
-from app.services.overlaps import Overlaps
+from app.services.counting.layouts import Layouts
+from app.services.counting.lengths import TokenLengths
+from app.services.counting.overlaps import Overlaps
 from app.services.pages import Cursor
 from app.services.partial_uploads import UnderWay
 from app.services.preview import Previews
@@ -32,10 +32,10 @@ class Adapters:
     sessions: Sessions
     storage: Storage
     queue: Queue
-    ring: Callable[[str], None]
+    notify: Callable[[str], None]
     """Tell those who follow a job that it has news; returns at once."""
     telemetry: Telemetry
-    measures: Measures
+    measures: TokenLengths
     layouts: Layouts
     overlaps: Overlaps
     previews: Previews

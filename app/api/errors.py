@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from app.api.validation import problems_of
+from app.api.requests.validation import problems_of
 from app.core.errors import Failure, Problem, Unavailable
 from app.core.storage import StorageFull
 

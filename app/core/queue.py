@@ -1,5 +1,5 @@
-"""The doorbell: `wake(queue)` tells a Celery worker that there may be work. A hint that may be
-lost or doubled.
+"""Waking Celery workers: a message says that a queue may have work. It is a hint that may get lost
+or arrive twice; the database decides who works on what.
 """
 
 import queue as queues
@@ -26,8 +26,8 @@ def celery_queue(queue: str) -> str:
     return f"tunesmith.{queue}"
 
 
-class Doorbell:
-    """Rings from a thread of its own, so that no request ever waits for a broker that hangs."""
+class WorkerQueue:
+    """Sends from a thread of its own, so that no request ever waits for a broker that hangs."""
 
     def __init__(self, redis_url: str) -> None:
         self._celery = Celery("tunesmith", broker=redis_url)
@@ -43,35 +43,35 @@ class Doorbell:
         )
         self._redis = redis.Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=2)
         self._waiting: queues.Queue[str] = queues.Queue(maxsize=100)
-        threading.Thread(target=self._run, name="doorbell", daemon=True).start()
+        threading.Thread(target=self._run, name="wake", daemon=True).start()
 
     def wake(self, queue: str) -> None:
-        """Ring soon; returns at once. Dropped when many wait: the dispatcher rings again."""
+        """Send a wake-up soon; returns at once. Dropped when many wait: the housekeeper repeats."""
         try:
             self._waiting.put_nowait(queue)
         except queues.Full:
-            _log.warning("doorbell_full", queue=queue)
+            _log.warning("wake_queue_full", queue=queue)
 
-    def ring(self, queue: str) -> bool:
-        """Ring now, within seconds. False when the broker did not take it."""
+    def wake_worker(self, queue: str) -> bool:
+        """Send a wake-up now, within seconds. False when the broker did not take it."""
         try:
             self._celery.send_task(
                 WAKE_TASK, kwargs={"queue": queue}, queue=celery_queue(queue), retry=False
             )
         except (OperationalError, OSError) as error:
-            _log.warning("doorbell_unanswered", queue=queue, error=type(error).__name__)
+            _log.warning("broker_unavailable", queue=queue, error=type(error).__name__)
             return False
         return True
 
-    def num_unheard(self, queue: str) -> int | None:
-        """Rings no worker has taken yet. None when the broker does not say."""
+    def num_pending(self, queue: str) -> int | None:
+        """Wake-ups that no worker has taken yet. None when the broker does not say."""
         try:
             # Where kombu keeps the messages of a queue, at the default priority.
             return int(self._redis.llen(KEY_PREFIX + celery_queue(queue)))
         except redis.RedisError as error:
-            _log.warning("doorbell_unanswered", queue=queue, error=type(error).__name__)
+            _log.warning("broker_unavailable", queue=queue, error=type(error).__name__)
             return None
 
     def _run(self) -> None:
         while True:
-            self.ring(self._waiting.get())
+            self.wake_worker(self._waiting.get())

@@ -45,15 +45,15 @@ class Settings(BaseSettings):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """What a worker trains on: `auto`, `cpu`, `cuda:N`."""
     queue: str = "default"
-    """The doorbell a worker listens to and claims from."""
+    """The queue that a worker listens to and claims jobs from."""
 
     lease_seconds: float = Field(60, gt=0)
     """How long a claim holds without renewal."""
     renew_seconds: float = Field(15, gt=0)
-    reap_seconds: float = Field(10, gt=0)
+    reclaim_seconds: float = Field(10, gt=0)
     """Between two looks for leases that ran out."""
-    ring_seconds: float = Field(15, gt=0)
-    """After this long unclaimed, a queued job's bell is rung again."""
+    wake_seconds: float = Field(15, gt=0)
+    """Seconds a queued job may stay unclaimed before workers are woken for it again."""
     stop_grace_seconds: float = Field(30, gt=0)
     """From SIGTERM to SIGKILL of a trainer's process group."""
     stall_seconds: float = Field(1800, gt=0)

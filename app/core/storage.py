@@ -1,16 +1,6 @@
-"""Datasets and artifacts as named objects, through obstore: a local folder or S3, one key layout.
+"""Datasets and artifacts as named objects, through obstore: in a local folder or S3.
 
-datasets/<id>/upload        the bytes as they came
-datasets/<id>/files/00000   in their place, those of an import, file by file
-datasets/<id>/rows.jsonl    canonical rows
-datasets/<id>/problems.jsonl  everything that is wrong with it, a line each
-datasets/<id>/report.json
-measures/<sha256>.npz       lengths of rows under a tokenizer and a template, by content
-layouts/<sha256>.json       figures of a dry run, by content
-layouts/<sha256>.json       what a dataset becomes under a base and a spec, by content
-artifacts/<job>/<epoch>/... named files, manifest.json last; visible only through the job's row
-logs/<job>/<epoch>.log
-uploads/<id>/<number>/...   parts of an upload until it is complete; see `app.services.parts`
+What lies where is said by `app.core.store_keys`.
 """
 
 import errno

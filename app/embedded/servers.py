@@ -7,9 +7,9 @@ from secrets import token_hex
 
 from app.embedded import binaries, files
 from app.embedded.account import Account, can_enter, servers_account, shared_folder
-from app.embedded.keeper import Keeper, Say
 from app.embedded.ports import free_port
 from app.embedded.postgres import Postgres
+from app.embedded.processes import ProcessGroup, Say
 from app.embedded.valkey import Valkey
 
 READY_SECONDS = 60.0
@@ -17,7 +17,7 @@ READY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ServerOptions:
     postgres: bool = True
     valkey: bool = True
     durable: bool = True
@@ -30,7 +30,7 @@ class Running:
     valkey: Valkey | None
 
 
-def start(data_dir: Path, keeper: Keeper, say: Say, wanted: Wanted) -> Running:
+def start(data_dir: Path, group: ProcessGroup, say: Say, wanted: ServerOptions) -> Running:
     """Start what is wanted and wait until it answers. Ports stay the same where they are free."""
     account = servers_account()
     kept = files.Servers.load(data_dir)
@@ -38,12 +38,12 @@ def start(data_dir: Path, keeper: Keeper, say: Say, wanted: Wanted) -> Running:
     postgres = _postgres(data_dir, kept, account, say, wanted.durable) if wanted.postgres else None
     kept.save(data_dir)  # before initdb: a cluster whose password is lost is a lost cluster
     if valkey:
-        process = keeper.start(valkey.program())
-        keeper.until(valkey.is_ready, READY_SECONDS, process)
+        process = group.start(valkey.program())
+        group.until(valkey.is_ready, READY_SECONDS, process)
     if postgres:
         postgres.prepare()
-        process = keeper.start(postgres.program())
-        keeper.until(postgres.is_ready, READY_SECONDS, process)
+        process = group.start(postgres.program())
+        group.until(postgres.is_ready, READY_SECONDS, process)
     return Running(postgres, valkey)
 
 

@@ -1,4 +1,4 @@
-"""A whole stack in one data folder: servers, migrations, API, reaper, worker.
+"""A whole stack in one data folder: servers, migrations, API, housekeeper, worker.
 
 One thread does everything here: the kernel ends a tethered child with the thread that started it.
 """
@@ -17,11 +17,11 @@ from app.core.clock import rfc3339, utc_now
 from app.core.settings import Settings
 from app.embedded import files, servers
 from app.embedded.errors import ModelsMissing, WorkerMissing
-from app.embedded.keeper import Keeper, Say, Wait
 from app.embedded.ports import listen
 from app.embedded.process import Program
+from app.embedded.processes import ProcessGroup, Say, Wait
 
-SERVICES = ("worker", "reaper", "api")
+SERVICES = ("worker", "housekeeper", "api")
 SERVERS = ("valkey", "postgres")
 READY_SECONDS = 90.0
 _CODE = Path(__file__).parents[2]
@@ -41,14 +41,14 @@ class Choices:
 class Stack:
     settings: Settings
     """With absolute folders and both server URLs."""
-    keeper: Keeper
+    group: ProcessGroup
     state: files.State
 
     def watch(self, wait: Wait) -> None:
         """Bring back what dies, until asked to stop."""
         while not wait(0.2):
-            if self.keeper.revive():
-                self.state.processes = self.keeper.pids
+            if self.group.revive():
+                self.state.processes = self.group.pids
                 self.state.save()
 
 
@@ -62,18 +62,18 @@ def run(settings: Settings, choices: Choices, wait: Wait, say: Say) -> Iterator[
     with files.hold(data_dir) as note, listen(settings.host, settings.port) as socket_:
         port = socket_.getsockname()[1]
         note(port)
-        keeper = Keeper(data_dir / "logs", wait, say)
+        group = ProcessGroup(data_dir / "logs", wait, say)
         hurry = True
         try:
-            settings = _with_servers(settings, data_dir, port, keeper, choices, say)
+            settings = _with_servers(settings, data_dir, port, group, choices, say)
             _migrate(settings, say)
-            stack = Stack(settings, keeper, _state(settings))
+            stack = Stack(settings, group, _state(settings))
             _start_services(stack, socket_, choices, say)
             hurry = False
             yield stack
         finally:
-            keeper.stop(SERVICES, hurry=hurry)
-            keeper.stop(SERVERS)
+            group.stop(SERVICES, hurry=hurry)
+            group.stop(SERVERS)
 
 
 def check_models(folder: Path) -> None:
@@ -88,16 +88,16 @@ def check_worker() -> None:
 
 
 def _with_servers(
-    settings: Settings, data_dir: Path, port: int, keeper: Keeper, choices: Choices, say: Say
+    settings: Settings, data_dir: Path, port: int, group: ProcessGroup, choices: Choices, say: Say
 ) -> Settings:
-    wanted = servers.Wanted(
+    wanted = servers.ServerOptions(
         postgres=settings.database_url is None,
         valkey=settings.redis_url is None,
         durable=choices.durable,
     )
     if wanted.postgres or wanted.valkey:
         say("Starting Postgres and Valkey")
-    running = servers.start(data_dir, keeper, say, wanted)
+    running = servers.start(data_dir, group, say, wanted)
     urls = {
         "database_url": running.postgres.url() if running.postgres else settings.database_url,
         "redis_url": running.valkey.url() if running.valkey else settings.redis_url,
@@ -117,12 +117,12 @@ def _migrate(settings: Settings, say: Say) -> None:
 def _start_services(stack: Stack, listening: socket.socket, choices: Choices, say: Say) -> None:
     say("Starting the API" + (" and a worker" if choices.worker else ", no worker"))
     environment = _environment(stack.settings)
-    needed = [stack.keeper.start(_api(listening.fileno(), environment))]
-    needed.append(stack.keeper.start(_python("reaper", environment, "worker.reaper")))
+    needed = [stack.group.start(_api(listening.fileno(), environment))]
+    needed.append(stack.group.start(_python("housekeeper", environment, "worker.housekeeper")))
     if choices.worker:
-        needed.append(stack.keeper.start(_worker(stack.settings, environment)))
-    stack.keeper.until(lambda: _answers(listening), READY_SECONDS, *reversed(needed))
-    stack.state.processes = stack.keeper.pids
+        needed.append(stack.group.start(_worker(stack.settings, environment)))
+    stack.group.until(lambda: _answers(listening), READY_SECONDS, *reversed(needed))
+    stack.state.processes = stack.group.pids
     stack.state.save()
 
 

@@ -5,13 +5,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.core import store_keys
 from app.core.db.models import Job
 from app.core.errors import Conflict, NotFound
 from app.core.jobs import lifecycle
 from app.services import jobs
 from app.services.caller import Caller
-
-ADAPTER = "adapter.zip"
 
 
 @dataclass(frozen=True)
@@ -62,4 +61,4 @@ def adapter(session: Session, caller: Caller, job_id: str) -> Stored:
     archive = artifact.get("zip")
     if archive is None:
         raise ArtifactNotFound(f"Job {job_id!r} has no adapter archive.")
-    return Stored(artifact["prefix"] + ADAPTER, archive["bytes"], archive["sha256"])
+    return Stored(artifact["prefix"] + store_keys.ADAPTER, archive["bytes"], archive["sha256"])

@@ -17,7 +17,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {"lora": LoraSpec, "training": Traini
 
 
 def models(settings: Settings) -> list[dict[str, Any]]:
-    return [_told(model) for model in list_models(settings)]
+    return [_render_model(model) for model in list_models(settings)]
 
 
 def bundles() -> list[dict[str, Any]]:
@@ -36,7 +36,7 @@ def templates(settings: Settings) -> list[Template]:
     return registry.list_templates(settings.templates_dir)
 
 
-def _told(model: ModelInfo) -> dict[str, Any]:
+def _render_model(model: ModelInfo) -> dict[str, Any]:
     limits = {
         f"/{section}/{name}": bounds
         for section, schema in _SECTIONS.items()

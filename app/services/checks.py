@@ -10,11 +10,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.core.datasets import bad_rows
+from app.core.datasets import bad_rows, skipping
+from app.core.datasets.skipping import Skipped
+from app.core.datasets.status import DatasetStatus
 from app.core.db.models import Dataset
 from app.core.errors import Invalid, Problem
-from app.core.jobs import recipes, skipping
-from app.core.jobs.skipping import Skipped
+from app.core.jobs import recipes
 from app.core.jobs.spec import JobSpec
 from app.core.models import ModelInfo, find_model
 from app.core.settings import Settings
@@ -77,8 +78,8 @@ def check(
     ]
     if failures:
         raise _joined(failures)
-    is_ready = all(dataset and dataset.status != datasets.VALIDATING for dataset in used)
-    judged = [dataset for dataset in used if dataset and dataset.status == datasets.INVALID]
+    is_ready = all(dataset and dataset.status != DatasetStatus.VALIDATING for dataset in used)
+    judged = [dataset for dataset in used if dataset and dataset.status == DatasetStatus.INVALID]
     return Checked(resolved, is_ready, tuple(map(Skipped.of, judged)))
 
 
@@ -144,9 +145,9 @@ def _usable(
         problem = Problem(at, DatasetUnknown.code, message, hint)
         raise DatasetUnknown(message, errors=[problem])
     skips = spec.on_invalid_row == "skip" and (dataset.num_valid_rows or 0) > 0
-    if dataset.status == datasets.INVALID and not skips:
+    if dataset.status == DatasetStatus.INVALID and not skips:
         raise _invalid(dataset, storage, at)
-    if dataset.status == datasets.INVALID:
+    if dataset.status == DatasetStatus.INVALID:
         _check_share(spec, dataset, storage, at)
     _check_template(spec, dataset, at)
     return dataset

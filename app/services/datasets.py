@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session
 
+from app.core import store_keys
 from app.core.clock import utc_now
 from app.core.datasets.content import content_keys
+from app.core.datasets.status import DatasetStatus
 from app.core.db.models import Dataset, Job, Json
 from app.core.db.session import Sessions, after_commit, transaction
 from app.core.errors import Conflict, Failure, NotFound
@@ -22,8 +24,6 @@ from app.services.caller import Caller
 from app.services.idempotency import Answer
 from app.services.pages import Cursor, Page, newest_first
 from app.services.uploads import Upload
-
-VALIDATING, READY, INVALID = "validating", "ready", "invalid"
 
 
 class DatasetNotFound(NotFound):
@@ -39,7 +39,7 @@ class StillValidating(Conflict):
     def __init__(self, dataset_id: str) -> None:
         super().__init__(
             f"Dataset {dataset_id!r} is still being validated; ask again in a moment.",
-            current=VALIDATING,
+            current=DatasetStatus.VALIDATING,
             allowed=["delete"],
             retry_after_seconds=1,
         )
@@ -93,7 +93,7 @@ def create(session: Session, caller: Caller, upload: Upload) -> Dataset:
         project_id=caller.project_id,
         owner_id=caller.owner_id,
         name=upload.name,
-        status=VALIDATING,
+        status=DatasetStatus.VALIDATING,
         format=upload.format,
         columns=dict(upload.columns) if upload.columns else None,
         num_bytes=upload.num_bytes,
@@ -116,7 +116,7 @@ def register(
     """Record an upload once per Idempotency-Key, in a transaction of its own.
 
     None could be open while the bytes came in. Bytes that end up without a row are removed; when
-    the commit's outcome is unknown they stay, and the janitor sweeps what no row points at.
+    the commit's outcome is unknown they stay, and the housekeeper deletes what no row points at.
     """
     body = [upload.sha256, upload.name, upload.format, upload.columns]
     body_sha256 = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
@@ -160,15 +160,15 @@ def delete(session: Session, storage: Storage, caller: Caller, dataset_id: str) 
     if user is not None:
         raise DatasetInUse(dataset, user)
     dataset.deleted_at = utc_now()
-    if dataset.status == VALIDATING:
-        dataset.status = INVALID  # nobody needs to look at it any more
-    after_commit(session, lambda: storage.delete_all(f"datasets/{dataset_id}/"))
+    if dataset.status == DatasetStatus.VALIDATING:
+        dataset.status = DatasetStatus.INVALID  # nobody needs to look at it any more
+    after_commit(session, lambda: storage.delete_all(store_keys.dataset(dataset_id)))
 
 
 def judged(session: Session, caller: Caller, dataset_id: str) -> Dataset:
     """A dataset that has a report. Raises StillValidating."""
     dataset = get(session, caller, dataset_id)
-    if dataset.status == VALIDATING:
+    if dataset.status == DatasetStatus.VALIDATING:
         raise StillValidating(dataset_id)
     return dataset
 
@@ -182,7 +182,7 @@ def rows(storage: Storage, dataset: Dataset, offset: int, limit: int) -> list[di
 def all_rows(storage: Storage, dataset_id: str) -> Iterator[bytes]:
     """Bytes of all canonical rows, in chunks; none for a dataset without a good row."""
     try:
-        yield from storage.read(rows_key(dataset_id))
+        yield from storage.read(store_keys.rows(dataset_id))
     except FileNotFoundError:
         return
 
@@ -190,7 +190,7 @@ def all_rows(storage: Storage, dataset_id: str) -> Iterator[bytes]:
 def lines(storage: Storage, dataset: Dataset, numbers: Collection[int]) -> list[tuple[int, bytes]]:
     """Those of the canonical rows, numbered from 0, that there are."""
     try:
-        some = islice(_lines(storage.read(rows_key(dataset.id))), max(numbers) + 1)
+        some = islice(_lines(storage.read(store_keys.rows(dataset.id))), max(numbers) + 1)
         return [(number, line) for number, line in enumerate(some) if number in numbers]
     except FileNotFoundError:
         return []
@@ -198,7 +198,7 @@ def lines(storage: Storage, dataset: Dataset, numbers: Collection[int]) -> list[
 
 def report(storage: Storage, dataset: Dataset) -> Iterator[bytes]:
     """The stored report as it was written."""
-    key = report_key(dataset.id)
+    key = store_keys.report(dataset.id)
     if not storage.exists(key):
         raise ReportMissing(f"Validating dataset {dataset.id!r} broke off; upload it again.")
     return storage.read(key)
@@ -220,18 +220,10 @@ def fingerprint(dataset: Dataset) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def report_key(dataset_id: str) -> str:
-    return f"datasets/{dataset_id}/report.json"
-
-
-def rows_key(dataset_id: str) -> str:
-    return f"datasets/{dataset_id}/rows.jsonl"
-
-
 def content(dataset: Dataset, file: int | None) -> Content:
     """One file of it. Raises StillValidating, SeveralFiles or FileUnknown."""
     keys = content_keys(dataset.id, dataset.source)
-    if dataset.sha256 is None and dataset.status == VALIDATING:
+    if dataset.sha256 is None and dataset.status == DatasetStatus.VALIDATING:
         raise StillValidating(dataset.id)
     if file is None and len(keys) > 1:
         raise SeveralFiles(dataset, len(keys))

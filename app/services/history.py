@@ -1,17 +1,27 @@
 """What became of a job: its events, attempts, checkpoints and samples."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.core.db.models import Attempt, Checkpoint, Event, Json
+from app.core.db.models import Attempt, Checkpoint, Event, Job, Json
 from app.core.events import log
+from app.core.jobs import lifecycle
 from app.services import jobs
 from app.services.caller import Caller
 from app.services.pages import Page
 
 MAX_SAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class State:
+    job_id: str
+    last_seq: int
+    status: str
+    is_final: bool
 
 
 def events(
@@ -47,3 +57,12 @@ def samples(session: Session, caller: Caller, job_id: str) -> list[Json]:
     found = log.read(session, job_id, limit=MAX_SAMPLES, types=["sample"])
     latest = {(event.data.get("step"), event.data.get("prompt")): event.data for event in found}
     return list(latest.values())
+
+
+def states(session: Session, job_ids: Collection[str]) -> list[State]:
+    """Of those that still exist. Of a final job, `last_seq` is the end of its log."""
+    query = select(Job.id, Job.last_seq, Job.status).where(Job.id.in_(job_ids))
+    return [
+        State(row.id, row.last_seq, row.status, lifecycle.is_final(row.status))
+        for row in session.execute(query)
+    ]

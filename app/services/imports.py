@@ -7,19 +7,20 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.core.datasets import hub
-from app.core.datasets.hub import Source, Wanted
+from app.core.datasets.hub import Source, SplitRequest
+from app.core.datasets.status import DatasetStatus
 from app.core.db.models import Dataset, Json
 from app.core.db.session import Sessions, transaction
 from app.core.ids import new_id
 from app.core.settings import Settings
-from app.services import datasets, idempotency
+from app.services import idempotency
 from app.services.caller import Caller
 from app.services.idempotency import Answer, Attempt
 
 
 @dataclass(frozen=True)
-class Import:
-    wanted: Wanted
+class ImportRequest:
+    split: SplitRequest
     name: str
     columns: dict[str, str] | None = None
 
@@ -27,7 +28,7 @@ class Import:
 def start(
     sessions: Sessions,
     caller: Caller,
-    asked: Import,
+    request: ImportRequest,
     *,
     settings: Settings,
     attempt: Attempt,
@@ -40,24 +41,24 @@ def start(
         known = idempotency.known(session, caller, attempt)
     if known is not None:
         return known
-    source = hub.resolve(settings, asked.wanted)
+    source = hub.resolve(settings, request.split)
 
     def make(session: Session) -> dict[str, Any]:
-        return render(_record(session, caller, asked, source))
+        return render(_record(session, caller, request, source))
 
     with transaction(sessions) as session:
         return idempotency.once(session, caller, attempt, lambda: make(session))
 
 
-def _record(session: Session, caller: Caller, asked: Import, source: Source) -> Dataset:
+def _record(session: Session, caller: Caller, request: ImportRequest, source: Source) -> Dataset:
     dataset = Dataset(
         id=new_id("ds"),
         project_id=caller.project_id,
         owner_id=caller.owner_id,
-        name=asked.name,
-        status=datasets.VALIDATING,
+        name=request.name,
+        status=DatasetStatus.VALIDATING,
         format="auto",
-        columns=asked.columns,
+        columns=request.columns,
         num_bytes=source.num_bytes,
         source=source.as_dict(),
     )

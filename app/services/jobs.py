@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from app.core import store_keys
 from app.core.datasets import bad_rows
 from app.core.db.models import Job
 from app.core.db.session import after_commit
@@ -28,7 +29,7 @@ from app.services.caller import Caller
 from app.services.pages import Cursor, Page, newest_first
 
 WAITING = frozenset({JobStatus.VALIDATING, JobStatus.QUEUED, JobStatus.PAUSED})
-Ring = Callable[[str], None]
+Notify = Callable[[str], None]
 _log = structlog.get_logger(__name__)
 
 
@@ -115,7 +116,7 @@ def page(session: Session, caller: Caller, cursor: Cursor, wanted: Filter) -> Pa
 
 
 def patch(
-    session: Session, caller: Caller, job_id: str, changes: dict[str, Any], ring: Ring
+    session: Session, caller: Caller, job_id: str, changes: dict[str, Any], notify: Notify
 ) -> Job:
     """Change what is written on a job. Its place in the queue only while it waits for one."""
     job = get(session, caller, job_id, is_locked=True)
@@ -129,18 +130,18 @@ def patch(
             )
         entry = Entry("queue", f"priority {priority}", data={"priority": priority})
         log.append(session, job_id, entry)
-        after_commit(session, lambda: ring(job_id))
+        after_commit(session, lambda: notify(job_id))
     for name, value in changes.items():
         setattr(job, name, value)
     session.flush()
     return job
 
 
-def cancel(session: Session, caller: Caller, job_id: str, ring: Ring) -> Job:
+def cancel(session: Session, caller: Caller, job_id: str, notify: Notify) -> Job:
     """Ask for its end; a running job goes on until its worker has heard of it."""
     get(session, caller, job_id, is_locked=True)
     lifecycle.cancel(session, job_id)
-    after_commit(session, lambda: ring(job_id))
+    after_commit(session, lambda: notify(job_id))
     return session.get_one(Job, job_id, populate_existing=True)
 
 
@@ -151,7 +152,7 @@ def delete(
     *,
     storage: Storage,
     settings: Settings,
-    ring: Ring,
+    notify: Notify,
 ) -> None:
     """Forget an ended job: its row, its events, and after the commit its files."""
     job = get(session, caller, job_id, is_locked=True)
@@ -164,7 +165,7 @@ def delete(
     session.delete(job)
     session.flush()
     after_commit(session, lambda: _purge(storage, settings, job_id))
-    after_commit(session, lambda: ring(job_id))
+    after_commit(session, lambda: notify(job_id))
 
 
 def _record(session: Session, caller: Caller, spec: JobSpec, queue: str) -> Job:
@@ -190,10 +191,10 @@ def _record(session: Session, caller: Caller, spec: JobSpec, queue: str) -> Job:
 
 
 def _purge(storage: Storage, settings: Settings, job_id: str) -> None:
-    """What fails here is nobody's any more; the janitor sweeps what no row points at."""
+    """Best effort: the housekeeper deletes what no row points at."""
     try:
-        storage.delete_all(f"artifacts/{job_id}/")
-        storage.delete_all(f"logs/{job_id}/")
+        storage.delete_all(store_keys.artifacts(job_id))
+        storage.delete_all(store_keys.logs(job_id))
     except Exception:
         _log.exception("purge_failed", job=job_id)
     shutil.rmtree(settings.runs_dir / job_id, ignore_errors=True)

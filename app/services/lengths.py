@@ -14,7 +14,7 @@ from app.core.templates import registry
 from app.services import datasets
 from app.services.caller import Caller
 from app.services.checks import TemplateUnfit, needed_column
-from app.services.measures import Measures, Wanted
+from app.services.counting.lengths import LengthsRequest, TokenLengths
 
 
 class ModelNotFetched(Conflict):
@@ -27,7 +27,7 @@ def describe(
     dataset_id: str,
     *,
     settings: Settings,
-    measures: Measures,
+    measures: TokenLengths,
     model: str,
     revision: str | None,
     template: str,
@@ -39,7 +39,7 @@ def describe(
     base = find_model(settings, model, revision)
     wording = registry.find(settings.templates_dir, template, "?template")
     check_template(dataset, base, template)
-    wanted = Wanted(
+    wanted = LengthsRequest(
         dataset.id,
         datasets.fingerprint(dataset),
         path_of(base),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.core import store_keys
 from app.core.db.models import Attempt
 from app.core.settings import Settings
 from app.core.storage import CHUNK_BYTES, Storage
@@ -40,7 +41,7 @@ def sources(attempts: Sequence[Attempt], settings: Settings) -> list[Source]:
             attempt.attempt,
             attempt.epoch,
             settings.runs_dir / attempt.job_id / str(attempt.epoch) / "trainer.log",
-            f"logs/{attempt.job_id}/{attempt.epoch}.log",
+            store_keys.log(attempt.job_id, attempt.epoch),
         )
         for attempt in attempts
     ]

@@ -17,7 +17,7 @@ CSV_ROWS = 1000
 
 
 @dataclass(frozen=True)
-class Wanted:
+class MetricsRequest:
     keys: Sequence[str] = ()
     """None named: all."""
     from_step: int | None = None
@@ -31,7 +31,9 @@ class Series:
     values: list[float] = field(default_factory=list)
 
 
-def series(session: Session, caller: Caller, job_id: str, wanted: Wanted) -> dict[str, Series]:
+def series(
+    session: Session, caller: Caller, job_id: str, wanted: MetricsRequest
+) -> dict[str, Series]:
     """By name; steps rise."""
     jobs.get(session, caller, job_id)
     found: dict[str, Series] = {key: Series() for key in wanted.keys}
@@ -76,7 +78,7 @@ def csv_lines(sessions: Sessions, job_id: str) -> Iterator[bytes]:
     after = -1
     while True:
         with transaction(sessions) as session:
-            query_rows = _rows(job_id, Wanted(from_step=after + 1)).limit(CSV_ROWS)
+            query_rows = _rows(job_id, MetricsRequest(from_step=after + 1)).limit(CSV_ROWS)
             rows = list(session.execute(query_rows))
         yield b"".join(_line([step, *(values.get(key) for key in keys)]) for step, values in rows)
         if len(rows) < CSV_ROWS:
@@ -84,7 +86,7 @@ def csv_lines(sessions: Sessions, job_id: str) -> Iterator[bytes]:
         after = rows[-1].step
 
 
-def _rows(job_id: str, wanted: Wanted) -> Select[int, dict[str, float | None]]:
+def _rows(job_id: str, wanted: MetricsRequest) -> Select[int, dict[str, float | None]]:
     query = select(Metric.step, Metric.values).where(Metric.job_id == job_id)
     if wanted.from_step is not None:
         query = query.where(Metric.step >= wanted.from_step)

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.core import store_keys
 from app.core.db.models import NOW, Dataset, Json, PartialUpload
 from app.core.db.session import Sessions, transaction
 from app.core.errors import Conflict, Failure, NotFound, TooLarge
@@ -179,9 +180,9 @@ def drop(session: Session, caller: Caller, upload_id: str) -> None:
 
 
 def sweep(storage: Storage, upload_id: str) -> None:
-    """What fails here is nobody's any more; the janitor tries again."""
+    """Best effort: what stays is garbage, and the housekeeper deletes it."""
     try:
-        storage.delete_all(parts.prefix(upload_id))
+        storage.delete_all(store_keys.upload(upload_id))
     except Exception:
         _log.exception("sweep_failed", upload=upload_id)
 
@@ -224,7 +225,7 @@ def _register(
     stored: Upload,
     render: Render,
 ) -> Answer:
-    """Another process may have been first. Bytes whose commit is in doubt stay: see the janitor."""
+    """Another process may have been first. Where a commit is in doubt, the bytes stay."""
     with transaction(sessions) as session:
         upload = get(session, caller, upload_id, is_locked=True)
         is_replay = upload.dataset_id is not None

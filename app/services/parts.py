@@ -9,6 +9,7 @@ So one listing tells what arrived, and a part is replaced in one step.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from app.core import store_keys
 from app.core.errors import TooLarge
 from app.core.ids import new_id
 from app.core.storage import Storage
@@ -32,13 +33,9 @@ def suggested_bytes(num_bytes: int) -> int:
     return max(SUGGESTED_BYTES, -(-num_bytes // MAX_NUMBER))
 
 
-def prefix(upload_id: str) -> str:
-    return f"uploads/{upload_id}/"
-
-
 def arrived(storage: Storage, upload_id: str) -> list[Part]:
     """By number."""
-    whole = [key for key in storage.keys(prefix(upload_id)) if key.count(".") == 2]
+    whole = [key for key in storage.keys(store_keys.upload(upload_id)) if key.count(".") == 2]
     # Ids of tries sort by time: the newest comes last and stays.
     newest = {part.number: part for part in map(_read, sorted(whole))}
     return [newest[number] for number in sorted(newest)]
@@ -54,7 +51,7 @@ def put(
     sha256: str | None,
 ) -> Part:
     """All of it or, when `chunks` raises or brings too much or something else, nothing."""
-    key, meter = f"{prefix(upload_id)}{number}/{new_id('part')}", Meter()
+    key, meter = store_keys.upload_part(upload_id, number, new_id("part")), Meter()
     storage.write(key, _limited(meter.through(chunks), min(room, MAX_BYTES)))
     try:
         meter.verify(Promise(sha256=sha256))
@@ -87,4 +84,4 @@ def _forget_older(storage: Storage, key: str) -> None:
 
 def _read(key: str) -> Part:
     path, num_bytes, sha256 = key.rsplit(".", 2)
-    return Part(int(path.split("/")[2]), int(num_bytes), sha256, path)
+    return Part(store_keys.part_number(path), int(num_bytes), sha256, path)

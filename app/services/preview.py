@@ -11,12 +11,12 @@ from typing import Any
 import structlog
 from sqlalchemy.orm import Session
 
-from app.core.datasets import child
-from app.core.datasets.child import REFUSED, ChildFailed, Limits
 from app.core.db.models import Dataset
 from app.core.db.session import commit
 from app.core.errors import Invalid, Problem, Unavailable
 from app.core.models import ModelInfo, find_model
+from app.core.sandbox import child
+from app.core.sandbox.child import REFUSED, ChildFailed, Limits
 from app.core.settings import Settings
 from app.core.storage import Storage
 from app.core.templates import registry
@@ -41,7 +41,7 @@ class PreviewBusy(Unavailable):
 
 
 @dataclass(frozen=True)
-class Asked:
+class PreviewRequest:
     model: str
     revision: str | None
     template: str
@@ -85,7 +85,7 @@ def show(
     session: Session,
     caller: Caller,
     dataset_id: str,
-    asked: Asked,
+    asked: PreviewRequest,
     *,
     settings: Settings,
     storage: Storage,
@@ -119,7 +119,7 @@ def show(
     }
 
 
-def _setting(asked: Asked, base: ModelInfo, template: Template) -> dict[str, Any]:
+def _setting(asked: PreviewRequest, base: ModelInfo, template: Template) -> dict[str, Any]:
     """As a job has it, where nothing is asked for."""
     length = asked.max_length or min(_DEFAULT_LENGTH, base.max_length or _DEFAULT_LENGTH)
     return {
@@ -141,7 +141,7 @@ def _train_on(template: str, given: str | None) -> str:
     return "all"
 
 
-def _numbers(dataset: Dataset, asked: Asked) -> Collection[int]:
+def _numbers(dataset: Dataset, asked: PreviewRequest) -> Collection[int]:
     if asked.rows is None:
         return range(asked.offset, asked.offset + asked.n)
     total = dataset.num_valid_rows or 0

@@ -8,19 +8,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from app.core import store_keys
 from app.core.db.models import Dataset
 from app.core.storage import Storage
 from app.services.datasets import ReportMissing
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ProblemFilter:
     code: str | None = None
     severity: str | None = None
 
     def holds(self, line: bytes) -> bool:
         """The last entry, which says that the list was cut, is always wanted."""
-        code, severity = _told(line)
+        code, severity = _code_and_severity(line)
         if code == "problems_truncated":
             return True
         return self.code in (None, code) and self.severity in (None, severity)
@@ -36,7 +37,9 @@ class Found:
     has_more: bool
 
 
-def page(storage: Storage, dataset: Dataset, wanted: Wanted, after: int, limit: int) -> Found:
+def page(
+    storage: Storage, dataset: Dataset, wanted: ProblemFilter, after: int, limit: int
+) -> Found:
     """Entries in file order behind the one named `after`; 0 is the beginning."""
     found: list[dict[str, Any]] = []
     for end, line in _lines(storage, _key(storage, dataset), after):
@@ -48,7 +51,7 @@ def page(storage: Storage, dataset: Dataset, wanted: Wanted, after: int, limit: 
     return Found(found, has_more=False)
 
 
-def stream(storage: Storage, dataset: Dataset, wanted: Wanted) -> Iterator[bytes]:
+def stream(storage: Storage, dataset: Dataset, wanted: ProblemFilter) -> Iterator[bytes]:
     """The whole list, a line of JSON each."""
     key = _key(storage, dataset)
     if wanted.is_all:
@@ -57,7 +60,7 @@ def stream(storage: Storage, dataset: Dataset, wanted: Wanted) -> Iterator[bytes
 
 
 def _key(storage: Storage, dataset: Dataset) -> str:
-    key = f"datasets/{dataset.id}/problems.jsonl"
+    key = store_keys.problems(dataset.id)
     if not storage.exists(key):
         raise ReportMissing(f"Dataset {dataset.id!r} has no list of problems; upload it again.")
     return key
@@ -76,7 +79,7 @@ def _lines(storage: Storage, key: str, start: int) -> Iterator[tuple[int, bytes]
             is_whole = True
 
 
-def _told(line: bytes) -> tuple[str, str]:
+def _code_and_severity(line: bytes) -> tuple[str, str]:
     """Code and severity, without parsing a line: no text before them holds a bare quote."""
     _, _, rest = line.partition(b',"code":"')
     code, _, rest = rest.partition(b'","severity":"')

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from app.core import store_keys
 from app.core.errors import Invalid
 from app.core.storage import Storage
 
@@ -69,9 +70,9 @@ class Meter:
 def store(storage: Storage, dataset_id: str, chunks: Iterable[bytes]) -> Meter:
     """All of it or, when `chunks` raises, nothing."""
     meter = Meter()
-    storage.write(f"datasets/{dataset_id}/upload", meter.through(chunks))
+    storage.write(store_keys.dataset_upload(dataset_id), meter.through(chunks))
     return meter
 
 
 def discard(storage: Storage, dataset_id: str) -> None:
-    storage.delete_all(f"datasets/{dataset_id}/")
+    storage.delete_all(store_keys.dataset(dataset_id))

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from app.core.intake import Intake
 from tests.api.test_intake import intake, judge  # noqa: F401
+from worker.housekeeper.intake import Intake
 
 ROWS = json.dumps([{"question": "a", "answer": "b", "id": 1}]).encode()
 MAPPING = {"instruction": "question", "output": "answer"}

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from app.api.files import disposition
+from app.api.answers.downloads import disposition
 from app.core.jobs.status import JobStatus
 
 

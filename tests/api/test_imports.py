@@ -11,13 +11,13 @@ from sqlalchemy import update
 
 from app.core.db.models import NOW, Dataset
 from app.core.db.session import transaction
-from app.core.events.bell import Bell
-from app.core.imports import MAX_TRIES, MAX_WRONG, Imports
-from app.core.intake import Intake
-from app.core.queue import Doorbell
+from app.core.events.notifier import Notifier
+from app.core.queue import WorkerQueue
 from app.main import create_app
 from tests.core.datasets.hub import FIRST, ROWS, SECOND, DatasetHub
 from tests.core.models.standins import serve
+from worker.housekeeper.hub_imports import MAX_TRIES, MAX_WRONG, Imports
+from worker.housekeeper.intake import Intake
 
 REPO = "tatsu-lab/alpaca"
 ALPACA = [{"instruction": f"Say {n}", "input": "", "output": str(n)} for n in range(5)]
@@ -60,7 +60,9 @@ def imports(settings, world) -> Imports:
 @pytest.fixture
 def intake(settings, world) -> Intake:
     redis_url = str(settings.redis_url)
-    return Intake(settings, world.sessions, world.storage, Doorbell(redis_url), Bell(redis_url))
+    return Intake(
+        settings, world.sessions, world.storage, WorkerQueue(redis_url), Notifier(redis_url)
+    )
 
 
 def post(client, repo: str = REPO, key: str | None = None, name=None, columns=None, **source):

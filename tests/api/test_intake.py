@@ -6,10 +6,10 @@ import json
 import pytest
 
 from app.api.schemas.datasets import ReportOut
-from app.core.events.bell import Bell
-from app.core.intake import Intake
-from app.core.queue import Doorbell
+from app.core.events.notifier import Notifier
+from app.core.queue import WorkerQueue
 from tests.core.datasets.packed import parquet
+from worker.housekeeper.intake import Intake
 
 SKIP = {"on_invalid_row": "skip", "max_skip_share": 1.0}
 GOOD = [{"instruction": f"Say {n}", "output": str(n)} for n in range(3)]
@@ -18,7 +18,9 @@ GOOD = [{"instruction": f"Say {n}", "output": str(n)} for n in range(3)]
 @pytest.fixture
 def intake(settings, world) -> Intake:
     redis_url = str(settings.redis_url)
-    return Intake(settings, world.sessions, world.storage, Doorbell(redis_url), Bell(redis_url))
+    return Intake(
+        settings, world.sessions, world.storage, WorkerQueue(redis_url), Notifier(redis_url)
+    )
 
 
 def upload(client, content: bytes, **fields) -> str:

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 
-from app.api.plots import draw_lengths
+from app.api.answers.plots import draw_lengths
 from app.core.datasets.tokens import lengths
 
 SIZES = np.array([10, 20, 2000], dtype=np.int64)

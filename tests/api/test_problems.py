@@ -8,9 +8,9 @@ import pytest
 
 from app.api.schemas.datasets import ReportOut
 from app.core.datasets.validate import validate_in_child
-from app.core.events.bell import Bell
-from app.core.intake import Intake
-from app.core.queue import Doorbell
+from app.core.events.notifier import Notifier
+from app.core.queue import WorkerQueue
+from worker.housekeeper.intake import Intake
 
 GOOD = b'{"instruction": "a", "output": "b"}\n'
 NUM_BAD = 3_000
@@ -20,7 +20,9 @@ BAD = b"".join(b'{"instruction": "a %d", "output": ""}\n' % n for n in range(NUM
 @pytest.fixture
 def intake(settings, world) -> Intake:
     redis_url = str(settings.redis_url)
-    return Intake(settings, world.sessions, world.storage, Doorbell(redis_url), Bell(redis_url))
+    return Intake(
+        settings, world.sessions, world.storage, WorkerQueue(redis_url), Notifier(redis_url)
+    )
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from app.core.events.bell import Bell
-from app.core.intake import Intake
-from app.core.queue import Doorbell
+from app.core.events.notifier import Notifier
+from app.core.queue import WorkerQueue
+from worker.housekeeper.intake import Intake
 
 BAD = {"instruction": "", "output": "x"}
 
@@ -14,7 +14,9 @@ BAD = {"instruction": "", "output": "x"}
 @pytest.fixture
 def intake(settings, world) -> Intake:
     redis_url = str(settings.redis_url)
-    return Intake(settings, world.sessions, world.storage, Doorbell(redis_url), Bell(redis_url))
+    return Intake(
+        settings, world.sessions, world.storage, WorkerQueue(redis_url), Notifier(redis_url)
+    )
 
 
 def dataset(client, num_rows: int, bad: set[int]) -> str:

@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from app.api.nearest import inner as inner_of
+from app.api.requests.nearest import inner as inner_of
 from app.core.jobs.spec import JobSpec, LoraSpec, TrainingSpec
 
 MISSING = object()

@@ -15,7 +15,7 @@ import redis
 from sqlalchemy import text
 
 from app.core.db.session import transaction
-from app.core.events.bell import Bell
+from app.core.events.notifier import Notifier
 from tests.api.server import Server, messages
 from tests.waiting import wait_until
 
@@ -122,14 +122,14 @@ def test_readers_that_come_and_go_miss_nothing_and_see_nothing_twice(http, serve
 
 
 def test_the_bell_is_faster_than_the_poll(http, world, settings, job_id):
-    bell = Bell(str(settings.redis_url))
+    notifier = Notifier(str(settings.redis_url))
     delays = []
     with http.stream("GET", f"/jobs/{job_id}/stream?after=2") as response:
         stream = messages(response)
         for _ in range(10):
             started = time.monotonic()
             world.append(job_id, 1)
-            bell.ring(job_id)
+            notifier.notify_followers(job_id)
             next(stream)
             delays.append(time.monotonic() - started)
 

@@ -18,8 +18,8 @@ import redis
 
 from app.embedded import account, binaries, files, servers
 from app.embedded.errors import DataFolderUnusable
-from app.embedded.keeper import Keeper
 from app.embedded.process import Process, Program
+from app.embedded.processes import ProcessGroup
 from tests.waiting import wait_until
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to drop to another user")
@@ -27,12 +27,12 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to drop to
 
 @contextmanager
 def started(data_dir: Path, say=print):
-    """Servers on a folder, and the keeper that holds them."""
-    keeper = Keeper(data_dir / "logs", lambda seconds: bool(time.sleep(seconds)), say)
+    """Servers on a folder, and the process group that holds them."""
+    group = ProcessGroup(data_dir / "logs", lambda seconds: bool(time.sleep(seconds)), say)
     try:
-        yield servers.start(data_dir, keeper, say, servers.Wanted(durable=False)), keeper
+        yield servers.start(data_dir, group, say, servers.ServerOptions(durable=False)), group
     finally:
-        keeper.stop(("valkey", "postgres"))
+        group.stop(("valkey", "postgres"))
 
 
 def connect(running):
@@ -58,8 +58,8 @@ def test_a_second_start_finds_the_rows_the_ports_and_the_passwords_of_the_first(
 
 
 def test_stopping_leaves_no_process_and_a_clean_database(data_dir):
-    with started(data_dir) as (_, keeper):
-        family = [psutil.Process(pid) for pid in keeper.pids.values()]
+    with started(data_dir) as (_, group):
+        family = [psutil.Process(pid) for pid in group.pids.values()]
         family += [child for process in family for child in process.children(recursive=True)]
 
     assert len(family) > 4
@@ -69,14 +69,14 @@ def test_stopping_leaves_no_process_and_a_clean_database(data_dir):
 
 @pytest.mark.parametrize("name", ["valkey", "postgres"])
 def test_a_killed_server_comes_back_under_the_same_url(data_dir, name):
-    with started(data_dir) as (running, keeper):
-        os.kill(before := keeper.pids[name], signal.SIGKILL)
-        wait_until(keeper.revive)
+    with started(data_dir) as (running, group):
+        os.kill(before := group.pids[name], signal.SIGKILL)
+        wait_until(group.revive)
         server = running.valkey if name == "valkey" else running.postgres
 
-        wait_until(lambda: keeper.revive() or server.is_ready(), timeout=20)
+        wait_until(lambda: group.revive() or server.is_ready(), timeout=20)
 
-        assert keeper.pids[name] != before
+        assert group.pids[name] != before
 
 
 def test_both_want_a_password(data_dir):
@@ -93,10 +93,10 @@ def test_both_want_a_password(data_dir):
 
 
 def test_passwords_are_in_no_argument_and_no_file_of_others(data_dir):
-    with started(data_dir) as (running, keeper):
+    with started(data_dir) as (running, group):
         secrets = {running.postgres.password, running.valkey.password}
         words = " ".join(
-            word for pid in keeper.pids.values() for word in psutil.Process(pid).cmdline()
+            word for pid in group.pids.values() for word in psutil.Process(pid).cmdline()
         )
         kept = data_dir / "servers.json"
 
@@ -106,10 +106,10 @@ def test_passwords_are_in_no_argument_and_no_file_of_others(data_dir):
 
 
 def test_servers_listen_on_loopback_only(data_dir):
-    with started(data_dir) as (_, keeper):
+    with started(data_dir) as (_, group):
         found = [
             connection.laddr.ip
-            for pid in keeper.pids.values()
+            for pid in group.pids.values()
             for connection in psutil.Process(pid).net_connections()
             if connection.status == psutil.CONN_LISTEN
         ]
@@ -174,10 +174,10 @@ def test_servers_die_with_the_process_that_started_them(data_dir, tmp_path):
         "import sys, time; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
         "from app.embedded import servers\n"
-        "from app.embedded.keeper import Keeper\n"
-        "keeper = Keeper(Path(sys.argv[2]) / 'logs', lambda s: bool(time.sleep(s)), print)\n"
-        "servers.start(Path(sys.argv[2]), keeper, print, servers.Wanted(durable=False))\n"
-        "print(*keeper.pids.values(), flush=True); time.sleep(600)"
+        "from app.embedded.processes import ProcessGroup\n"
+        "group = ProcessGroup(Path(sys.argv[2]) / 'logs', lambda s: bool(time.sleep(s)), print)\n"
+        "servers.start(Path(sys.argv[2]), group, print, servers.ServerOptions(durable=False))\n"
+        "print(*group.pids.values(), flush=True); time.sleep(600)"
     )
     root = str(Path(__file__).parents[2])
     starter = Process(
@@ -203,8 +203,8 @@ def test_servers_die_with_the_process_that_started_them(data_dir, tmp_path):
 
 @as_root
 def test_root_runs_the_servers_as_nobody(data_dir):
-    with started(data_dir) as (_, keeper):
-        users = {psutil.Process(pid).username() for pid in keeper.pids.values()}
+    with started(data_dir) as (_, group):
+        users = {psutil.Process(pid).username() for pid in group.pids.values()}
 
     assert users == {"nobody"}
 

@@ -17,7 +17,7 @@ from app.embedded import files
 from tests.stacks import ROOT, RunningStack
 from tests.waiting import wait_until
 
-ALL = {"postgres", "valkey", "api", "reaper", "worker"}
+ALL = {"postgres", "valkey", "api", "housekeeper", "worker"}
 
 
 def family(stack: RunningStack) -> list[psutil.Process]:
@@ -90,7 +90,7 @@ def test_a_request_made_while_the_api_is_dead_is_answered_by_its_successor(stack
     assert "api died (signal 9); restarting it" in stack.output
 
 
-@pytest.mark.parametrize("name", ["valkey", "postgres", "worker", "reaper"])
+@pytest.mark.parametrize("name", ["valkey", "postgres", "worker", "housekeeper"])
 def test_whatever_dies_comes_back_and_the_stack_is_ready_again(stack, name):
     if name not in stack.state.processes:
         pytest.skip("the servers are not ours to kill")

@@ -1,4 +1,4 @@
-"""A scripted trainer that keeps the contract of app/core/jobs/run.py, for tests of timing.
+"""A scripted trainer that keeps the contract of app/core/jobs/protocol.py, for tests of timing.
 
 Its script is the tag `script` of the job: words such as `steps=5 pause=0.05 save=2 3:kill`. A word
 `N:deed` is done when step N is reached; `N:deed@1` only in the first attempt. Standard library

@@ -13,7 +13,7 @@ from app.core.jobs import lifecycle
 from app.core.jobs.lifecycle import Lease
 from tests.faults import invariants
 from tests.worker.bench import Bench
-from worker.relay import Relay
+from worker.supervisor.relay import Relay
 
 
 class Unsure(sessionmaker[Session]):
@@ -49,7 +49,7 @@ def test_events_are_told_once_whichever_answers_are_lost(
         job = lifecycle.claim(session, queue="default", worker_id="worker-1", seconds=30)
         assert job is not None
     sessions = Unsure(**bench.sessions.kw)
-    relay = Relay(sessions, Lease(job_id, job.epoch), bench.bell, tmp_path)
+    relay = Relay(sessions, Lease(job_id, job.epoch), bench.notifier, tmp_path)
     told = iter(range(100))
 
     def note(number: int) -> None:

@@ -19,9 +19,9 @@ from tests.faults import invariants
 from tests.faults.proxy import Proxy, between
 from tests.waiting import wait_until
 from tests.worker.bench import Bench
-from worker.attempt import Attempt
-from worker.keeper import Keeper
-from worker.run_directory import RunDirectories
+from worker.supervisor.attempt import Attempt
+from worker.supervisor.lease_keeper import LeaseKeeper
+from worker.supervisor.run_directory import RunDirectories
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_a_database_away_while_an_attempt_is_prepared_costs_no_epoch(
     lease = Lease(job_id, job.epoch)
 
     def attend() -> None:
-        with Keeper(workplace.sessions, lease, lease_seconds=30, renew_seconds=0.5) as keeper:
+        with LeaseKeeper(workplace.sessions, lease, lease_seconds=30, renew_seconds=0.5) as keeper:
             Attempt(workplace, job, keeper).run()
 
     proxy.cut()

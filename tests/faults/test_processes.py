@@ -25,7 +25,7 @@ from worker import processes
 
 @pytest.fixture
 def housekeeper(bench: Bench) -> Iterator[Process]:
-    with running("worker.reaper", bench.settings) as process:
+    with running("worker.housekeeper", bench.settings) as process:
         yield process
 
 
@@ -75,7 +75,7 @@ def test_a_job_goes_through_housekeeper_broker_and_worker(
     assert wait_until(lambda: live_workers(bench)) == [(worker.pid, "default")]
     assert worker.end() == 0, worker.output
     assert live_workers(bench) == []
-    assert '"event": "bell_unheard"' not in worker.output
+    assert '"event": "wake_missed"' not in worker.output
     lines = [json.loads(line) for line in worker.output.splitlines() if "trainer_ended" in line]
     assert [(line["job_id"], line["epoch"]) for line in lines] == [(job_id, 1)]
     invariants.check(bench.settings, bench.sessions, [job_id])
@@ -100,7 +100,7 @@ def test_a_job_survives_the_kill_of_trainer_worker_housekeeper_and_a_broker_that
     assert not succeeded(bench, job_id)
     (bench.settings.runs_dir / job_id / "go").touch()
     with (
-        running("worker.reaper", bench.settings, "second-reaper"),
+        running("worker.housekeeper", bench.settings, "second-housekeeper"),
         running("worker", bench.settings, "second"),
     ):
         wait_until(lambda: succeeded(bench, job_id), timeout=60)
@@ -158,19 +158,19 @@ def test_a_worker_without_a_broker_finds_its_work_by_itself(bench: Bench) -> Non
 
     with running("worker", nowhere) as worker:
         wait_until(lambda: succeeded(bench, job_id), timeout=30)
-        assert '"event": "bell_unheard"' in worker.output
+        assert '"event": "wake_missed"' in worker.output
     invariants.check(bench.settings, bench.sessions, [job_id])
 
 
 def test_doubled_and_forged_messages_change_nothing(
     bench: Bench, housekeeper: Process, worker: Process
 ) -> None:
-    from app.core.queue import Doorbell, celery_queue
+    from app.core.queue import WorkerQueue, celery_queue
 
-    doorbell = Doorbell(str(bench.settings.redis_url))
+    worker_queue = WorkerQueue(str(bench.settings.redis_url))
     job_id = bench.submit("steps=3 pause=0.1")
     for _ in range(5):
-        assert doorbell.ring("default")
+        assert worker_queue.wake_worker("default")
     with redis.Redis.from_url(str(bench.settings.redis_url)) as client:
         client.lpush(f"ft:{celery_queue('default')}", b"not a message")
 
@@ -221,22 +221,22 @@ def test_the_janitor_kills_what_a_dead_supervisor_left_running(
     import subprocess
     import sys
 
-    from worker import janitor
+    from worker.supervisor import orphans
 
     run_dir = bench.settings.runs_dir / "job_x" / "1"
     run_dir.mkdir(parents=True)
-    token = janitor.note_run(run_dir)
+    token = orphans.note_run(run_dir)
     environment = {processes.TOKEN_VARIABLE: token}
     orphan = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(600)"], env=environment,
         start_new_session=True,
     )  # fmt: skip
     wait_until(lambda: processes.with_token(token))
-    assert janitor.sweep(bench.settings.runs_dir) == 0, "its supervisor lives: this process"
+    assert orphans.sweep(bench.settings.runs_dir) == 0, "its supervisor lives: this process"
 
     note = json.loads((run_dir / "process.json").read_text())
     (run_dir / "process.json").write_text(json.dumps({**note, "supervisor_ticks": 1}))
 
-    assert janitor.sweep(bench.settings.runs_dir) == 1
+    assert orphans.sweep(bench.settings.runs_dir) == 1
     assert orphan.wait(timeout=5) == -signal.SIGKILL
     assert not (run_dir / "process.json").exists()

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from app.core.datasets.tokens.templates import alpaca_prompt
-from app.core.jobs.run import Base, Plan, RowsFile
+from app.core.jobs.protocol import Base, Plan, RowsFile
 from app.core.jobs.spec import JobSpec
 from worker.training.__main__ import attempt
-from worker.training.progress import Reports
+from worker.training.reporter import Reporter
 from worker.training.stop import StopRequest
 
 REPOSITORY = Path(__file__).parents[2]
@@ -100,7 +100,7 @@ class Bench:
         """In this process: what `python -m worker.training` does after its environment is set."""
         run_dir = run_dir or self.run_dir(plan)
         with (run_dir / "reports.jsonl").open("ab") as stream:
-            status = attempt(run_dir, Reports(stream), StopRequest(run_dir))
+            status = attempt(run_dir, Reporter(stream), StopRequest(run_dir))
         return Outcome(run_dir, status)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.core.jobs.run import Base
+from app.core.jobs.protocol import Base
 from tests.training.bench import PUBLIC_ID, Bench
 from worker.training.card import model_card
 from worker.training.trainer import Tally

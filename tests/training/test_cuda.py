@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from app.core.plan import ModelShape, memory, read_shape
+from app.core.estimates import ModelShape, memory, read_shape
 from bench.memory import Case, measure
 from bench.models import make_model
 from tests.training.bench import start_trainer, sum_rows

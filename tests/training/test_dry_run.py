@@ -8,15 +8,15 @@ import pytest
 
 from app.core.datasets.layout import program
 from app.core.datasets.layout.described import describe
-from app.core.datasets.layout.figures import Answer, Wanted
+from app.core.datasets.layout.figures import Answer, FiguresRequest
 from app.core.datasets.layout.grouping import alone, pack
 from app.core.datasets.layout.outline import Outline
 from app.core.datasets.tokens.encoding import Example
-from app.core.plan import estimates, steps
-from app.core.plan.devices import device_classes
-from app.core.plan.estimates import Estimates
-from app.core.plan.shape import ModelShape, read_shape
-from app.core.plan.warnings import Facts, warnings_of
+from app.core.estimates import steps
+from app.core.estimates.devices import device_classes
+from app.core.estimates.job import Estimates, needs_of, read_estimates
+from app.core.estimates.shape import ModelShape, read_shape
+from app.core.estimates.warnings import Facts, warnings_of
 from tests.training.bench import Bench, Outcome, sum_rows
 from tests.training.test_packing import make_examples
 from worker.training.data import load_splits
@@ -29,7 +29,7 @@ ROWS = [*sum_rows(15), LONG, {**LONG, "output": "short"}]
 def dry_run(plan: Any) -> Answer:
     held_out = Path(plan.validation_rows.path) if plan.validation_rows else None
     return program.answer(
-        Wanted(spec=plan.spec), Path(plan.base.path), Path(plan.rows.path), held_out
+        FiguresRequest(spec=plan.spec), Path(plan.base.path), Path(plan.rows.path), held_out
     )
 
 
@@ -146,8 +146,8 @@ def test_a_job_warns_of_what_its_dry_run_warned_of(bench: Bench, rows, changes):
     plan = bench.plan(rows, training=training, **changes)
     answer = dry_run(plan)
     assert answer.laid is not None
-    found = estimates.read(Path(plan.base.path), plan.spec, answer.laid, rows_bytes=10_000)
-    needs = estimates.needs(found, device_classes()[0], bench.folder / "not" / "yet")
+    found = read_estimates(Path(plan.base.path), plan.spec, answer.laid, rows_bytes=10_000)
+    needs = needs_of(found, device_classes()[0], bench.folder / "not" / "yet")
     facts = Facts(spec=plan.spec, laid=answer.laid, copies=answer.copies, needs=needs)
 
     outcome = bench.run(plan)

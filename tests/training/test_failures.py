@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from app.core.jobs.run import ExitCode
+from app.core.jobs.protocol import ExitCode
 from app.core.jobs.spec import JobSpec
 from tests.training.bench import sum_rows
 from worker.training.data import prompt_texts

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from app.core.jobs.run import ExitCode
+from app.core.jobs.protocol import ExitCode
 from worker.training.__main__ import main, set_environment
 
 

@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-from app.core.plan import disk
+from app.core.estimates import disk
 from bench.memory import Case, compare
 
 CASES = [

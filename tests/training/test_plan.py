@@ -4,18 +4,12 @@ from typing import Any
 import pytest
 import torch
 
+from app.core.jobs.protocol import Plan
 from app.core.jobs.recipes import RECIPES, resolve
-from app.core.jobs.run import Plan
 from app.core.jobs.spec import JobSpec, LoraSpec, TrainingSpec
 from tests.training.bench import Bench
-from worker.training.plan import (
-    bits_and_bytes,
-    fingerprint,
-    lora_config,
-    precision,
-    sft_config,
-    training_values,
-)
+from worker.training.configs import bits_and_bytes, lora_config, sft_config, training_values
+from worker.training.plan import fingerprint, precision
 
 SCHEDULED_ELSEWHERE = {
     "max_length",

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from app.core.datasets.layout.described import describe
-from app.core.datasets.layout.preview import Asked, preview, texts_of
+from app.core.datasets.layout.preview import PreviewSettings, preview, texts_of
 from app.core.datasets.tokens import lengths
 from app.core.datasets.tokens.measure import measure
 from app.core.datasets.tokens.tokenizer import RowTokenizer
-from app.core.jobs.refusals import NoTrainedTokens
+from app.core.jobs.failures import NoTrainedTokens
 from app.core.templates.template import ours
 from tests.training.test_encoding import byte_level, ends_with_eos, metaspace_with_bos
 from worker.training.data import load_splits
@@ -58,7 +58,7 @@ def folder(request: pytest.FixtureRequest, tiny_base: Path, tmp_path: Path) -> P
 
 
 def shown(rows: list[Any], folder: Path, template: str, **asked: Any) -> list[Any]:
-    settings = Asked(template, ours()[template].chat_template, (), **asked)
+    settings = PreviewSettings(template, ours()[template].chat_template, (), **asked)
     return preview(list(enumerate(rows)), settings, RowTokenizer.from_folder(folder))
 
 

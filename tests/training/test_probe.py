@@ -15,7 +15,7 @@ from worker.training import prepare
 from worker.training.data import load_splits
 from worker.training.model import load_base
 from worker.training.probe import run_longest_batch
-from worker.training.progress import Reports
+from worker.training.reporter import Reporter
 from worker.training.trainer import Tally
 
 
@@ -31,7 +31,7 @@ def test_the_longest_batch_is_run_and_leaves_no_trace(bench: Bench, tokenizer: A
     )
     splits = load_splits(plan, tokenizer)
     base = load_base(plan, "cpu")
-    reports = Reports(io.BytesIO())
+    reports = Reporter(io.BytesIO())
     train, _ = prepare.sequences(plan, splits, base, tokenizer, reports)
     tally = Tally()
     trainer = prepare.build_trainer(plan, tmp_path, "cpu", base, tokenizer, train, [], tally)
@@ -59,7 +59,7 @@ def test_the_longest_batch_is_run_with_the_memory_that_training_will_take(
     plan = bench.plan(sum_rows(4), training={"gradient_checkpointing": checkpointing})
     splits = load_splits(plan, tokenizer)
     base = load_base(plan, "cpu")
-    train, _ = prepare.sequences(plan, splits, base, tokenizer, Reports(io.BytesIO()))
+    train, _ = prepare.sequences(plan, splits, base, tokenizer, Reporter(io.BytesIO()))
     trainer = prepare.build_trainer(plan, tmp_path, "cpu", base, tokenizer, train, [], Tally())
     calls: list[None] = []
     # The hook of a part of it: those of the layer itself stay outside the checkpoint.
@@ -88,7 +88,7 @@ def test_a_model_that_does_not_keep_packed_rows_apart_is_trained_unpacked(
     stream = io.BytesIO()
     splits = load_splits(plan, tokenizer)
 
-    train, _ = prepare.sequences(plan, splits, Leaking(), tokenizer, Reports(stream))
+    train, _ = prepare.sequences(plan, splits, Leaking(), tokenizer, Reporter(stream))
 
     assert [len(each.lengths) for each in train] == [1] * 9
     told = [json.loads(line) for line in stream.getvalue().splitlines()]

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from app.core.jobs.run import MAX_REPORT_BYTES, ExitCode, Report
+from app.core.jobs.protocol import MAX_REPORT_BYTES, ExitCode, Report
 from tests.training.bench import REPOSITORY
 from worker.training.__main__ import attempt
-from worker.training.progress import SIGN_SECONDS, Reports, fitted, plain
+from worker.training.reporter import SIGN_SECONDS, Reporter, fitted, plain
 from worker.training.stop import StopRequest
 
 
@@ -53,7 +53,7 @@ def test_numbers_that_json_has_no_words_for_become_none():
 
 def test_progress_is_told_once_a_second_and_at_the_end():
     stream = io.BytesIO()
-    reports = Reports(stream)
+    reports = Reporter(stream)
     for step in range(1000):
         reports.progress(step=step)
     reports.progress(last=True, step=1000)
@@ -63,12 +63,12 @@ def test_progress_is_told_once_a_second_and_at_the_end():
 
 def test_signs_of_getting_on_repeat_the_newest_progress_now_and_then():
     stream, now = io.BytesIO(), [0.0]
-    reports = Reports(stream, clock=lambda: now[0])
+    reports = Reporter(stream, clock=lambda: now[0])
     reports.progress(step=3, max_steps=9)
     reports.progress(step=4, max_steps=9)
     for _ in range(120):
         now[0] += SIGN_SECONDS / 50
-        reports.sign()
+        reports.still_working()
 
     assert [each["data"] for each in lines_of(stream)] == [
         {"step": 3, "max_steps": 9},
@@ -84,13 +84,13 @@ def test_every_long_phase_gives_signs_of_getting_on(bench):
     )
     run_dir, phase, signs = bench.run_dir(plan), "", Counter()
 
-    class Counting(Reports):
+    class Counting(Reporter):
         def phase(self, name: str) -> None:
             nonlocal phase
             phase = name
             super().phase(name)
 
-        def sign(self) -> None:
+        def still_working(self) -> None:
             signs[phase] += 1
 
     assert attempt(run_dir, Counting(io.BytesIO()), StopRequest(run_dir)) == 0
@@ -103,7 +103,7 @@ def test_every_long_phase_gives_signs_of_getting_on(bench):
 
 def test_the_heart_beats_while_the_trainer_is_busy():
     program = (
-        "import sys, time, worker.training.progress as p; p.HEARTBEAT_SECONDS = 0.05\n"
+        "import sys, time, worker.training.reporter as p; p.HEARTBEAT_SECONDS = 0.05\n"
         "p.start_heartbeat(p.Reports(sys.stdout.buffer)); time.sleep(0.5)"
     )
     output = run_python(program, stdout=subprocess.PIPE).stdout
@@ -117,7 +117,7 @@ def test_a_trainer_nobody_listens_to_ends():
     reading, writing = os.pipe()
     os.close(reading)
     program = (
-        "import worker.training.progress as p; from pathlib import Path\n"
+        "import worker.training.reporter as p; from pathlib import Path\n"
         "p.open_reports(Path('.')).phase('preparing'); print('still here')"
     )
     result = run_python(

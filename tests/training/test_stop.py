@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from app.core.jobs.run import ExitCode, StopReason
+from app.core.jobs.protocol import ExitCode, StopReason
 from tests.training.bench import Bench, Outcome, start_trainer
 from worker.training.__main__ import attempt
 from worker.training.failures import Stopped
-from worker.training.progress import Reports
+from worker.training.reporter import Reporter
 from worker.training.stop import StopRequest
 
 LONG = {"num_train_epochs": 100, "save_strategy": "no", "logging_steps": 1}
@@ -130,7 +130,7 @@ def test_once_the_last_step_is_reached_only_a_cancel_ends_a_run(bench, during, r
     plan = bench.plan(training={"max_steps": 1})
     run_dir = bench.run_dir(plan)
 
-    class Asking(Reports):
+    class Asking(Reporter):
         def phase(self, phase: str) -> None:
             super().phase(phase)
             if phase == during:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.core.datasets.tokens.templates import chat_messages
-from app.core.jobs.run import FrozenTemplate, Plan
+from app.core.jobs.protocol import FrozenTemplate, Plan
 from app.core.templates.template import ours
 from worker.training.data import load_splits
 from worker.training.failures import BadPlan

@@ -9,12 +9,12 @@ from sqlalchemy import select
 
 from app.core.db.models import Event, Job
 from app.core.db.session import Sessions, transaction
-from app.core.events.bell import Bell
+from app.core.events.notifier import Notifier
 from app.core.settings import Settings
 from app.core.storage import open_storage
 from tests.rows import make_dataset, make_job, store_rows
-from worker.attempt import Workplace
-from worker.supervisor import Supervisor
+from worker.supervisor.attempt import Workplace
+from worker.supervisor.supervisor import Supervisor
 
 FAKE_TRAINER = (sys.executable, str(Path(__file__).parents[1] / "fakes" / "trainer.py"))
 
@@ -37,7 +37,7 @@ class Bench:
         self.workers_sessions = sessions
         """Of the supervisors, where these are to take another way to the database."""
         self.storage = open_storage(settings)
-        self.bell = Bell(str(settings.redis_url))
+        self.notifier = Notifier(str(settings.redis_url))
         self.draining = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -45,7 +45,7 @@ class Bench:
         self.draining.set()
         for thread in self._threads:
             thread.join(timeout=20)
-        self.bell.close()
+        self.notifier.close()
 
     def submit(self, script: str = "", **spec: Any) -> str:
         with transaction(self.sessions) as session:
@@ -59,7 +59,7 @@ class Bench:
             settings=self.settings.model_copy(update=changes),
             sessions=self.workers_sessions,
             storage=self.storage,
-            bell=self.bell,
+            notifier=self.notifier,
             command=FAKE_TRAINER,
             should_drain=self.draining.is_set,
         )

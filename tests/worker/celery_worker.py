@@ -15,7 +15,7 @@ from worker import processes
 
 _PASSED = (
     "database_url", "redis_url", "models_dir", "data_dir", "lease_seconds", "renew_seconds",
-    "reap_seconds", "ring_seconds", "stop_grace_seconds", "stall_seconds", "retry_base_seconds",
+    "reclaim_seconds", "wake_seconds", "stop_grace_seconds", "stall_seconds", "retry_base_seconds",
     "log_format", "queue", "device", "outage_seconds",
 )  # fmt: skip
 
@@ -70,7 +70,7 @@ class Process:
 
 @contextmanager
 def running(module: str, settings: Settings, name: str = "") -> Iterator[Process]:
-    """`worker` or `worker.reaper`, killed with its group in the end."""
+    """`worker` or `worker.housekeeper`, killed with its group in the end."""
     folder = settings.data_dir / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     process = Process(module, settings, folder / f"{name or module}.log")

@@ -6,7 +6,7 @@ import pytest
 
 from app.core.settings import Settings
 from worker.slot import Slot
-from worker.trainer_process import environment
+from worker.supervisor.trainer_process import environment
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""python -m worker.training RUN_DIR: train what RUN_DIR/plan.json asks for (app/core/jobs/run.py).
+"""python -m worker.training RUN_DIR: train what RUN_DIR/plan.json asks for (a protocol.Plan).
 
 What libraries print goes to stdout and stderr and means nothing; reports are the interface.
 """
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from app.core.jobs.run import REPORT_FD_VARIABLE, ExitCode, Plan, StopReason
+from app.core.jobs.protocol import REPORT_FD_VARIABLE, ExitCode, Plan, StopReason
 from worker import processes
 from worker.training import heap
 from worker.training.failures import (
@@ -20,7 +20,7 @@ from worker.training.failures import (
     explain,
 )
 from worker.training.plan import read_plan
-from worker.training.progress import Reports, open_reports, start_heartbeat
+from worker.training.reporter import Reporter, open_reporter, start_heartbeat
 from worker.training.stop import StopRequest
 
 ENVIRONMENT = {
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     if not run_dir.is_dir():
         print(f"{run_dir} is not a folder.", file=sys.stderr)
         return ExitCode.USER
-    reports = open_reports(run_dir)
+    reports = open_reporter(run_dir)
     stop = StopRequest(run_dir)
     beating = start_heartbeat(reports)
     # After a crash in compiled code, the log says where.
@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> int:
         beating.set()
 
 
-def attempt(run_dir: Path, reports: Reports, stop: StopRequest) -> int:
+def attempt(run_dir: Path, reports: Reporter, stop: StopRequest) -> int:
     """Run the plan; whatever ends it becomes a report and a status."""
     plan: Plan | None = None
     try:
@@ -84,7 +84,7 @@ def attempt(run_dir: Path, reports: Reports, stop: StopRequest) -> int:
     return ExitCode.OK
 
 
-def fail(error: Exception, plan: Plan | None, reports: Reports) -> int:
+def fail(error: Exception, plan: Plan | None, reports: Reporter) -> int:
     failure, status = explain(error, plan.spec if plan else None)
     if not isinstance(error, RunFailed):
         sys.excepthook(type(error), error, error.__traceback__)

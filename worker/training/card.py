@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from app.core.jobs.run import Plan
+from app.core.jobs.protocol import Plan
 from worker.training.checkpoints import versions
 from worker.training.trainer import Tally
 

@@ -86,8 +86,8 @@ def load(base_dir: Path, quantization: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
+    from worker.training.configs import bits_and_bytes
     from worker.training.model import keep_weights_as_loaded
-    from worker.training.plan import bits_and_bytes
 
     on_gpu = torch.cuda.is_available()
     model = AutoModelForCausalLM.from_pretrained(

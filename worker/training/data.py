@@ -14,7 +14,7 @@ from app.core.datasets.tokens.encoding import Example, encode
 from app.core.datasets.tokens.rendering import prompt_text
 from app.core.datasets.tokens.templates import is_named
 from app.core.datasets.tokens.tokenizer import RowTokenizer
-from app.core.jobs.run import Plan, RowsFile
+from app.core.jobs.protocol import Plan, RowsFile
 from app.core.jobs.spec import JobSpec
 from app.core.models.limits import Limits, vocabulary_size
 from worker.training.failures import BadModel
@@ -25,17 +25,17 @@ _COMPARED = 64
 
 
 def load_splits(
-    plan: Plan, tokenizer: Any, sign: Callable[[], None] = lambda: None
+    plan: Plan, tokenizer: Any, still_working: Callable[[], None] = lambda: None
 ) -> Splits[Example]:
     """Training and held-out examples; refuses what cannot be trained on, before a model loads.
 
-    `sign` is called after each chunk of rows.
+    `still_working` is called after each chunk of rows.
     """
     rows_tokenizer = row_tokenizer(tokenizer)
 
     def encoded(file: RowsFile) -> list[Example]:
         rows = list(read_rows(Path(file.path), plan.spec.template))
-        return list(encode_rows(rows, plan.spec, rows_tokenizer, sign))
+        return list(encode_rows(rows, plan.spec, rows_tokenizer, still_working))
 
     limits = Limits(max_positions(plan, tokenizer), vocabulary_size(Path(plan.base.path)))
     held_out = encoded(plan.validation_rows) if plan.validation_rows else None

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from app.core.datasets.tokens import templates
-from app.core.jobs.run import Plan
+from app.core.jobs.protocol import Plan
+from app.core.store_keys import MANIFEST
 from worker.training.card import model_card
 from worker.training.checkpoints import described, sync, versions, write_durably
+from worker.training.configs import training_values
 from worker.training.failures import BadModel
-from worker.training.plan import frozen_template, training_values
+from worker.training.plan import frozen_template
 from worker.training.template import alpaca_as_chat
 from worker.training.trainer import Tally
 
-MANIFEST = "manifest.json"
 CHAT_TEMPLATE = "chat_template.jinja"
 KINDS = {
     "adapter_config.json": "config",

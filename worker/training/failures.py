@@ -4,8 +4,18 @@ import errno
 import traceback
 from typing import Any, Literal
 
-from app.core.jobs.refusals import BadData, BadModel, BadRow, BadTarget, NoTrainedTokens, RunFailed
-from app.core.jobs.run import ExitCode, FailureReport, StopReason
+from app.core.jobs.failures import (
+    BadData,
+    BadModel,
+    BadRow,
+    BadTarget,
+    FailureReport,
+    NoTrainedTokens,
+    RunFailed,
+    capacity_failure,
+    system_failure,
+)
+from app.core.jobs.protocol import ExitCode, StopReason
 from app.core.jobs.spec import JobSpec
 
 __all__ = [
@@ -35,7 +45,7 @@ _MAX_EVIDENCE = 2000
 
 class BadPlan(RunFailed):
     code = "plan_invalid"
-    hint = "RUN_DIR/plan.json must be a `Plan` of app/core/jobs/run.py."
+    hint = "RUN_DIR/plan.json must be a `Plan` of app/core/jobs/protocol.py."
 
 
 class Diverged(RunFailed):
@@ -114,19 +124,15 @@ def easier(spec: JobSpec) -> dict[str, Any]:
 
 
 def _memory_report(error: BaseException, device: str, spec: JobSpec | None) -> FailureReport:
-    return FailureReport.model_validate(
-        {
-            "class": "capacity",
-            "code": f"oom_{device.lower()}",
-            "message": f"The {device} ran out of memory.",
-            "evidence": str(error)[:_MAX_EVIDENCE] or type(error).__name__,
-            "hint": "Fewer rows at once with as many per optimizer step give the same result.",
-            "suggested_patch": easier(spec) if spec else None,
-        }
+    return capacity_failure(
+        f"oom_{device.lower()}",
+        f"The {device} ran out of memory.",
+        evidence=str(error)[:_MAX_EVIDENCE] or type(error).__name__,
+        hint="Fewer rows at once with as many per optimizer step give the same result.",
+        suggested_patch=easier(spec) if spec else None,
     )
 
 
 def _system_report(error: BaseException, code: str, message: str, hint: str) -> FailureReport:
     tail = "".join(traceback.format_exception(error))[-_MAX_EVIDENCE:]
-    fields = {"class": "system", "code": code, "message": message, "evidence": tail}
-    return FailureReport.model_validate({**fields, "hint": hint, "retryable": True})
+    return system_failure(code, message, hint=hint, evidence=tail)

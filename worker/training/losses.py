@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from worker.training.failures import Diverged
-from worker.training.progress import Reports
+from worker.training.reporter import Reporter
 
 NONFINITE_LOGS = 3
 """After as many logs in a row with a NaN or infinite loss there is no way back."""
@@ -29,7 +29,7 @@ def patience_is_lost(history: Sequence[dict[str, Any]], patience: int | None) ->
 
 
 class LossWatch:
-    def __init__(self, learning_rate: float, reports: Reports) -> None:
+    def __init__(self, learning_rate: float, reports: Reporter) -> None:
         self._rate, self._reports = learning_rate, reports
         self._recent: deque[float] = deque(maxlen=FLAT_LOGS)
         self._nonfinite = 0

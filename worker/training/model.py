@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from app.core.datasets.tokens.templates import is_named
-from app.core.jobs.run import Plan
+from app.core.estimates.devices import DeviceClass, device_classes
+from app.core.estimates.precision import precision
+from app.core.jobs.protocol import Plan
 from app.core.models import limits
-from app.core.plan.devices import DeviceClass, device_classes
-from app.core.plan.precision import precision
+from worker.training.configs import quantization_config
 from worker.training.failures import BadModel
-from worker.training.plan import frozen_template, quantization_config
+from worker.training.plan import frozen_template
 
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 

@@ -7,24 +7,25 @@ from typing import Any
 from app.core import licenses
 from app.core.datasets.layout import copies
 from app.core.datasets.layout.described import describe
-from app.core.datasets.layout.figures import Laid
+from app.core.datasets.layout.figures import LayoutFigures
 from app.core.datasets.layout.splits import Splits
 from app.core.datasets.tokens.encoding import Example
 from app.core.errors import Problem
+from app.core.estimates.job import needs_of, read_estimates
+from app.core.estimates.needs import Needs
+from app.core.estimates.row_warnings import about_length
+from app.core.estimates.warnings import Facts, warnings_of
 from app.core.jobs import targets
-from app.core.jobs.run import Plan
-from app.core.plan import estimates
-from app.core.plan.needs import Needs
-from app.core.plan.row_warnings import about_length
-from app.core.plan.warnings import Facts, warnings_of
+from app.core.jobs.protocol import Plan
 from worker.training import checkpoints, template
 from worker.training.checkpoints import Checkpoint
+from worker.training.configs import lora_config, sft_config
 from worker.training.data import preview_differs
 from worker.training.model import device_class
 from worker.training.packing import TokenSequence, alone, collator, packed
-from worker.training.plan import fingerprint, lora_config, sft_config
+from worker.training.plan import fingerprint
 from worker.training.probe import keeps_rows_apart
-from worker.training.progress import Reports
+from worker.training.reporter import Reporter
 from worker.training.trainer import LoraTrainer, Tally
 
 
@@ -35,7 +36,7 @@ def warn(
     *,
     device: str,
     run_dir: Path,
-    reports: Reports,
+    reports: Reporter,
 ) -> None:
     """What the dry run of this job tells, from the same facts."""
     training = plan.spec.training
@@ -54,18 +55,18 @@ def warn(
         tell(each, reports)
 
 
-def _needs(plan: Plan, laid: Laid, device: str, run_dir: Path) -> Needs:
+def _needs(plan: Plan, laid: LayoutFigures, device: str, run_dir: Path) -> Needs:
     files = [each.path for each in (plan.rows, plan.validation_rows) if each]
     size = sum(Path(each).stat().st_size for each in files)
-    found = estimates.read(Path(plan.base.path), plan.spec, laid, size)
-    return estimates.needs(found, device_class(device), run_dir)
+    found = read_estimates(Path(plan.base.path), plan.spec, laid, size)
+    return needs_of(found, device_class(device), run_dir)
 
 
-def tell(problem: Problem, reports: Reports) -> None:
+def tell(problem: Problem, reports: Reporter) -> None:
     reports.warn(problem.code, problem.message, hint=problem.hint, pointer=problem.pointer)
 
 
-def warn_of_tokenizer(plan: Plan, tokenizer: Any, reports: Reports) -> None:
+def warn_of_tokenizer(plan: Plan, tokenizer: Any, reports: Reporter) -> None:
     """Only the library itself can tell: a dry run has the files alone."""
     if preview_differs(plan, tokenizer):
         message = "The library reads this model's tokenizer files in another way than the preview."
@@ -74,7 +75,7 @@ def warn_of_tokenizer(plan: Plan, tokenizer: Any, reports: Reports) -> None:
 
 
 def sequences(
-    plan: Plan, splits: Splits[Example], base: Any, tokenizer: Any, reports: Reports
+    plan: Plan, splits: Splits[Example], base: Any, tokenizer: Any, reports: Reporter
 ) -> tuple[list[TokenSequence], list[TokenSequence]]:
     """Training and held-out rows as the model will see them."""
     length = plan.spec.training.max_length
@@ -90,7 +91,7 @@ def sequences(
     return lay_out(splits.train, length), lay_out(splits.held_out, length)
 
 
-def find_checkpoint(plan: Plan, run_dir: Path, reports: Reports) -> Checkpoint | None:
+def find_checkpoint(plan: Plan, run_dir: Path, reports: Reporter) -> Checkpoint | None:
     """The one to go on from, of earlier epochs or of this very run directory."""
     own = run_dir / "checkpoints"
     checkpoints.sweep(own)

@@ -4,20 +4,20 @@ import gc
 from pathlib import Path
 from typing import Any
 
-from app.core.jobs.run import Plan
-from app.core.plan.precision import precision
+from app.core.estimates.precision import precision
+from app.core.jobs.protocol import Plan
 from worker.training import export, heap, prepare, verify
+from worker.training.callback import RunCallback
 from worker.training.data import load_splits
 from worker.training.model import choose_device, load_base, load_tokenizer
 from worker.training.probe import run_longest_batch
-from worker.training.progress import Reports
+from worker.training.reporter import Reporter
 from worker.training.samples import report_samples
 from worker.training.stop import StopRequest
 from worker.training.trainer import Tally
-from worker.training.watch import Watch
 
 
-def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
+def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None:
     """Train the adapter a plan describes and leave it, proven, in RUN_DIR/artifact."""
     reports.phase("preparing")
     tokenizer = load_tokenizer(plan)
@@ -25,21 +25,21 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
     checkpoint = prepare.find_checkpoint(plan, run_dir, reports)
     if checkpoint:
         reports.position = {"step": checkpoint.step}
-    splits = load_splits(plan, tokenizer, reports.sign)
+    splits = load_splits(plan, tokenizer, reports.still_working)
     device = choose_device(plan.device)
     prepare.warn(plan, splits, tokenizer, device=device, run_dir=run_dir, reports=reports)
-    reports.sign()
+    reports.still_working()
     prepare.warn_of_tokenizer(plan, tokenizer, reports)
     stop.check()
 
     base = load_base(plan, device)
-    reports.sign()
+    reports.still_working()
     train, held_out = prepare.sequences(plan, splits, base, tokenizer, reports)
     tally = Tally(**checkpoint.commit["tally"]) if checkpoint else Tally()
     trainer = prepare.build_trainer(plan, run_dir, device, base, tokenizer, train, held_out, tally)
-    watch = Watch(plan, run_dir, reports, stop, tally)
+    watch = RunCallback(plan, run_dir, reports, stop, tally)
     trainer.add_callback(watch)
-    reports.sign()
+    reports.still_working()
     run_longest_batch(trainer, train)
     stop.check()
 
@@ -60,9 +60,9 @@ def run(plan: Plan, run_dir: Path, reports: Reports, stop: StopRequest) -> None:
     gc.collect()
     heap.give_back()
 
-    reports.sign()
+    reports.still_working()
     proven = verify.reloaded(plan, device, staging)
-    reports.sign()
+    reports.still_working()
     verify.prove(proven, expected, shown, verify.TOLERANCE[precision(plan.spec, device)])
     report_samples(proven, tokenizer, plan.spec, step=state.global_step, reports=reports)
     stop.check()

@@ -7,14 +7,14 @@ from app.core.datasets.formats import Row
 from app.core.datasets.tokens.templates import is_chat
 from app.core.jobs.spec import JobSpec
 from worker.training.data import prompt_texts
-from worker.training.progress import Reports
+from worker.training.reporter import Reporter
 
 _NEW_TOKENS = 128
 _BATCH = 32
 
 
 def report_samples(
-    model: Any, tokenizer: Any, spec: JobSpec, *, step: int, reports: Reports
+    model: Any, tokenizer: Any, spec: JobSpec, *, step: int, reports: Reporter
 ) -> None:
     """Of a PEFT model: with its adapter and without."""
     prompts, template = spec.sample_prompts, spec.template
@@ -24,7 +24,7 @@ def report_samples(
     texts = prompt_texts(rows, template, tokenizer)
     special = not is_chat(template)
     adapter = generate(model, tokenizer, texts, special=special)
-    reports.sign()
+    reports.still_working()
     with model.disable_adapter():
         base = generate(model, tokenizer, texts, special=special)
     for prompt, before, after in zip(prompts, base, adapter, strict=True):

@@ -4,7 +4,7 @@ import signal
 from pathlib import Path
 from types import FrameType
 
-from app.core.jobs.run import StopReason
+from app.core.jobs.protocol import StopReason
 from worker.training.failures import Stopped
 
 

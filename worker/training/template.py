@@ -4,7 +4,7 @@ from typing import Any
 
 from app.core.datasets.formats import Row
 from app.core.datasets.tokens.templates import alpaca_prompt
-from app.core.jobs.run import Plan
+from app.core.jobs.protocol import Plan
 from worker.training.data import row_tokenizer
 from worker.training.plan import frozen_template
 

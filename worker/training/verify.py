@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.core.jobs.run import Plan
+from app.core.jobs.protocol import Plan
 from worker.training.failures import AdapterMismatch
 from worker.training.model import load_base
 from worker.training.packing import Example

@@ -5,8 +5,8 @@ from pathlib import PurePosixPath
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
+from app.api.answers.downloads import Download, respond
 from app.api.deps import CallerDep, SessionDep, StorageDep
-from app.api.files import Download, respond
 from app.api.schemas.artifacts import ManifestOut
 from app.services import artifacts
 

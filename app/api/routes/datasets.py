@@ -6,6 +6,8 @@ from fastapi import APIRouter, Query, Request, status
 from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from app.api.answers.downloads import Download, respond
+from app.api.answers.replies import created
 from app.api.deps import (
     AdaptersDep,
     CallerDep,
@@ -14,9 +16,7 @@ from app.api.deps import (
     SessionDep,
     StorageDep,
 )
-from app.api.files import Download, respond
-from app.api.multipart import UPLOAD_BODY, receive_upload
-from app.api.replies import created
+from app.api.requests.multipart import UPLOAD_BODY, receive_upload
 from app.api.schemas.base import ListOf
 from app.api.schemas.datasets import DatasetOut, ReportOut, RowsOut
 from app.core.db.models import Dataset

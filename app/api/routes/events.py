@@ -7,10 +7,10 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import BeforeValidator
 
 from app.api.deps import AdaptersDep, CallerDep, SessionDep
-from app.api.follow import Follower
 from app.api.schemas.base import ListOf
 from app.api.schemas.jobs import EventOut
-from app.api.sse import EventStream
+from app.api.streams.follower import Follower
+from app.api.streams.sse import EventStream
 from app.core.events.log import EventType
 from app.services import history, jobs
 

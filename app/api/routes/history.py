@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
+from app.api.answers.downloads import disposition
 from app.api.deps import AdaptersDep, CallerDep, SessionDep
-from app.api.files import disposition
 from app.api.schemas.artifacts import LogsOut, MetricsOut
 from app.api.schemas.base import ListOf
 from app.api.schemas.jobs import AttemptOut, CheckpointOut, SampleOut
 from app.services import history, jobs, logs, metrics
-from app.services.metrics import Wanted
+from app.services.metrics import MetricsRequest
 
 DEFAULT_TAIL = 1000
 TEXT = "text/plain; charset=utf-8"
@@ -54,7 +54,7 @@ def get_job_metrics(
 ) -> MetricsOut:
     """Series by name. With `max_points` long ones are thinned so that no spike is lost."""
     names = [key.strip() for key in (keys or "").split(",") if key.strip()]
-    wanted = Wanted(names, from_step, to_step, max_points)
+    wanted = MetricsRequest(names, from_step, to_step, max_points)
     found = metrics.series(session, caller, job_id, wanted)
     return MetricsOut.model_validate({"job": job_id, "series": found, "max_points": max_points})
 

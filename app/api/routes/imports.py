@@ -8,17 +8,17 @@ from anyio import to_thread
 from fastapi import APIRouter, status
 from fastapi.responses import Response
 
-from app.api.body import JsonRoute
-from app.api.columns import check_columns
+from app.api.answers.replies import created
 from app.api.deps import AdaptersDep, CallerDep, IdempotencyKey
-from app.api.replies import created
+from app.api.requests.body import JsonRoute
+from app.api.requests.columns import check_columns
 from app.api.schemas.datasets import DatasetOut
 from app.api.schemas.imports import ImportSpec
-from app.core.datasets.hub import Wanted
+from app.core.datasets.hub import SplitRequest
 from app.core.db.models import Dataset
 from app.services import imports
 from app.services.idempotency import Attempt
-from app.services.imports import Import
+from app.services.imports import ImportRequest
 
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=JsonRoute)
 
@@ -34,13 +34,13 @@ async def import_dataset(
     """
     source = spec.source
     columns = None if spec.columns is None else check_columns(spec.columns)
-    wanted = Wanted(source.repo, source.split, source.revision, source.config)
+    wanted = SplitRequest(source.repo, source.split, source.revision, source.config)
     body_sha256 = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
     work = partial(
         imports.start,
         adapters.sessions,
         caller,
-        Import(wanted, spec.name or source.repo, columns),
+        ImportRequest(wanted, spec.name or source.repo, columns),
         settings=adapters.settings,
         attempt=Attempt("POST /datasets/import", key, body_sha256),
         render=_out,

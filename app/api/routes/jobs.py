@@ -8,17 +8,18 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import AwareDatetime
 from sqlalchemy.orm import Session
 
-from app.api.body import JsonRoute
+from app.api.answers.replies import created
 from app.api.deps import AdaptersDep, CallerDep, CursorDep, IdempotencyKey, SessionDep
-from app.api.replies import created
+from app.api.requests.body import JsonRoute
 from app.api.schemas.base import ListOf
+from app.api.schemas.dry_run import PlanOut
 from app.api.schemas.jobs import JobOut, JobPatch
-from app.api.schemas.plans import PlanOut
 from app.core.db.models import Job
 from app.core.jobs.spec import JobSpec
 from app.core.jobs.status import JobStatus
 from app.core.settings import Settings
-from app.services import idempotency, jobs, plans, queue
+from app.services import idempotency, jobs, queue
+from app.services.dry_run import draw_plan
 from app.services.jobs import Filter
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=JsonRoute)
@@ -44,7 +45,7 @@ def create_job(
     job would fail with at its start is refused with the same code.
     """
     if dry_run:
-        plan = plans.draw(
+        plan = draw_plan(
             session,
             caller,
             spec,
@@ -103,7 +104,7 @@ def update_job(
 ) -> JobOut:
     """Change name, tags, notes; and, while it waits, the priority."""
     changes = patch.model_dump(exclude_unset=True)
-    job = jobs.patch(session, caller, job_id, changes, adapters.ring)
+    job = jobs.patch(session, caller, job_id, changes, adapters.notify)
     return told(session, adapters.settings, job)
 
 
@@ -112,7 +113,7 @@ def cancel_job(
     job_id: str, session: SessionDep, adapters: AdaptersDep, caller: CallerDep
 ) -> JobOut:
     """Cancel it. A running job goes on for seconds: follow it to its `cancelled`."""
-    job = jobs.cancel(session, caller, job_id, adapters.ring)
+    job = jobs.cancel(session, caller, job_id, adapters.notify)
     return told(session, adapters.settings, job)
 
 
@@ -125,7 +126,7 @@ def delete_job(job_id: str, session: SessionDep, adapters: AdaptersDep, caller: 
         job_id,
         storage=adapters.storage,
         settings=adapters.settings,
-        ring=adapters.ring,
+        notify=adapters.notify,
     )
 
 

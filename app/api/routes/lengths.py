@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from app.api import plots
+from app.api.answers import plots
 from app.api.deps import AdaptersDep, CallerDep, SessionDep
 from app.api.schemas.datasets import LengthsOut
 from app.services import lengths

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from app.api import marked
+from app.api.answers import marked
 from app.api.deps import AdaptersDep, CallerDep, SessionDep
 from app.api.schemas.datasets import PreviewOut
 from app.services import preview
@@ -34,7 +34,7 @@ def get_dataset_preview(
     (`rows=3,17`). What is left out is as a job has it. With `Accept: text/plain`, as a text in
     which the trained parts are marked.
     """
-    asked = preview.Asked(
+    asked = preview.PreviewRequest(
         model=model,
         revision=model_revision,
         template=template,

@@ -9,7 +9,7 @@ from app.api.deps import CallerDep, SessionDep, StorageDep
 from app.api.schemas.datasets import ProblemsOut
 from app.core.db.session import commit
 from app.services import datasets, problems
-from app.services.problems import Wanted
+from app.services.problems import ProblemFilter
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 _LINES = "application/x-ndjson"
@@ -36,7 +36,7 @@ def list_dataset_problems(
     dataset = datasets.judged(session, caller, dataset_id)
     # Reading a long list takes a while: the connection goes back before it begins.
     commit(session)
-    wanted = Wanted(code, severity)
+    wanted = ProblemFilter(code, severity)
     vary = {"vary": "accept"}
     if form == "jsonl" or (form is None and _LINES in request.headers.get("accept", "")):
         lines = problems.stream(storage, dataset, wanted)

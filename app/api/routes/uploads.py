@@ -11,11 +11,11 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Path, Request, status
 from fastapi.responses import Response
 
-from app.api.body import JsonRoute
-from app.api.columns import check_columns
+from app.api.answers.replies import created
 from app.api.deps import AdaptersDep, CallerDep, IdempotencyKey, SessionDep, StorageDep
-from app.api.incoming import RawBody, pulled
-from app.api.replies import created
+from app.api.requests.body import JsonRoute
+from app.api.requests.columns import check_columns
+from app.api.requests.incoming import RawBody, pulled
 from app.api.schemas.datasets import DatasetOut
 from app.api.schemas.uploads import PartOut, UploadOut, UploadSpec
 from app.core.db.models import Dataset

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import computed_field
 
-from app.api.columns import Columns
+from app.api.requests.columns import Columns
 from app.api.schemas.base import Answer
 from app.core import licenses
 from app.core.jobs.spec import Closed, ShortText

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 
 from app.api.schemas.base import Answer, Anything, Moment
 from app.core.db.models import Job
-from app.core.jobs.run import FailureReport
+from app.core.jobs.failures import FailureReport
 from app.core.jobs.spec import Closed, JobSpec, Priority, ShortText, Tags
 from app.core.jobs.status import JobStatus
 from app.services.queue import Standing

@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from app.api.columns import Columns
-from app.api.multipart import FORMATS
+from app.api.requests.columns import Columns
+from app.api.requests.multipart import FORMATS
 from app.api.schemas.base import Answer, Moment
 from app.core.db.models import PartialUpload
 from app.core.jobs.spec import Closed, ShortText

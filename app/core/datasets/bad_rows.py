@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app.core import store_keys
 from app.core.storage import Storage
 
 Found = Mapping[str, Any]
@@ -12,7 +13,7 @@ Found = Mapping[str, Any]
 def errors(storage: Storage, dataset_id: str) -> list[Found]:
     """As listed in the report, which names the first hundreds; empty where there is none."""
     try:
-        report = json.loads(b"".join(storage.read(f"datasets/{dataset_id}/report.json")))
+        report = json.loads(b"".join(storage.read(store_keys.report(dataset_id))))
     except FileNotFoundError:
         return []
     found = [each for each in report["problems"] if each.get("severity", "error") == "error"]

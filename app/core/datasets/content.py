@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from app.core import store_keys
 from app.core.datasets.checking import report
 from app.core.datasets.reading.sources import Upload
 from app.core.db.models import Json
@@ -11,8 +12,8 @@ from app.core.storage import Storage
 def content_keys(dataset_id: str, source: Json | None) -> list[str]:
     """In the order their rows are read."""
     if source is None:
-        return [f"datasets/{dataset_id}/upload"]
-    return [f"datasets/{dataset_id}/files/{at:05}" for at in range(len(source["files"]))]
+        return [store_keys.dataset_upload(dataset_id)]
+    return [store_keys.dataset_file(dataset_id, at) for at in range(len(source["files"]))]
 
 
 def fetch(storage: Storage, dataset_id: str, source: Json | None, folder: Path) -> list[Upload]:
@@ -29,4 +30,4 @@ def fetch(storage: Storage, dataset_id: str, source: Json | None, folder: Path) 
 def store_broken_off(storage: Storage, dataset_id: str, code: str, message: str) -> None:
     """The report of a dataset whose rows could not be looked at."""
     for name, made in report.broken_off(code, message).items():
-        storage.write(f"datasets/{dataset_id}/{name}", [made])
+        storage.write(store_keys.dataset(dataset_id, name), [made])

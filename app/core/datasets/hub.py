@@ -50,7 +50,7 @@ class HubFileWrong(Exception):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SplitRequest:
     repo: str
     split: str = "train"
     revision: str | None = None
@@ -90,10 +90,10 @@ class Source:
         return cls(**{**stored, "files": tuple(File(**file) for file in stored["files"])})
 
 
-def resolve(settings: Settings, wanted: Wanted) -> Source:
+def resolve(settings: Settings, wanted: SplitRequest) -> Source:
     """What an import will fetch. Raises HubRefused, TooLarge or HubUnavailable, within seconds."""
     _check(wanted)
-    with _told(wanted.repo):
+    with _hub_errors(wanted.repo):
         api = HfApi(endpoint=settings.hub_endpoint, token=_token(settings))
         info = api.dataset_info(
             wanted.repo, revision=wanted.revision or "main", files_metadata=True, timeout=10
@@ -125,7 +125,7 @@ def fetch(
     if token := _token(settings):
         headers["Authorization"] = f"Bearer {token}"
     with (
-        _told(source.repo),
+        _hub_errors(source.repo),
         get_session().stream("GET", url, headers=headers, timeout=30) as answer,
     ):
         hf_raise_for_status(answer)
@@ -159,7 +159,7 @@ def _store(chunks: Iterator[bytes], file: File, target: Path) -> None:
         raise HubFileWrong(f"{file.path} does not have the hash that the hub announced.")
 
 
-def _check(wanted: Wanted) -> None:
+def _check(wanted: SplitRequest) -> None:
     rules = {"repo": REPO, "split": NAME, "config": NAME, "revision": REVISION}
     for field, rule in rules.items():
         value = getattr(wanted, field)
@@ -169,7 +169,7 @@ def _check(wanted: Wanted) -> None:
             raise HubRefused(field, f"hub_{field}_invalid", message, hint)
 
 
-def _source(wanted: Wanted, info: DatasetInfo) -> Source:
+def _source(wanted: SplitRequest, info: DatasetInfo) -> Source:
     card: dict[str, Any] = vars(info.card_data) if info.card_data else {}
     listed = {file.rfilename: file for file in info.siblings or ()}
     config, names = hub_files.choose(card, sorted(listed), wanted.config, wanted.split)
@@ -205,7 +205,7 @@ def _token(settings: Settings) -> str | Literal[False]:
 
 
 @contextmanager
-def _told(repo: str) -> Iterator[None]:
+def _hub_errors(repo: str) -> Iterator[None]:
     """What goes wrong with the hub, as errors of ours."""
     try:
         yield

@@ -10,12 +10,14 @@ from typing import Any
 
 import structlog
 
-from app.core.datasets import child
+from app.core import store_keys
 from app.core.datasets.checking import report
 from app.core.datasets.checking.check import OUT_OF_MEMORY
-from app.core.datasets.child import ChildFailed
 from app.core.datasets.reading.budget import Budget
 from app.core.datasets.reading.sources import Upload, is_packed
+from app.core.datasets.status import DatasetStatus
+from app.core.sandbox import child
+from app.core.sandbox.child import ChildFailed
 from app.core.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -83,7 +85,7 @@ def validate_in_child(
     """
     files = [Upload(uploads)] if isinstance(uploads, Path) else uploads
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").unlink(missing_ok=True)
+    (out / store_keys.REPORT).unlink(missing_ok=True)
     task = {
         "files": [(str(each.path.resolve()), each.name) for each in files],
         "out": str(out.resolve()),
@@ -94,7 +96,7 @@ def validate_in_child(
     }
     allowed = (limits or Limits()).of_child(files, settings.max_upload_bytes)
     status, said = _run(task, allowed)
-    if status != 0 or not (out / "report.json").is_file():
+    if status != 0 or not (out / store_keys.REPORT).is_file():
         log.warning("validator_failed", status=status, upload=str(files[0].path), said=said[-2000:])
         _write_failure(out, status)
     return _read_verdict(out)
@@ -127,9 +129,9 @@ def _explain(status: int) -> tuple[str, str]:
 
 
 def _read_verdict(out: Path) -> Verdict:
-    made = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    made = json.loads((out / store_keys.REPORT).read_text(encoding="utf-8"))
     return Verdict(
-        is_ready=made["status"] == "ready",
+        is_ready=made["status"] == DatasetStatus.READY,
         format=made["format"],
         num_rows=made["num_rows"],
         num_valid_rows=made["num_valid_rows"],

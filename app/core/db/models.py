@@ -145,7 +145,7 @@ class Job(Base):
     lease_until: Mapped[datetime | None]
     worker_id: Mapped[str | None]
     not_before: Mapped[datetime | None]
-    rung_at: Mapped[datetime | None]
+    woken_at: Mapped[datetime | None] = mapped_column("rung_at")
     last_seq: Mapped[int] = mapped_column(server_default=text("0"))
 
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)

@@ -132,7 +132,7 @@ def requeue(
     """Send a running job back to wait, to go on from its last committed checkpoint. Raises
     LeaseLost.
 
-    Also the reaper's way to take a job from a dead worker: the epoch rises, so no late write
+    Also how the housekeeper takes a job from a dead worker: the epoch rises, so no late write
     counts.
     """
     _leave(
@@ -143,7 +143,7 @@ def requeue(
         queued_at=NOW,
         not_before=_in(delay_seconds),
         infra_attempts=Job.infra_attempts + int(is_counted),
-        rung_at=None,
+        woken_at=None,
         phase=None,
     )
 

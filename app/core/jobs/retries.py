@@ -1,20 +1,19 @@
 """What becomes of an attempt that died for reasons of the machine: again after a pause, or an end.
 
-Supervisor and reaper both come here, so a job has one policy whoever noticed the death.
+Supervisor and housekeeper both use it, so the policy is the same whoever noticed the death.
 """
 
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.core.db.models import Attempt, Checkpoint, Job
 from app.core.jobs import lifecycle
+from app.core.jobs.failures import FailureReport
 from app.core.jobs.lifecycle import Lease
-from app.core.jobs.run import FailureReport
 from app.core.jobs.spec import Limits
 from app.core.jobs.status import Desired, JobStatus
 
@@ -34,12 +33,6 @@ class Past:
     outcome: str
     is_fruitful: bool
     """It committed a checkpoint."""
-
-
-def failure(code: str, message: str, *, hint: str = "", evidence: str = "") -> FailureReport:
-    """A failure of the machine, not of the job."""
-    made = {"class": "system", "code": code, "message": message, "hint": hint}
-    return FailureReport.model_validate({**made, "evidence": evidence, "retryable": True})
 
 
 def is_poison(past: Sequence[Past]) -> bool:
@@ -71,10 +64,10 @@ def retry_or_fail(
         lifecycle.finish(session, lease, JobStatus.CANCELLED)
         return JobStatus.CANCELLED
     if is_poison([Past(died_of.code, _has_checkpoint(session, lease)), *_past(session, lease)]):
-        lifecycle.finish(session, lease, JobStatus.FAILED, failure=_dump(_poison(died_of)))
+        lifecycle.finish(session, lease, JobStatus.FAILED, failure=_poison(died_of).as_json())
         return JobStatus.FAILED
     if job.infra_attempts >= limits.max_retries:
-        lifecycle.finish(session, lease, JobStatus.FAILED, failure=_dump(died_of))
+        lifecycle.finish(session, lease, JobStatus.FAILED, failure=died_of.as_json())
         return JobStatus.FAILED
     delay = delay_seconds(base_seconds, job.infra_attempts)
     lifecycle.requeue(session, lease, died_of.code, delay_seconds=delay, is_counted=True)
@@ -119,7 +112,3 @@ def _poison(died_of: FailureReport) -> FailureReport:
             "retryable": False,
         }
     )
-
-
-def _dump(report: FailureReport) -> dict[str, Any]:
-    return report.model_dump(mode="json", by_alias=True)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Literal
 
-from app.core.jobs.refusals import BadTarget
+from app.core.jobs.failures import BadTarget
 
 _HEAD = "lm_head"
 

@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from app.core.datasets import child
-from app.core.datasets.child import ChildFailed, Limits
 from app.core.errors import Problem
+from app.core.sandbox import child
+from app.core.sandbox.child import ChildFailed, Limits
 from app.core.templates.template import Template, ours
 
 MAX_BYTES = 64 << 10

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.core.datasets.tokens.templates import NAMED, is_named, needed_columns
 from app.core.errors import Problem
-from app.core.jobs.run import FrozenTemplate
+from app.core.jobs.protocol import FrozenTemplate
 
 _FOLDER = Path(__file__).with_name("named")
 _DESCRIPTIONS = {

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from app.core.datasets import child
 from app.core.datasets.reading.sources import Upload
 from app.core.datasets.validate import Limits
+from app.core.sandbox import child
 from app.core.settings import Settings
 
 

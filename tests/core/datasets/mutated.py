@@ -21,8 +21,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from app.core.datasets import child
 from app.core.datasets.checking.check import check
+from app.core.sandbox import child
 from tests.core.datasets.measured import peak_rss_bytes
 
 ROOT = Path(__file__).resolve().parents[3]

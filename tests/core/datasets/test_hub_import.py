@@ -11,7 +11,7 @@ from app.core.datasets.hub import (
     HubRefused,
     HubUnavailable,
     Source,
-    Wanted,
+    SplitRequest,
     fetch,
     resolve,
 )
@@ -20,7 +20,7 @@ from app.core.settings import Settings
 from tests.core.datasets.hub import FIRST, ROWS, SECOND, DatasetHub
 from tests.core.models.standins import serve
 
-ALPACA = Wanted("team/alpaca")
+ALPACA = SplitRequest("team/alpaca")
 
 
 @pytest.fixture
@@ -62,13 +62,13 @@ def test_a_branch_that_moves_after_the_import_changes_nothing(hub, settings, tmp
 
     assert (tmp_path / "0").read_bytes() == ROWS
     assert resolve(settings, ALPACA).revision == SECOND
-    assert resolve(settings, Wanted("team/alpaca", revision=FIRST)) == source
+    assert resolve(settings, SplitRequest("team/alpaca", revision=FIRST)) == source
 
 
 def test_another_branch_can_be_named(hub, settings):
     hub.put("team/alpaca", {"train.jsonl": ROWS}, commit=SECOND, branch="refs/convert/parquet")
 
-    source = resolve(settings, Wanted("team/alpaca", revision="refs/convert/parquet"))
+    source = resolve(settings, SplitRequest("team/alpaca", revision="refs/convert/parquet"))
 
     assert source.revision == SECOND
 
@@ -147,7 +147,7 @@ def test_a_machine_without_network_says_so_within_seconds(settings):
     ],
 )
 def test_names_of_another_shape_are_refused_without_asking(field, value, hub, settings):
-    wanted = Wanted(**{"repo": "team/alpaca", field: value})
+    wanted = SplitRequest(**{"repo": "team/alpaca", field: value})
 
     problem = refusal(settings, wanted)
 

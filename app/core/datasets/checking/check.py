@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from app.core import store_keys
 from app.core.datasets.checking import report, shapes
 from app.core.datasets.checking.progress import Progress
 from app.core.datasets.checking.rows import dump, show
@@ -19,7 +20,7 @@ from app.core.datasets.reading import features
 from app.core.datasets.reading.budget import Unreadable
 from app.core.datasets.reading.parse import Fault
 from app.core.datasets.reading.readers import BOM, Found
-from app.core.datasets.reading.sniff import Asked, check_declared
+from app.core.datasets.reading.sniff import Declared, check_declared
 from app.core.datasets.reading.sources import Source, Upload, opened
 from app.core.datasets.shown import escape
 
@@ -49,12 +50,13 @@ def check(
     files = [Upload(uploads)] if isinstance(uploads, Path) else uploads
     sizes = [each.path.stat().st_size for each in files]
     progress = Progress(out / "progress.json", sizes, tell_seconds)
-    with (out / "rows.jsonl").open("wb") as rows, (out / "problems.jsonl").open("wb") as problems:
+    rows_path, problems_path = out / store_keys.ROWS, out / store_keys.PROBLEMS
+    with rows_path.open("wb") as rows, problems_path.open("wb") as problems:
         checking = _Check(rows, report.Problems(problems), columns or {}, progress)
         made = checking.run(files, _Rules(declared, max_row_chars, max_bytes))
     partial = out / "report.json.part"
     partial.write_text(json.dumps(made), encoding="utf-8")
-    partial.replace(out / "report.json")
+    partial.replace(out / store_keys.REPORT)
     return made
 
 
@@ -89,7 +91,7 @@ class _Check:
             for number, (upload, name) in enumerate(zip(files, names, strict=True))
             for item in self._open(number, upload.path, name, rules)
         )
-        for item in self._told(found):
+        for item in self._with_shape(found):
             self._take(item)
         self._judge()
         self.problems.end()
@@ -104,7 +106,7 @@ class _Check:
     def _open(self, number: int, path: Path, name: str | None, rules: _Rules) -> Iterator[Found]:
         """The rows of a file, each with the file's name; at its end what ended it."""
         line = 1
-        asked = Asked(rules.declared, frozenset(self.shape.columns.values()))
+        asked = Declared(rules.declared, frozenset(self.shape.columns.values()))
         try:
             with opened(path, rules.max_bytes, asked) as source:
                 if number == 0:
@@ -126,7 +128,7 @@ class _Check:
             rules.max_chars, self.shape.columns, shapes.known(self.shape.columns)
         )
 
-    def _told(self, items: Iterator[Found]) -> Iterator[Found]:
+    def _with_shape(self, items: Iterator[Found]) -> Iterator[Found]:
         """The same items, once the form of the rows was told from the first ones."""
         first: list[Found] = []
         num_objects = num_chars = 0

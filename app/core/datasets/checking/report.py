@@ -7,9 +7,11 @@ from hashlib import blake2b
 from io import BytesIO
 from typing import Any, BinaryIO, NamedTuple
 
+from app.core import store_keys
 from app.core.datasets.checking.codes import CODES, Severity
 from app.core.datasets.formats import COLUMNS, Row
 from app.core.datasets.shown import escape
+from app.core.datasets.status import DatasetStatus
 from app.core.datasets.tokens.templates import alpaca_prompt
 
 _MAX_LISTED: Mapping[Severity, int] = {"error": 800, "warning": 100, "info": 100}
@@ -228,7 +230,7 @@ def as_dict(
 ) -> dict[str, Any]:
     """The report as it is stored."""
     return {
-        "status": "invalid" if problems.num_errors else "ready",
+        "status": DatasetStatus.INVALID if problems.num_errors else DatasetStatus.READY,
         "format": format_,
         "detected": reason,
         "num_rows": num_rows,
@@ -253,7 +255,7 @@ def broken_off(code: str, message: str) -> dict[str, bytes]:
     made = as_dict("unknown", _BROKEN_OFF, 0, problems, Profile())
     made |= {"row_format": None, "row_format_reason": _BROKEN_OFF, "as_uploaded": None}
     return {
-        "rows.jsonl": b"",
-        "problems.jsonl": stored.getvalue(),
-        "report.json": json.dumps(made).encode(),
+        store_keys.ROWS: b"",
+        store_keys.PROBLEMS: stored.getvalue(),
+        store_keys.REPORT: json.dumps(made).encode(),
     }

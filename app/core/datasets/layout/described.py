@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import TypeVar
 
-from app.core.datasets.layout.figures import Laid, Numbered, Part
+from app.core.datasets.layout.figures import LayoutFigures, Numbered, Part
 from app.core.datasets.layout.grouping import grouped
 from app.core.datasets.layout.outline import Encoded
 from app.core.datasets.layout.splits import Counts, Splits, count_cut
@@ -14,12 +14,12 @@ SHOWN = 10
 _KEPT = 33
 
 
-def describe(splits: Splits[T], max_length: int, *, packed: bool) -> Laid:
+def describe(splits: Splits[T], max_length: int, *, packed: bool) -> LayoutFigures:
     """Leaves `splits` as they are."""
     counts = deepcopy(splits.counts)
     count_cut(splits.train, max_length, counts, packed=packed)
     is_held_out = splits.held_counts.rows > 0
-    return Laid(
+    return LayoutFigures(
         train=_part(splits.train, counts, max_length, packed=packed),
         held_out=_part(splits.held_out, splits.held_counts, max_length, packed=packed)
         if is_held_out

@@ -9,7 +9,7 @@ from app.core.datasets.formats import Row
 from app.core.datasets.tokens.chat import TemplateFailed
 from app.core.datasets.tokens.encoding import Example, encode
 from app.core.datasets.tokens.tokenizer import RowTokenizer
-from app.core.jobs.refusals import BadModel
+from app.core.jobs.failures import BadModel
 from app.core.jobs.spec import JobSpec
 
 _CHUNK = 1000

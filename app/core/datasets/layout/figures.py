@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from app.core.jobs.run import FailureReport
+from app.core.jobs.failures import FailureReport
 from app.core.jobs.spec import JobSpec
 
 VERSION = 2
@@ -37,7 +37,7 @@ class Part(Frozen):
     """Of sequences, from the shortest to the longest: at most 33, evenly spaced in rank."""
 
 
-class Laid(Frozen):
+class LayoutFigures(Frozen):
     train: Part
     held_out: Part | None
     truncated: Numbered
@@ -62,7 +62,7 @@ class Copies(Frozen):
     """Held-out rows whose prompt is trained, with this answer or another."""
 
 
-class Wanted(Frozen):
+class FiguresRequest(Frozen):
     """What a layout's child is asked for."""
 
     spec: JobSpec
@@ -76,7 +76,7 @@ class Wanted(Frozen):
 class Answer(Frozen):
     """What a layout's child found."""
 
-    laid: Laid | None = None
+    laid: LayoutFigures | None = None
     copies: Copies | None = None
     missing_marks: list[str] = []
     refusal: FailureReport | None = None

@@ -1,7 +1,8 @@
 """python -m app.core.datasets.layout.preview MODEL OUT < request
 
-What the trainer will make of some rows: the first line of the request is an `Asked` as JSON, each
-other one a row's number, a tab and the canonical row. `child` starts it.
+What the trainer will make of some rows: the first line of the request is
+`PreviewSettings` as JSON, each other one a row's number, a tab and the canonical row. `child`
+starts it.
 """
 
 import json
@@ -13,13 +14,13 @@ from typing import Any
 
 from tokenizers.decoders import DecodeStream
 
-from app.core.datasets.child import refuse
 from app.core.datasets.layout import grouping
 from app.core.datasets.layout.outline import is_dropped
 from app.core.datasets.tokens.chat import TemplateFailed
 from app.core.datasets.tokens.encoding import IGNORED, Example, encode
 from app.core.datasets.tokens.rendering import row_text
 from app.core.datasets.tokens.tokenizer import RowTokenizer
+from app.core.sandbox.child import refuse
 
 _MOST_TOKENS = 50_000
 """Listed in one answer, some 50 MB of the API's memory."""
@@ -28,7 +29,7 @@ _MOST_PIECES = 1000
 
 
 @dataclass(frozen=True)
-class Asked:
+class PreviewSettings:
     template: str
     chat_template: str | None
     """Takes the place of the model's own."""
@@ -38,7 +39,9 @@ class Asked:
     packing: bool
 
 
-def preview(rows: Iterable[tuple[int, Any]], asked: Asked, tokenizer: RowTokenizer) -> list[Any]:
+def preview(
+    rows: Iterable[tuple[int, Any]], asked: PreviewSettings, tokenizer: RowTokenizer
+) -> list[Any]:
     """One entry per row, as the trainer's batch has it; fewer where they are long."""
     tokenizer = tokenizer.speaking(asked.chat_template)
     shown: list[Any] = []
@@ -53,7 +56,7 @@ def preview(rows: Iterable[tuple[int, Any]], asked: Asked, tokenizer: RowTokeniz
     return shown
 
 
-def pieces_of(example: Example, asked: Asked) -> list[Example]:
+def pieces_of(example: Example, asked: PreviewSettings) -> list[Example]:
     """What becomes of a row: packed, as many pieces as it takes, else one that is cut."""
     if asked.packing:
         return grouping.pieces(example, asked.max_length)
@@ -66,7 +69,7 @@ def trained_mask(piece: Example) -> list[bool]:
 
 
 def _entry(
-    example: Example, text: str, asked: Asked, tokenizer: RowTokenizer, most: int
+    example: Example, text: str, asked: PreviewSettings, tokenizer: RowTokenizer, most: int
 ) -> dict[str, Any]:
     """`most`: how many of its tokens are listed; all are counted."""
     dropped = is_dropped(example, asked.max_length)
@@ -116,7 +119,7 @@ def texts_of(ids: Sequence[int], tokenizer: RowTokenizer) -> list[str]:
 def main(arguments: list[str]) -> int:
     model, out = map(Path, arguments)
     head, *lines = sys.stdin.buffer.read().splitlines()
-    asked = Asked(**json.loads(head))
+    asked = PreviewSettings(**json.loads(head))
     numbered = (line.partition(b"\t") for line in lines)
     rows = [(int(number), json.loads(row)) for number, _, row in numbered]
     try:

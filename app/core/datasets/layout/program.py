@@ -1,7 +1,7 @@
 """python -m app.core.datasets.layout.program WANTED MODEL ROWS OUT [HELD_OUT]
 
 Lays out a canonical file for a job, as the trainer will, and writes the figures. `WANTED` is a
-`Wanted` in JSON. `child` starts it.
+`FiguresRequest` in JSON. `child` starts it.
 """
 
 import sys
@@ -10,25 +10,25 @@ from pathlib import Path
 from app.core.datasets.layout import copies
 from app.core.datasets.layout.described import describe
 from app.core.datasets.layout.encode import encode_rows, tokenizer_of
-from app.core.datasets.layout.figures import Answer, Wanted
+from app.core.datasets.layout.figures import Answer, FiguresRequest
 from app.core.datasets.layout.outline import Outline
 from app.core.datasets.layout.splits import lay_out
 from app.core.datasets.layout.stored import read_rows
-from app.core.datasets.tokens.pace import paced
 from app.core.datasets.tokens.tokenizer import RowTokenizer
-from app.core.jobs.refusals import BadModel, RunFailed
+from app.core.jobs.failures import BadModel, RunFailed
 from app.core.jobs.spec import JobSpec
 from app.core.models.limits import Limits
+from app.core.sandbox.pace import paced
 
 
-def answer(wanted: Wanted, model: Path, rows: Path, held_out: Path | None) -> Answer:
+def answer(wanted: FiguresRequest, model: Path, rows: Path, held_out: Path | None) -> Answer:
     try:
         return _laid(wanted, model, rows, held_out)
     except RunFailed as refused:
         return Answer(refusal=refused.report)
 
 
-def _laid(wanted: Wanted, model: Path, rows: Path, held_out: Path | None) -> Answer:
+def _laid(wanted: FiguresRequest, model: Path, rows: Path, held_out: Path | None) -> Answer:
     spec = wanted.spec
     tokenizer = tokenizer_of(model).speaking(wanted.chat_template)
     encoded = outlines(rows, spec, tokenizer)
@@ -57,7 +57,7 @@ def _limits(model: Path) -> Limits:
 def main(arguments: list[str]) -> int:
     wanted, model, rows, out, *held_out = arguments
     found = answer(
-        Wanted.model_validate_json(wanted),
+        FiguresRequest.model_validate_json(wanted),
         Path(model),
         Path(rows),
         Path(held_out[0]) if held_out else None,

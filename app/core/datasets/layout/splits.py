@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from app.core.datasets.layout.outline import Encoded, is_dropped
 from app.core.datasets.tokens.templates import needed_columns
-from app.core.jobs.refusals import BadData, BadRow, NoTrainedTokens
+from app.core.jobs.failures import BadData, BadRow, NoTrainedTokens
 from app.core.jobs.spec import JobSpec
 from app.core.models.limits import Limits
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.core.datasets.formats import Row
 from app.core.datasets.tokens.templates import needed_columns, optional_columns
-from app.core.jobs.refusals import BadData, BadRow
+from app.core.jobs.failures import BadData, BadRow
 
 
 def read_rows(path: Path, template: str) -> Iterator[tuple[int, Row]]:

@@ -35,7 +35,7 @@ def open_parquet(file: BinaryIO) -> pq.ParquetFile:
     """Its footer read, and nothing else. Raises Unreadable."""
     _check_footer(file)
     file.seek(0)
-    with _told():
+    with _parquet_errors():
         # Column chunks come through a small buffer: without one each is read whole.
         opened = pq.ParquetFile(
             file,
@@ -84,7 +84,7 @@ class _Reader:
         size = _DICTIONARY_BATCH if is_dictionary else _BATCH
         batches = opened.iter_batches(size, columns=names, use_threads=False)
         while True:
-            with _told():
+            with _parquet_errors():
                 batch = next(batches, None)
             if batch is None:
                 return
@@ -191,7 +191,7 @@ def _spared() -> Iterator[None]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _parquet_errors() -> Iterator[None]:
     """What pyarrow raises, as Unreadable."""
     try:
         with _spared():

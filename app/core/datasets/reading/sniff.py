@@ -64,7 +64,7 @@ class Detection:
     """Set when the file cannot be read at all."""
 
 
-class Asked(NamedTuple):
+class Declared(NamedTuple):
     """What a caller said of a file."""
 
     format: str = "auto"
@@ -72,10 +72,10 @@ class Asked(NamedTuple):
     """It has these."""
 
 
-NOTHING_ASKED = Asked()
+NOTHING_DECLARED = Declared()
 
 
-def detect(file: io.BufferedIOBase, asked: Asked = NOTHING_ASKED) -> Detection:
+def detect(file: io.BufferedIOBase, asked: Declared = NOTHING_DECLARED) -> Detection:
     """Look at the beginning of a file. Leaves it wherever the looking ended."""
     head = file.read1(HEAD)
     start = len(BOM) if head.startswith(BOM) else 0
@@ -126,7 +126,7 @@ def _unsupported(kind: str, advice: str) -> Detection:
     return Detection(kind, f"Its first bytes are those of {kind}.", fault=fault)
 
 
-def _detect_text(text: str, start: int, asked: Asked) -> Detection:
+def _detect_text(text: str, start: int, asked: Declared) -> Detection:
     if text[0] == "[":
         return Detection("json", "It begins with [: a JSON array.", start)
     wrapped = _WRAPPED.match(text)
@@ -166,7 +166,7 @@ def _is_json(line: str) -> bool:
     return True
 
 
-def _detect_other(text: str, start: int, asked: Asked) -> Detection:
+def _detect_other(text: str, start: int, asked: Declared) -> Detection:
     lines = [line.strip() for line in text.splitlines()[:20]]
     if lines[0].startswith(("<", "<?xml")):
         return _unsupported("html" if "html" in text[:500].lower() else "xml", "")

@@ -13,7 +13,7 @@ from app.core.datasets.reading.csv_rows import read_csv
 from app.core.datasets.reading.features import Columns, CsvColumns, JsonColumns, KnownColumns
 from app.core.datasets.reading.parse import Fault
 from app.core.datasets.reading.readers import Found, read_lines
-from app.core.datasets.reading.sniff import HEAD, NOTHING_ASKED, Asked, Detection, detect
+from app.core.datasets.reading.sniff import HEAD, NOTHING_DECLARED, Declared, Detection, detect
 from app.core.datasets.reading.unpack import MAGIC, Unpacked
 
 _BUFFER = 1 << 18
@@ -94,7 +94,7 @@ def is_packed(path: Path) -> bool:
 
 
 @contextmanager
-def opened(path: Path, most: int, asked: Asked = NOTHING_ASKED) -> Iterator[Source]:
+def opened(path: Path, most: int, asked: Declared = NOTHING_DECLARED) -> Iterator[Source]:
     """`most`: bytes that may be uploaded. Raises Unreadable."""
     size = path.stat().st_size
     with io.BufferedReader(io.FileIO(path), _BUFFER) as raw:

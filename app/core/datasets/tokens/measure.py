@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from app.core.datasets.child import refuse
 from app.core.datasets.tokens.chat import TemplateFailed
 from app.core.datasets.tokens.encoding import encode
 from app.core.datasets.tokens.lengths import Measured
-from app.core.datasets.tokens.pace import paced
 from app.core.datasets.tokens.rendering import whole_text
 from app.core.datasets.tokens.tokenizer import RowTokenizer
+from app.core.sandbox.child import refuse
+from app.core.sandbox.pace import paced
 
 _CHUNK = 1000
 

@@ -1,0 +1,51 @@
+"""A preview for a terminal: the text of each row, its trained parts between marks."""
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from app.api.schemas.datasets import PreviewOut, PreviewRow
+
+OPEN, CLOSE = "\u27e6", "\u27e7"
+"""White square brackets, which hardly a text has."""
+
+
+def preview(shown: PreviewOut) -> str:
+    what = f"{shown.model}, template {shown.template}, max_length {shown.max_length}"
+    marks = f"Trained: {OPEN}like this{CLOSE}."
+    lost = f" Spelled out, not one token: {', '.join(shown.spelled_out)}."
+    lines = [f"{what}. {marks}{lost if shown.spelled_out else ''}", ""]
+    return "\n".join([*lines, *(line for row in shown.data for line in _render_row(row))])
+
+
+def _render_row(row: PreviewRow) -> Iterator[str]:
+    told = [f"{row.num_tokens} tokens", f"{row.num_trained} trained"]
+    told += ["dropped"] if row.dropped else []
+    told += ["EOS lost"] if row.eos.lost else []
+    told += [f"{row.num_pieces} pieces"] if row.num_pieces > 1 else []
+    told += [f"{row.truncated.num_tokens} cut off"] if row.truncated else []
+    yield f"--- row {row.row}: {', '.join(told)}"
+    yield _marked(row)
+    if more := row.num_tokens - len(row.tokens):
+        yield f"--- and {more:,} more tokens"
+    if row.truncated:
+        yield f"--- cut off: {_text(row.truncated.text)}"
+    yield ""
+
+
+def _marked(row: PreviewRow) -> str:
+    parts = []
+    for trained, tokens in groupby(row.tokens, lambda token: token.trained):
+        text = _text("".join(token.text for token in tokens))
+        parts.append(f"{OPEN}{text}{CLOSE}" if trained else text)
+    return "".join(parts)
+
+
+def _text(text: str) -> str:
+    return "".join(map(_plain, text))
+
+
+def _plain(character: str) -> str:
+    """What moves a terminal's cursor is told instead of done."""
+    if character.isprintable() or character in "\n\t":
+        return character
+    return character.encode("unicode_escape").decode()

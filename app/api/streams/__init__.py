@@ -1,0 +1,1 @@
+"""Server-sent events: a follower per open stream, woken by what is published about its job."""

@@ -1,0 +1,35 @@
+"""One Redis subscription per process; while Redis is down, streams are slower but miss nothing."""
+
+import asyncio
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from app.api.streams.follower import Follower
+from app.core.events.notifier import CHANNEL
+
+RETRY_SECONDS = 1.0
+_log = structlog.get_logger(__name__)
+
+
+async def listen(redis_url: str, follower: Follower) -> None:
+    """Pass on which jobs have new events, for ever. The follower looks once a second anyway."""
+    while True:
+        try:
+            await _listen_once(redis_url, follower)
+        except (RedisError, OSError) as error:
+            _log.debug("pubsub_unavailable", error=type(error).__name__)
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _listen_once(redis_url: str, follower: Follower) -> None:
+    async with (
+        Redis.from_url(redis_url, socket_connect_timeout=2) as client,
+        client.pubsub(ignore_subscribe_messages=True) as pubsub,
+    ):
+        await pubsub.subscribe(CHANNEL)
+        # What was published before we subscribed was missed.
+        follower.notify()
+        async for message in pubsub.listen():
+            follower.notify(message["data"].decode("utf-8", "replace"))

@@ -1,0 +1,119 @@
+"""What a job will take of a machine: its layout put into the estimates of memory, disk and time."""
+
+import math
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from app.core.datasets.layout.figures import LayoutFigures, Part
+from app.core.estimates import devices, disk, memory, steps
+from app.core.estimates.devices import DeviceClass, Verdict
+from app.core.estimates.disk import Disk
+from app.core.estimates.memory import Memory
+from app.core.estimates.needs import Needs
+from app.core.estimates.precision import Device
+from app.core.estimates.shape import ModelShape, Unknown, read_shape
+from app.core.estimates.steps import Steps
+from app.core.estimates.time import Work
+from app.core.jobs.spec import JobSpec
+
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+
+
+@dataclass(frozen=True)
+class Estimates:
+    shape: ModelShape
+    spec: JobSpec
+    laid: LayoutFigures
+    folder: Path
+    rows_bytes: int
+
+    @property
+    def steps(self) -> Steps:
+        return steps_of(self.spec, self.laid)
+
+    def memory(self, device: Device) -> Memory:
+        parts = [each for each in (self.laid.train, self.laid.held_out) if each]
+        return memory.estimate(
+            self.shape,
+            self.spec,
+            max(each.widest for each in parts),
+            device,
+            num_tokens=sum(each.tokens for each in parts),
+        )
+
+    def fits(self) -> dict[str, Verdict]:
+        """By class of device."""
+        return devices.fits({"cpu": self.memory("cpu"), "cuda": self.memory("cuda")})
+
+    def disk(self) -> Disk:
+        files = [self.folder / name for name in _TOKENIZER]
+        return disk.estimate(
+            self.shape,
+            self.spec,
+            steps=self.steps.total,
+            rows_bytes=self.rows_bytes,
+            tokenizer_bytes=sum(each.stat().st_size for each in files if each.is_file()),
+        )
+
+    def work(self) -> Work:
+        train, held_out, training = self.laid.train, self.laid.held_out, self.spec.training
+        epochs, size = self.steps.epochs, training.per_device_train_batch_size
+        evaluations = _evaluations(self.spec, self.steps) if held_out else 0
+        return Work(
+            tokens=round(train.tokens * epochs),
+            computed=round(_padded(train, size) * epochs),
+            steps=self.steps.total,
+            width=round(train.tokens / train.trained_rows),
+            eval_tokens=evaluations * held_out.tokens if held_out else 0,
+            checkpoints=_checkpoints(self.spec, self.steps),
+        )
+
+
+def steps_of(spec: JobSpec, laid: LayoutFigures) -> Steps:
+    return steps.count(laid.train.sequences, spec.training)
+
+
+def read_estimates(
+    folder: Path, spec: JobSpec, laid: LayoutFigures, rows_bytes: int
+) -> Estimates | Unknown:
+    """`rows_bytes`: of the canonical files, those held out too."""
+    shape = read_shape(folder)
+    return shape if isinstance(shape, Unknown) else Estimates(shape, spec, laid, folder, rows_bytes)
+
+
+def needs_of(found: Estimates | Unknown, on: DeviceClass | None, at: Path) -> Needs:
+    """Held against a device, and against the disk that `at` is on or will be."""
+    if isinstance(found, Unknown):
+        return Needs(unknown=found.reason)
+    while not at.exists():
+        at = at.parent
+    disk_bytes = found.disk().total_bytes
+    disk_needs = Needs(disk_bytes=disk_bytes, free_bytes=shutil.disk_usage(at).free)
+    if on is None:
+        return disk_needs
+    peak = found.memory(on.device)
+    verdict = devices.verdict(peak, on)
+    return replace(disk_needs, peak_bytes=peak.peak_bytes, device=on.name, verdict=verdict)
+
+
+def _padded(part: Part, batch: int) -> float:
+    """Tokens of one pass with padding to the widest of each batch, drawn at random."""
+    batch = min(batch, part.sequences)
+    known = len(part.widths)
+    shares = [((at + 1) / known) ** batch - (at / known) ** batch for at in range(known)]
+    widest = sum(each * share for each, share in zip(part.widths, shares, strict=True))
+    return widest * part.sequences
+
+
+def _evaluations(spec: JobSpec, taken: Steps) -> int:
+    """At the end of each epoch or every so many steps, and after the last step."""
+    every = spec.training.eval_steps or taken.per_epoch
+    return math.ceil(taken.total / every)
+
+
+def _checkpoints(spec: JobSpec, taken: Steps) -> int:
+    if spec.training.save_strategy == "no":
+        return 0
+    every = spec.training.save_steps or taken.per_epoch
+    return math.ceil(taken.total / every)

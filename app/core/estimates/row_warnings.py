@@ -1,0 +1,86 @@
+"""What happens to the rows of a job, and what is odd about them."""
+
+from collections.abc import Iterator
+
+from app.core.datasets.layout.figures import Copies, LayoutFigures, Numbered
+from app.core.errors import Problem
+from app.core.jobs.spec import JobSpec
+
+_FEW_ROWS = 50
+"""OpenAI's guide to fine-tuning: clear improvements come with 50 to 100 examples."""
+_FEW_HELD_OUT = 20
+"""A mean over fewer moves by a fifth of its spread and more, whatever is learned."""
+_LENGTH = "/training/max_length"
+
+
+def about_rows(
+    spec: JobSpec, laid: LayoutFigures | None, copies: Copies | None
+) -> Iterator[Problem]:
+    if laid is not None:
+        yield from _about_number(laid)
+        yield from about_length(laid)
+        yield from _about_prompt(laid)
+    if copies is not None:
+        yield from _about_copies(spec, copies)
+
+
+def about_length(laid: LayoutFigures) -> Iterator[Problem]:
+    """What of the rows is not trained on as it stands."""
+    told = [
+        ("rows_truncated", laid.truncated, "were cut to `max_length`"),
+        ("eos_lost", laid.eos_lost, "lost the end-of-sequence token that teaches to stop"),
+        ("rows_dropped", laid.dropped, "have no token to train on within `max_length`"),
+        ("rows_split", laid.split, "were split at `max_length`; a piece does not see the others"),
+    ]
+    for code, rows, what in told:
+        if rows.count:
+            message = f"{rows.count} of {laid.train.rows} rows {what} ({_numbers(rows)})."
+            yield Problem(_LENGTH, code, message, "Raise `max_length`.")
+    if laid.tokens_lost:
+        message = f"{laid.tokens_lost} tokens are not trained on."
+        yield Problem(_LENGTH, "tokens_lost", message)
+
+
+def _about_number(laid: LayoutFigures) -> Iterator[Problem]:
+    if laid.train.trained_rows < _FEW_ROWS:
+        message = f"{laid.train.trained_rows} rows are few: little but their form is learned."
+        hint = f"{_FEW_ROWS} to 100 good rows are a start."
+        yield Problem("/dataset", "rows_few", message, hint)
+    if laid.held_out is not None and laid.held_out.trained_rows < _FEW_HELD_OUT:
+        message = (
+            f"{laid.held_out.trained_rows} held-out rows are few: their loss says little about "
+            "others."
+        )
+        hint = f"Hold out {_FEW_HELD_OUT} rows or more."
+        yield Problem("/validation", "validation_small", message, hint)
+
+
+def _about_prompt(laid: LayoutFigures) -> Iterator[Problem]:
+    if laid.unlike_prompt.count:
+        message = (
+            f"In {laid.unlike_prompt.count} of {laid.train.rows} rows the chat template's prompt "
+            "for an answer is not how its rendered chat goes on: the answer is trained after that "
+            "prompt, as it stands."
+        )
+        hint = "Templates that open a thought do so; the model learns to answer inside it."
+        yield Problem("/template", "generation_prompt_differs", message, hint)
+
+
+def _about_copies(spec: JobSpec, copies: Copies) -> Iterator[Problem]:
+    if copies.duplicates:
+        message = f"{copies.duplicates} of {copies.rows} rows are exact copies of another."
+        hint = "Remove the copies, unless they are meant to weigh more."
+        yield Problem("/dataset", "duplicate_rows", message, hint)
+    if copies.shared:
+        message = (
+            f"{copies.shared} of {copies.held_out_rows} held-out rows are trained as well: the "
+            "validation loss is better than the model."
+        )
+        by_share = spec.validation is not None and spec.validation.fraction is not None
+        hint = "Remove the copies first." if by_share else "Take them out of one of the two."
+        yield Problem("/validation", "validation_overlap", message, hint)
+
+
+def _numbers(rows: Numbered) -> str:
+    more = ", ..." if rows.count > len(rows.first) else ""
+    return f"rows {', '.join(map(str, rows.first))}{more}, counted from 0"

@@ -1,0 +1,119 @@
+"""What a user should know before hours are spent: one list, for the dry run and for the job.
+
+Pure: the same facts give the same warnings, in the same order, whoever asks.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from app.core import licenses
+from app.core.datasets.layout.figures import Copies, LayoutFigures
+from app.core.errors import Problem
+from app.core.estimates import needs, row_warnings, steps
+from app.core.estimates.needs import Needs
+from app.core.jobs.recipes import RECIPES
+from app.core.jobs.spec import JobSpec
+
+_USUAL_RATES = (1e-5, 5e-3)
+"""LoRA's best rates lie near 1e-4 to 1e-3 for models of 1B and up, higher only for toys."""
+_LARGE_BATCH = 32
+"""LoRA bears large batches less well than full fine-tuning ("LoRA Without Regret", 2025)."""
+_MANY_EPOCHS = 16
+"""Beyond about 16 passes the same tokens teach next to nothing more (Muennighoff et al. 2023,
+"Scaling Data-Constrained Language Models", for pretraining)."""
+_SERVED_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+_SERVED_RANK = 16
+"""vLLM's own `--max-lora-rank`, unless it is started with another of the above."""
+
+_NOTHING = Needs()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """None, of whatever is not known."""
+
+    spec: JobSpec
+    """Resolved."""
+    laid: LayoutFigures | None = None
+    copies: Copies | None = None
+    dataset_license: str | None = None
+    base_license: str | None = None
+    missing_marks: Sequence[str] = ()
+    """Of the template, that are not one token each."""
+    needs: Needs = _NOTHING
+
+
+def warnings_of(facts: Facts) -> list[Problem]:
+    return [
+        *_about_recipe(facts.spec),
+        *_about_training(facts),
+        *_about_rank(facts.spec.lora.r),
+        *row_warnings.about_rows(facts.spec, facts.laid, facts.copies),
+        *_about_marks(facts.missing_marks),
+        *licenses.about("/dataset", "The dataset", facts.dataset_license),
+        *licenses.about("/model", "The base", facts.base_license),
+        *needs.about(facts.spec, facts.needs),
+    ]
+
+
+def _about_recipe(spec: JobSpec) -> Iterator[Problem]:
+    """Those of a recipe's warnings that the resolved spec still gives reason for."""
+    recipe = RECIPES.get(spec.recipe)
+    if recipe is None:
+        return
+    holds = {"Packing": spec.training.packing, "LoRA": spec.lora.target_modules == "all-linear"}
+    for text in recipe.warnings:
+        if holds.get(text.split()[0], True):
+            yield Problem("/recipe", "recipe_departs", text)
+
+
+def _about_training(facts: Facts) -> Iterator[Problem]:
+    training = facts.spec.training
+    low, high = _USUAL_RATES
+    if not low <= training.learning_rate <= high:
+        yield Problem(
+            "/training/learning_rate",
+            "learning_rate_unusual",
+            f"The learning rate {training.learning_rate:g} is far from LoRA's usual {low:g} to "
+            f"{high:g}.",
+            "2e-4 is a good start.",
+        )
+    batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
+    if batch > _LARGE_BATCH:
+        yield Problem(
+            "/training/per_device_train_batch_size",
+            "batch_large",
+            f"An optimizer step takes {batch} sequences; LoRA learns worse in batches over "
+            f"{_LARGE_BATCH}.",
+            "Lower `per_device_train_batch_size` or `gradient_accumulation_steps`.",
+        )
+    epochs: float = training.num_train_epochs
+    if facts.laid is not None:
+        epochs = steps.count(facts.laid.train.sequences, training).epochs
+    if epochs > _MANY_EPOCHS:
+        at = "max_steps" if training.max_steps else "num_train_epochs"
+        yield Problem(
+            f"/training/{at}",
+            "epochs_many",
+            f"Every row is trained {epochs:.3g} times; after about {_MANY_EPOCHS} there is little "
+            "left to learn from it, and much to memorise.",
+            "Add rows, or train fewer epochs and watch the validation loss.",
+        )
+
+
+def _about_rank(rank: int) -> Iterator[Problem]:
+    if rank > _SERVED_RANK:
+        needed = next(each for each in _SERVED_RANKS if each >= rank)
+        yield Problem(
+            "/lora/r",
+            "rank_above_default",
+            f"Servers take rank {_SERVED_RANK} unless told otherwise; this adapter has {rank}.",
+            f"Start vLLM with `--max-lora-rank {needed}`, or set `lora.r` to {_SERVED_RANK}.",
+        )
+
+
+def _about_marks(marks: Sequence[str]) -> Iterator[Problem]:
+    if marks:
+        message = f"{', '.join(marks)}: not one token each for this base, but spelled out."
+        hint = "Use a template whose marks the base knows, or one of plain words."
+        yield Problem("/template", "template_tokens_missing", message, hint)

@@ -1,0 +1,118 @@
+"""Why a job ended without an adapter: the report a person reads, and all that makes one.
+
+`class` says whose fault it was: the job's own (`user`), the machine's (`system`), or that it was
+too small for the job (`capacity`).
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.core.jobs.protocol import ExitCode
+
+FailureClass = Literal["user", "system", "capacity"]
+
+
+class FailureReport(BaseModel):
+    """Why a run ended without an adapter, for a person: `failure` of a job."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    class_: FailureClass = Field(alias="class")
+    code: str
+    message: str
+    evidence: str = ""
+    """The line, number or traceback tail that shows it."""
+    hint: str = ""
+    retryable: bool = False
+    suggested_patch: dict[str, Any] | None = None
+    """Laid over the job's spec (as in a fork), it should work."""
+
+    def as_json(self) -> dict[str, Any]:
+        """As a job's row and its events hold it."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def user_failure(code: str, message: str, *, hint: str = "", evidence: str = "") -> FailureReport:
+    """The job's own fault, or its limits': another attempt would end the same way."""
+    return _report("user", code, message, hint=hint, evidence=evidence)
+
+
+def system_failure(code: str, message: str, *, hint: str = "", evidence: str = "") -> FailureReport:
+    """The machine's fault: another attempt may succeed."""
+    return _report("system", code, message, hint=hint, evidence=evidence, retryable=True)
+
+
+def capacity_failure(
+    code: str,
+    message: str,
+    *,
+    hint: str = "",
+    evidence: str = "",
+    suggested_patch: dict[str, Any] | None = None,
+) -> FailureReport:
+    """The machine is too small for the job as it is."""
+    told = {"hint": hint, "evidence": evidence, "suggested_patch": suggested_patch}
+    return _report("capacity", code, message, **told)
+
+
+def _report(class_: FailureClass, code: str, message: str, **more: Any) -> FailureReport:
+    return FailureReport(class_=class_, code=code, message=message, **more)
+
+
+class RunFailed(Exception):
+    """A foreseen end of a run without an adapter."""
+
+    exit_code = ExitCode.USER
+    class_: FailureClass = "user"
+    code = "failed"
+    hint = ""
+    retryable = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        evidence: str = "",
+        hint: str = "",
+        suggested_patch: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.report = FailureReport(
+            class_=self.class_,
+            code=self.code,
+            message=message,
+            evidence=evidence,
+            hint=hint or self.hint,
+            retryable=self.retryable,
+            suggested_patch=suggested_patch,
+        )
+
+
+class BadData(RunFailed):
+    exit_code = ExitCode.DATA
+    code = "data_invalid"
+
+
+class BadRow(BadData):
+    """A row that cannot be trained on; names the row and its column."""
+
+    def __init__(
+        self, code: str, row: int, column: str, problem: str, hint: str = "", **more: Any
+    ) -> None:
+        self.code = code
+        message = f'Row {row} (counted from 0), column "{column}": {problem}'
+        super().__init__(message, hint=hint, **more)
+
+
+class NoTrainedTokens(BadData):
+    code = "no_trained_tokens"
+    hint = 'Every answer is cut off or empty: raise `training.max_length` or set `train_on` "all".'
+
+
+class BadModel(RunFailed):
+    code = "model_invalid"
+
+
+class BadTarget(RunFailed):
+    code = "target_modules_invalid"

@@ -1,0 +1,1 @@
+"""Untrusted data in a child process: what it may use, how long it may take."""

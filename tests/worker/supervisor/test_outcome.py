@@ -1,0 +1,98 @@
+"""How an attempt ended, over the whole product of statuses and reasons to stop."""
+
+import itertools
+
+import pytest
+
+from app.core.jobs.failures import FailureReport
+from app.core.jobs.protocol import ExitCode
+from app.core.jobs.retries import DRAINED, WORKER_LOST, Past, delay_seconds, is_poison
+from worker.supervisor.outcome import Cancelled, Died, Drained, Failed, Stop, Succeeded, judge
+from worker.supervisor.report_reader import ArtifactData
+
+REPORT = FailureReport.model_validate({"class": "user", "code": "told", "message": "It said so."})
+ARTIFACT = ArtifactData(files=[])
+STATUSES = [*ExitCode, 1, 2, 99, -9, -11, -15, -63]
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+@pytest.mark.parametrize(("status", "stop"), [*itertools.product(STATUSES, [None, *Stop])])
+def test_an_end_is_judged_by_what_was_asked_first_and_then_by_its_status(
+    status: int, stop: Stop | None, is_told: bool
+) -> None:
+    failure = REPORT if is_told else None
+    outcome = judge(status, stop=stop, failure=failure, artifact=None)
+    finals = {ExitCode.USER, ExitCode.DATA, ExitCode.OOM_GPU, ExitCode.OOM_HOST}
+
+    if stop is Stop.CANCEL:
+        assert isinstance(outcome, Cancelled)
+    elif stop is Stop.DRAIN:
+        assert outcome == Drained()
+    elif stop is Stop.DEADLINE:
+        assert isinstance(outcome, Failed)
+        assert outcome.failure.code == "deadline_exceeded"
+    elif stop is not None:
+        assert isinstance(outcome, Died)
+        assert outcome.failure.code in ("stalled", "database_lost")
+    elif status == ExitCode.DRAINED:
+        assert isinstance(outcome, Drained)
+        assert outcome.delay_seconds > 0, "nobody of ours asked for it"
+    elif status in finals:
+        assert isinstance(outcome, Failed)
+        assert (outcome.failure == REPORT) == is_told
+        assert outcome.failure.hint or is_told
+    else:
+        assert isinstance(outcome, Died)
+        is_told_infra = is_told and status == ExitCode.INFRA
+        assert outcome.failure.code == ("told" if is_told_infra else "trainer_exit")
+
+
+def test_a_deadline_is_told_in_the_trainers_own_words_if_it_has_any() -> None:
+    told = REPORT.model_copy(update={"code": "deadline_exceeded", "message": "After step 7."})
+    for failure in (told, REPORT, None):
+        outcome = judge(ExitCode.USER, stop=Stop.DEADLINE, failure=failure, artifact=None)
+        assert isinstance(outcome, Failed)
+        assert outcome.failure.code == "deadline_exceeded"
+        assert (outcome.failure == told) == (failure == told)
+
+
+@pytest.mark.parametrize("stop", [None, *Stop])
+def test_an_artifact_counts_with_status_0_unless_the_job_was_cancelled(stop: Stop | None) -> None:
+    outcome = judge(0, stop=stop, failure=None, artifact=ARTIFACT)
+    assert isinstance(outcome, Cancelled if stop is Stop.CANCEL else Succeeded)
+    assert not isinstance(judge(-9, stop=stop, failure=None, artifact=ARTIFACT), Succeeded)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "poisoned"),
+    [
+        ("", False),
+        ("c", False),
+        ("cc", False),
+        ("ccc", True),
+        ("ccC", False),
+        ("Cccc", False),
+        ("cCcc", False),
+        ("w", False),
+        ("ww", True),
+        ("wcw", True),
+        ("wWw", False),
+        ("dddd", False),
+        ("cdcdc", True),
+        ("wdw", True),
+    ],
+)
+def test_poison_is_what_dies_again_and_again_without_getting_further(
+    outcomes: str, poisoned: bool
+) -> None:
+    """Newest first; capital: with a new checkpoint. c: crash, w: worker lost, d: drained."""
+    names = {"c": "trainer_exit", "w": WORKER_LOST, "d": DRAINED}
+    past = [Past(names[each.lower()], each.isupper()) for each in outcomes]
+    assert is_poison(past) == poisoned
+
+
+def test_the_pause_before_a_retry_doubles_up_to_ten_minutes() -> None:
+    for attempts, most in [(0, 10), (1, 20), (5, 320), (6, 600), (500, 600)]:
+        pauses = [delay_seconds(10, attempts) for _ in range(50)]
+        assert all(0.75 * most <= pause <= most for pause in pauses)
+        assert len(set(pauses)) > 1

@@ -1,0 +1,1 @@
+"""The housekeeper process: dispatch, expired leases, dataset intake, garbage."""

@@ -1,0 +1,122 @@
+"""What an attempt's end means for its job, from how the trainer ended and what it was asked."""
+
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.core.jobs.failures import FailureReport, capacity_failure, system_failure, user_failure
+from app.core.jobs.protocol import ExitCode
+from worker.supervisor.report_reader import ArtifactData
+
+
+class Stop(StrEnum):
+    """Why the supervisor stopped a trainer."""
+
+    CANCEL = "cancel"
+    DRAIN = "drain"
+    DEADLINE = "deadline"
+    STALL = "stall"
+    OUTAGE = "outage"
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    artifact: ArtifactData
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job's own fault, or its limits': no other attempt would do better."""
+
+    failure: FailureReport
+
+
+@dataclass(frozen=True)
+class Died:
+    """The machine's fault: another attempt goes on from the last checkpoint."""
+
+    failure: FailureReport
+
+
+@dataclass(frozen=True)
+class Drained:
+    delay_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    pass
+
+
+Outcome = Succeeded | Failed | Died | Drained | Cancelled
+
+DRAINED_PAUSE_SECONDS = 10.0
+"""After a drain that was not ours: whoever asked for it may ask again at once."""
+_FINAL: Mapping[int, tuple[Callable[..., FailureReport], str, str]] = {
+    ExitCode.USER: (user_failure, "trainer_refused", "The trainer refused the job."),
+    ExitCode.DATA: (user_failure, "dataset_invalid", "The dataset could not be trained on."),
+    ExitCode.OOM_GPU: (capacity_failure, "oom_gpu", "The GPU ran out of memory."),
+    ExitCode.OOM_HOST: (capacity_failure, "oom_host", "The machine ran out of memory."),
+}
+"""Kind, code and sentence, for a trainer that gave no report of its own."""
+
+
+def judge(
+    status: int,
+    *,
+    stop: Stop | None,
+    failure: FailureReport | None,
+    artifact: ArtifactData | None,
+) -> Outcome:
+    """`status` as Popen gives it: negative for a signal."""
+    if stop is Stop.CANCEL:
+        return Cancelled()
+    if status == ExitCode.OK and artifact is not None:
+        return Succeeded(artifact)
+    if stop is Stop.DRAIN:
+        return Drained()
+    if stop is Stop.DEADLINE:
+        return Failed(_told_deadline(failure) or deadline_exceeded())
+    if stop is Stop.STALL:
+        return Died(system_failure("stalled", "The trainer stopped making progress."))
+    if stop is Stop.OUTAGE:
+        return Died(system_failure("database_lost", "The database was away for too long."))
+    if status == ExitCode.DRAINED:
+        return Drained(DRAINED_PAUSE_SECONDS)
+    if status in _FINAL:
+        return Failed(failure or _unexplained(status))
+    if status == ExitCode.INFRA and failure is not None:
+        return Died(failure)
+    return Died(system_failure("trainer_exit", describe(status)))
+
+
+def describe(status: int) -> str:
+    if status < 0:
+        return f"The trainer was killed by signal {-status} ({_signal_name(-status)})."
+    if status == ExitCode.OK:
+        return "The trainer ended without an artifact."
+    return f"The trainer ended with status {status}."
+
+
+def _told_deadline(failure: FailureReport | None) -> FailureReport | None:
+    """The trainer's own report of its deadline, so that event and job tell one story."""
+    return failure if failure is not None and failure.code == "deadline_exceeded" else None
+
+
+def deadline_exceeded() -> FailureReport:
+    message = "The job trained for longer than `limits.max_seconds` allows."
+    hint = "Raise `limits.max_seconds`, or train for fewer steps."
+    return user_failure("deadline_exceeded", message, hint=hint)
+
+
+def _unexplained(status: int) -> FailureReport:
+    make, code, message = _FINAL[status]
+    return make(code, message, hint="The attempt's log says more.")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"

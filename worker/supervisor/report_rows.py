@@ -1,0 +1,70 @@
+"""Rows that a trainer's reports become: metrics by step, checkpoints by step.
+
+Each write may be made twice and says the same the second time.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sqlalchemy import update
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.orm import Session
+
+from app.core.db.models import Checkpoint, Metric
+from app.core.jobs.lifecycle import Lease
+from worker.supervisor.report_reader import CheckpointData
+
+
+def upsert_metrics(
+    session: Session, lease: Lease, metrics: Mapping[int, Mapping[str, float | None]]
+) -> None:
+    if not metrics:
+        return
+    rows = [
+        {"job_id": lease.job_id, "step": step, "values": dict(values)}
+        for step, values in metrics.items()
+    ]
+    insertion = insert(Metric)
+    both = Metric.values.op("||", return_type=JSONB())(insertion.excluded["values"])
+    session.execute(
+        insertion.on_conflict_do_update(index_elements=["job_id", "step"], set_={"values": both}),
+        rows,
+    )
+
+
+def upsert_checkpoint(session: Session, lease: Lease, checkpoint: CheckpointData) -> None:
+    values = {
+        "run_epoch": lease.epoch,
+        "train_epoch": checkpoint.epoch,
+        "num_bytes": checkpoint.bytes,
+        "metrics": checkpoint.metrics,
+        "best": checkpoint.best,
+        "kept": True,
+    }
+    insertion = insert(Checkpoint).values(job_id=lease.job_id, step=checkpoint.step, **values)
+    session.execute(insertion.on_conflict_do_update(index_elements=["job_id", "step"], set_=values))
+
+
+def add_found_checkpoint(
+    session: Session, lease: Lease, *, step: int, run_epoch: int, train_epoch: float, num_bytes: int
+) -> bool:
+    """Add a checkpoint that lies on disk and was never reported. False when it is known."""
+    values = {
+        "run_epoch": run_epoch,
+        "train_epoch": train_epoch,
+        "num_bytes": num_bytes,
+        "metrics": {},
+        "best": False,
+        "kept": True,
+    }
+    insertion = insert(Checkpoint).values(job_id=lease.job_id, step=step, **values)
+    added = insertion.on_conflict_do_nothing().returning(Checkpoint.step)
+    return session.scalar(added) is not None
+
+
+def mark_kept(session: Session, lease: Lease, folder: Path) -> None:
+    """Older checkpoints of this run that the trainer has deleted to keep its limit."""
+    steps = [int(path.name.rpartition("-")[2]) for path in folder.glob("checkpoint-*[0-9]")]
+    own = (Checkpoint.job_id == lease.job_id, Checkpoint.run_epoch == lease.epoch)
+    gone = update(Checkpoint).where(*own, Checkpoint.kept, Checkpoint.step.not_in(steps))
+    session.execute(gone.values(kept=False))

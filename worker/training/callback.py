@@ -1,0 +1,190 @@
+"""The callback of a run: schedules saving and evaluating, reports what happens, obeys a stop."""
+
+import json
+import math
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from app.core.jobs.protocol import Plan, StopReason
+from worker.training import checkpoints
+from worker.training.failures import DeadlineExceeded, Stopped
+from worker.training.losses import LossWatch, patience_is_lost
+from worker.training.plan import fingerprint
+from worker.training.reporter import Reporter
+from worker.training.stop import StopRequest
+from worker.training.trainer import Tally
+
+_WINDOW = 50
+"""Steps over which speed is averaged."""
+METRIC_NAMES = {
+    "loss": "train_loss",
+    "mean_token_accuracy": "train_mean_token_accuracy",
+    "eval_loss": "valid_loss",
+    "eval_mean_token_accuracy": "valid_mean_token_accuracy",
+}
+"""From the Trainer's words to ours."""
+_LOGGED = {"train_loss", "train_mean_token_accuracy", "learning_rate", "grad_norm", "entropy"}
+
+
+class RunCallback(TrainerCallback):
+    def __init__(
+        self, plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest, tally: Tally
+    ) -> None:
+        self._plan, self._reports, self._stop, self._tally = plan, reports, stop, tally
+        self._metrics_file = run_dir / "metrics.jsonl"
+        self._fingerprint = fingerprint(plan)
+        self._losses = LossWatch(plan.spec.training.learning_rate, reports)
+        self._recent: deque[tuple[float, int]] = deque(maxlen=_WINDOW + 1)
+        self._earlier_seconds = tally.seconds
+        self._started = time.monotonic()
+        self._steps_per_epoch = 1
+        self._stopped: StopReason | None = None
+
+    def raise_if_stopped(self) -> None:
+        if self._stopped is StopReason.DEADLINE:
+            limit, seconds = self._plan.spec.limits.max_seconds, self._tally.seconds
+            evidence = f"`max_seconds` is {limit}; training took {seconds:.0f} s"
+            if limit and seconds < limit:  # the supervisor's count, which stopped it
+                evidence += ", what came before and between attempts took the rest"
+            raise DeadlineExceeded("The job ran out of its time.", evidence=evidence)
+        if self._stopped is not None:
+            raise Stopped(self._stopped)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        batches = len(kwargs["train_dataloader"])
+        self._steps_per_epoch = math.ceil(batches / args.gradient_accumulation_steps)
+        self._started = time.monotonic()
+        self._recent.append((self._started, self._tally.tokens_seen))
+        self._stop.in_step = True
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._cancel_if_asked()
+        self._reports.still_working()
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._cancel_if_asked()
+        self._reports.still_working()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._cancel_if_asked()
+        self._tally.seconds = self._earlier_seconds + time.monotonic() - self._started
+        self._recent.append((time.monotonic(), self._tally.tokens_seen))
+        self._schedule(state, control)
+        self._stopped = self._reason_to_stop(state)
+        if self._stopped is not None:
+            control.should_save = control.should_training_stop = True
+        self._progress(state)
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        logs = kwargs["logs"]
+        if "loss" not in logs:
+            return
+        renamed = {METRIC_NAMES.get(key, key): value for key, value in logs.items()}
+        values = {key: float(renamed[key]) for key in _LOGGED if key in renamed}
+        values["epoch"] = state.epoch
+        values["num_tokens"] = self._tally.tokens_seen
+        values["tokens_per_second"] = self._tokens_per_second()
+        values |= _device_memory(args)
+        # The history travels in checkpoints and becomes metrics.csv.
+        state.log_history[-1].update(values)
+        self._write("metrics", state.global_step, values)
+        self._losses.see(values["train_loss"])
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        values = {METRIC_NAMES[key]: value for key, value in kwargs["metrics"].items()}
+        self._write("eval", state.global_step, values)
+        self._reports.phase("training")
+        patience = self._plan.spec.training.early_stopping_patience
+        if patience_is_lost(state.log_history, patience):
+            control.should_training_stop = True
+            control.should_save |= self._plan.spec.training.save_strategy != "no"
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        step = state.global_step
+        path = Path(args.output_dir) / f"checkpoint-{step}"
+        more = {"job_id": self._plan.job_id, "tally": vars(self._tally)}
+        size = checkpoints.commit(
+            path, step=step, epoch=state.epoch, fingerprint=self._fingerprint, **more
+        )
+        losses = {e["step"]: e["eval_loss"] for e in state.log_history if "eval_loss" in e}
+        metrics = {"valid_loss": losses[step]} if step in losses else {}
+        best = step in losses and losses[step] == min(losses.values())
+        data = {"step": step, "epoch": state.epoch, "bytes": size, "metrics": metrics}
+        message = f"Checkpoint at step {step}."
+        self._reports.send("checkpoint", message, **data, best=best, path=str(path))
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # In this order: a signal between the two must not throw away a finished training.
+        self._stop.is_finishing = self._stopped is None
+        self._stop.in_step = False
+        self._progress(state, last=True)
+
+    def _schedule(self, state: Any, control: Any) -> None:
+        """Everything happens at a step's end, evaluation before saving, so that a resumed run
+        finds it either done or still to do."""
+        training, step = self._plan.spec.training, state.global_step
+        last = step >= state.max_steps
+        epoch_ends = step % self._steps_per_epoch == 0 or last
+        control.should_log = control.should_log or last
+        if self._plan.spec.validation is not None or self._plan.validation_rows is not None:
+            every = training.eval_steps
+            control.should_evaluate = last or (step % every == 0 if every else epoch_ends)
+            if control.should_evaluate:
+                self._reports.phase("evaluating")
+        if training.save_strategy == "epoch":
+            control.should_save = epoch_ends
+        elif training.save_strategy == "steps":
+            control.should_save = last or step % (training.save_steps or 1) == 0
+
+    def _cancel_if_asked(self) -> None:
+        if self._stop.reason() is StopReason.CANCEL:
+            raise Stopped(StopReason.CANCEL)
+
+    def _reason_to_stop(self, state: Any) -> StopReason | None:
+        if state.global_step >= state.max_steps:
+            return None  # done: finishing is the quickest way to stop
+        limit = self._plan.spec.limits.max_seconds
+        if (reason := self._stop.reason()) is not None:
+            return reason
+        return StopReason.DEADLINE if limit and self._tally.seconds >= limit else None
+
+    def _progress(self, state: Any, *, last: bool = False) -> None:
+        if not self._recent:
+            return
+        steps = len(self._recent) - 1
+        left = state.max_steps - state.global_step
+        self._reports.progress(
+            last=last,
+            step=state.global_step,
+            max_steps=state.max_steps,
+            epoch=state.epoch,
+            fraction=state.global_step / max(state.max_steps, 1),
+            tokens_seen=self._tally.tokens_seen,
+            tokens_per_second=self._tokens_per_second(),
+            eta_seconds=left * self._window_seconds() / steps if steps else None,
+        )
+
+    def _window_seconds(self) -> float:
+        return self._recent[-1][0] - self._recent[0][0]
+
+    def _tokens_per_second(self) -> float:
+        seconds = self._window_seconds()
+        return (self._recent[-1][1] - self._recent[0][1]) / seconds if seconds > 0 else 0.0
+
+    def _write(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        finite = {key: value for key, value in values.items() if math.isfinite(value)}
+        self._reports.send(kind, step=step, values=finite)  # type: ignore[arg-type]
+        with self._metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "values": finite}) + "\n")
+
+
+def _device_memory(args: Any) -> dict[str, float]:
+    if args.device.type != "cuda":
+        return {}
+    import torch
+
+    return {"device_memory_peak_bytes": float(torch.cuda.max_memory_allocated())}
