@@ -1,5 +1,6 @@
 """What the documents say is what the code does."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -54,3 +55,29 @@ def test_every_error_code_in_the_code_is_documented():
 
     assert codes
     assert not {code for code in codes if f"`{code}`" not in documented}
+
+
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+ROOMS = re.findall(r"`((?:app|worker)/[\w/]+\.py):(\w+)`", ARCHITECTURE)
+
+
+@pytest.mark.parametrize(("room", "name"), ROOMS, ids=lambda each: str(each))
+def test_every_room_of_a_walk_exists_and_has_what_it_is_named_for(room, name):
+    tree = ast.parse((ROOT / room).read_text(encoding="utf-8"))
+
+    assert name in {each.name for each in tree.body if hasattr(each, "name")}
+
+
+def test_the_five_walks_are_there():
+    walks = re.split(r"^### ", ARCHITECTURE, flags=re.MULTILINE)[1:]
+
+    assert len(walks) == 5
+    assert all(len(re.findall(r"^\d+\. `", walk, re.MULTILINE)) >= 5 for walk in walks)
+
+
+def test_every_place_of_the_layout_exists():
+    picture = ARCHITECTURE.split("## Layout")[1].split("```")[1]
+    places = re.findall(r"^([\w/.]+)  ", picture, re.MULTILINE)
+
+    assert len(places) > 30
+    assert not [each for each in places if not (ROOT / each).exists()]
