@@ -59,12 +59,12 @@ $(BIN)/python:
 		"$$(python3 --version 2>&1). Install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
-.venv/.worker: pyproject.toml constraints.txt | $(BIN)/python
+.venv/.worker: pyproject.toml constraints.txt app/__init__.py | $(BIN)/python
 	@echo 'Installing the server and the training packages into .venv (a minute or two)'
 	@$(PIP_INSTALL) -e '.[worker]'
 	@touch $@
 
-.venv/.all: pyproject.toml constraints.txt | $(BIN)/python
+.venv/.all: pyproject.toml constraints.txt app/__init__.py | $(BIN)/python
 	@echo 'Installing everything into .venv (a minute or two)'
 	@$(PIP_INSTALL) -e '.[worker,test,dev]'
 	@touch .venv/.worker $@
