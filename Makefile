@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python; do \
 	$$python -c '$(IS_311)' 2>/dev/null && echo $$python && break; done)
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -qq -c constraints.txt
 
-.PHONY: help install up demo test check format docs bench migrate clean
+.PHONY: help install up demo test check format docs hooks bench migrate clean
 
 help:
 	@echo 'make demo      train the sample job, from nothing to a proven adapter'
@@ -15,6 +15,7 @@ help:
 	@echo 'make check     ruff, mypy, import-linter, generated pages'
 	@echo 'make format    let ruff format'
 	@echo 'make docs      write the generated pages'
+	@echo 'make hooks     run make check before each commit'
 	@echo 'make bench     benchmarks against the plain way of doing it'
 	@echo 'make migrate   bring the database of TUNESMITH_DATABASE_URL up to date'
 	@echo 'make install   .venv with everything'
@@ -45,6 +46,9 @@ format: .venv/.all
 docs: .venv/.all
 	$(BIN)/python -m app.cli.reference
 
+hooks: .venv/.all
+	$(BIN)/pre-commit install
+
 bench: .venv/.all
 	$(BIN)/python -m bench
 
@@ -59,12 +63,12 @@ $(BIN)/python:
 		"$$(python3 --version 2>&1). Install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
-.venv/.worker: pyproject.toml constraints.txt | $(BIN)/python
+.venv/.worker: pyproject.toml constraints.txt app/__init__.py | $(BIN)/python
 	@echo 'Installing the server and the training packages into .venv (a minute or two)'
 	@$(PIP_INSTALL) -e '.[worker]'
 	@touch $@
 
-.venv/.all: pyproject.toml constraints.txt | $(BIN)/python
+.venv/.all: pyproject.toml constraints.txt app/__init__.py | $(BIN)/python
 	@echo 'Installing everything into .venv (a minute or two)'
 	@$(PIP_INSTALL) -e '.[worker,test,dev]'
 	@touch .venv/.worker $@

@@ -17,6 +17,7 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
+from app import __version__
 from app.api import errors, middleware, openapi
 from app.api.deps import Adapters
 from app.api.routes import ROUTERS, methods_of
@@ -55,7 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     follower = Follower(adapters.sessions)
     app = FastAPI(
         title="Tunesmith",
-        version="0.1.0",
+        version=__version__,
         description="Fine-tuning as a job API.",
         docs_url=None,
         redoc_url=None,

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from app import __version__
+
 ROOT = Path(__file__).parents[1]
 DOCKERFILES = sorted(ROOT.glob("docker/*.Dockerfile"))
 PASSWORDS = {"POSTGRES_PASSWORD": "a", "VALKEY_PASSWORD": "b"}
@@ -108,6 +110,15 @@ def test_the_api_image_serves_without_torch(api_image):
 
     assert done.returncode == 0, done.stderr
     assert "site-packages" in done.stdout
+
+
+def test_the_wheel_carries_the_version_of_the_code(api_image):
+    code = "from importlib.metadata import version; print(version('tunesmith'))"
+    python = api_image / "venv/bin/python"
+
+    done = subprocess.run([python, "-c", code], cwd="/", capture_output=True, text=True)
+
+    assert done.stdout.strip() == __version__
 
 
 def test_the_worker_image_resolves_with_the_pinned_torch(api_image):

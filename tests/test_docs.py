@@ -9,7 +9,16 @@ import pytest
 from app.cli import reference
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
+DECISIONS = ROOT / "docs/decisions"
+INDEX = DECISIONS / "README.md"
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob(".github/**/*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("examples/**/*.md"),
+    ]
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -29,6 +38,29 @@ def test_every_make_target_named_in_the_readme_exists():
 
     assert named
     assert named <= targets
+
+
+def test_what_contributing_names_exists():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:^    |`)make ([a-z-]+)", text, re.MULTILINE))
+    folders = re.findall(r"`([a-z_/]+)`", "".join(re.findall(r"^\| (`.+?) \|", text, re.MULTILINE)))
+
+    assert named
+    assert named <= set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    assert len(folders) > 10
+    assert not [folder for folder in folders if not (ROOT / folder).is_dir()]
+
+
+def test_every_decision_is_in_the_index_with_its_own_title():
+    pages = sorted(DECISIONS.glob("[0-9]*.md"))
+    rows = re.findall(r"^\| (\d+) \| \[(.+)\]\((.+?)\) \| .+ \|$", INDEX.read_text(), re.MULTILINE)
+    titles = [re.match(r"# (\d+)\. (.+)\n", page.read_text(encoding="utf-8")) for page in pages]
+
+    assert len(pages) > 5
+    assert [(title[1], title[2]) for title in titles if title] == [row[:2] for row in rows]
+    assert [page.name for page in pages] == [row[2] for row in rows]
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
 
 
 def test_every_command_named_in_the_readme_exists():

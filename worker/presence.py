@@ -13,13 +13,13 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 
 import structlog
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from app import __version__
 from app.core import logs
 from app.core.db.models import NOW, Job, Worker
 from app.core.db.session import OUTAGE, Sessions, make_engine, make_sessions, transaction
@@ -84,7 +84,7 @@ class Presence:
             "pid": os.getppid(),
             "device": self._device,
             "queue": self._settings.queue,
-            "version": _version(),
+            "version": __version__,
             "job_id": select(Job.id).where(*mine).limit(1).scalar_subquery(),
         }
         arrive = insert(Worker).values(**row)
@@ -115,13 +115,6 @@ def device_of(wanted: str) -> str:
     program = shutil.which("nvidia-smi")
     asked = program and subprocess.run([program, "-L"], capture_output=True, check=False)
     return "cuda:0" if asked and asked.returncode == 0 and asked.stdout.strip() else "cpu"
-
-
-def _version() -> str:
-    try:
-        return version("tunesmith")
-    except PackageNotFoundError:
-        return "0"
 
 
 def main() -> None:
