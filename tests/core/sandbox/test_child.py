@@ -60,7 +60,7 @@ def test_one_whose_parent_is_killed_is_ended(tmp_path: Path) -> None:
         f"import os, pathlib, threading; pathlib.Path({str(told)!r}).write_text(str(os.getpid()))"
     )
     hangs += "; threading.Event().wait()"
-    code = f"from app.core.datasets import child; child.run('timeit', ['-n1', '-s', {hangs!r}], [])"
+    code = f"from app.core.sandbox import child; child.run('timeit', ['-n1', '-s', {hangs!r}], [])"
     parent = subprocess.Popen([sys.executable, "-c", code])
     wait_until(lambda: told.exists() and told.read_text())
     pid = int(told.read_text())
