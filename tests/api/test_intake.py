@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from app.api.schemas.datasets import ReportOut
+from app.api.schemas.reports import ReportOut
 from app.core.events.bell import Bell
 from app.core.intake import Intake
 from app.core.queue import Doorbell
