@@ -1,12 +1,17 @@
 """What the documents say is what the code does."""
 
 import ast
+import json
 import re
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from fastapi import FastAPI, Query
+from pydantic import BaseModel, Field
 
 from app.cli import reference
+from app.cli.descriptions import undescribed
 
 ROOT = Path(__file__).parents[1]
 DECISIONS = ROOT / "docs/decisions"
@@ -77,6 +82,85 @@ def test_every_command_named_in_the_readme_exists():
 def test_generated_pages_are_current():
     assert (ROOT / "docs/settings.md").read_text(encoding="utf-8") == reference.settings_page()
     assert (ROOT / "docs/openapi.json").read_text(encoding="utf-8") == reference.openapi()
+
+
+def test_every_part_of_the_contract_is_described():
+    contract = json.loads(reference.openapi())
+
+    assert len(contract["components"]["schemas"]) > 50
+    assert undescribed(contract) == []
+
+
+def test_the_check_of_the_contract_names_what_is_not_described():
+    class Inner(BaseModel):
+        """Described, unlike its field."""
+
+        alpha: int
+
+    class Spec(BaseModel):
+        rank: int
+        inner: Inner = Field(description="This one is described.")
+
+    app = FastAPI()
+
+    @app.post("/specs/{number}")
+    def create_spec(spec: Spec, number: int, limit: Annotated[int, Query(description="A limit.")]):
+        pass
+
+    contract = app.openapi()
+    ours = {name: contract["components"]["schemas"][name] for name in ("Inner", "Spec")}
+    told = undescribed({**contract, "components": {"schemas": ours}})
+
+    places = [each.removeprefix("The contract does not describe ") for each in told]
+    assert [each.partition(":")[0] for each in places] == [
+        "the property `alpha` of Inner",
+        "the schema Spec",
+        "the property `rank` of Spec",
+        "the operation POST /specs/{number}",
+        "the path parameter `number` of POST /specs/{number}",
+    ]
+    assert all("write a " in each or "give its " in each for each in told)
+
+
+HIDDEN = {"properties": {"text": {}}}
+
+
+@pytest.mark.parametrize(
+    "outer",
+    [
+        HIDDEN,
+        {"anyOf": [{"type": "null"}, HIDDEN]},
+        {"items": HIDDEN},
+        {"prefixItems": [HIDDEN]},
+        {"additionalProperties": {"items": HIDDEN}},
+    ],
+    ids=str,
+)
+def test_the_check_of_the_contract_sees_what_is_written_inside_a_property(outer):
+    spec = {"description": "A spec.", "properties": {"of": {"description": "Outer.", **outer}}}
+
+    (sentence,) = undescribed({"components": {"schemas": {"Spec": spec}}})
+
+    assert "the property `text` of Spec.of" in sentence
+
+
+def test_the_check_of_the_contract_sees_the_fields_of_a_form():
+    schema = {"properties": {"file": {"description": "Data."}, "name": {"description": " "}}}
+    operation = {
+        "description": "Upload.",
+        "requestBody": {"content": {"multipart/form-data": {"schema": schema}}},
+    }
+
+    (sentence,) = undescribed({"paths": {"/files": {"post": operation}}})
+
+    assert "the property `name` of the body of POST /files" in sentence
+
+
+def test_every_setting_is_described():
+    rows = [line for line in reference.settings_page().splitlines() if "TUNESMITH_" in line]
+
+    assert rows
+    assert not [row for row in rows if row.split(" | ")[2].strip(" |") == ""]
 
 
 def test_every_error_code_in_the_code_is_documented():

@@ -22,6 +22,8 @@ from app.services.pages import Cursor
 from app.services.partial_uploads import UnderWay
 from app.services.preview import Previews
 
+_AFTER = "Id of the last entry of the page before this one; left out for the first page."
+
 
 @dataclass(frozen=True)
 class Adapters:
@@ -83,8 +85,10 @@ SettingsDep = Annotated[Settings, Depends(get_settings)]
 
 
 def get_cursor(
-    after: Annotated[str | None, Query(max_length=64, description="The last id seen.")] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    after: Annotated[str | None, Query(max_length=64, description=_AFTER)] = None,
+    limit: Annotated[
+        int, Query(ge=1, le=100, description="Largest number of entries in the answer.")
+    ] = 20,
 ) -> Cursor:
     return Cursor(after, limit)
 
@@ -97,6 +101,7 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
-        description="Same key and body: the first answer again. Remembered for 24 hours.",
+        description="Text of your own that names this request. Sent again within 24 hours with the "
+        "same body, it gets the first answer again and nothing is created twice.",
     ),
 ]

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from app.api.schemas.datasets import ReportOut
+from app.api.schemas.reports import ReportOut
 from app.core.events.notifier import Notifier
 from app.core.queue import WorkerQueue
 from tests.core.datasets.packed import parquet

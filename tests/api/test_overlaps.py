@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.api.schemas.datasets import OverlapOut
+from app.api.schemas.reports import OverlapOut
 from tests.api.world import ROWS
 
 

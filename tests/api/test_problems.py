@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from app.api.schemas.datasets import ReportOut
+from app.api.schemas.reports import ReportOut
 from app.core.datasets.validate import validate_in_child
 from app.core.events.notifier import Notifier
 from app.core.queue import WorkerQueue

@@ -1,6 +1,7 @@
 """A bad spec is refused with a pointer for each thing wrong, before anything is stored."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from app.core.jobs.spec import JobSpec, LoraSpec, TrainingSpec
 
 MISSING = object()
 EVERY_FIELD = "GET /openapi.json names every field of JobSpec."
+DESCRIPTIONS = re.findall(r'"description": "([^"]{15,})', json.dumps(JobSpec.model_json_schema()))
+"""Up to the first quote: what the contract says of a field, which no error repeats."""
 SAME = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.just({}))
 
 # pointer, value, code
@@ -138,6 +141,8 @@ def test_each_wrong_value_is_pointed_at(client, world, pointer, value, code):
     assert [(one["pointer"], one["code"]) for one in errors] == [(pointer, code)], answer.text
     assert all(one["message"] and one["hint"] for one in errors)
     assert "Input should" not in answer.text
+    assert len(DESCRIPTIONS) > 40
+    assert not [each for each in DESCRIPTIONS if each in answer.text]
     assert world.count() == before
 
 

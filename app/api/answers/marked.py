@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import groupby
 
-from app.api.schemas.datasets import PreviewOut, PreviewRow
+from app.api.schemas.preview import PreviewOut, PreviewRow
 
 OPEN, CLOSE = "\u27e6", "\u27e7"
 """White square brackets, which hardly a text has."""

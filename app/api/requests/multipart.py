@@ -34,11 +34,34 @@ UPLOAD_BODY = {
                     "required": ["file"],
                     "additionalProperties": False,
                     "properties": {
-                        "file": {"type": "string", "format": "binary"},
-                        "name": {"type": "string", "maxLength": 200},
-                        "format": {"type": "string", "enum": list(FORMATS), "default": "auto"},
-                        "num_bytes": {"type": "integer", "minimum": 0},
-                        "sha256": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$"},
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "Data: JSON, JSON Lines, CSV or Parquet.",
+                        },
+                        "name": {
+                            "type": "string",
+                            "maxLength": 200,
+                            "description": "Name for people. Left out: that of the file.",
+                        },
+                        "format": {
+                            "type": "string",
+                            "enum": list(FORMATS),
+                            "default": "auto",
+                            "description": "Format of the file; `auto` detects it.",
+                        },
+                        "num_bytes": {
+                            "type": "integer",
+                            "minimum": 0,
+                            "description": "Size of the file in bytes; with another the upload is "
+                            "refused.",
+                        },
+                        "sha256": {
+                            "type": "string",
+                            "pattern": "^[0-9a-fA-F]{64}$",
+                            "description": "SHA-256 of the file in hexadecimal; with another the "
+                            "upload is refused.",
+                        },
                         "columns": COLUMNS_SCHEMA,
                     },
                 }

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from app.api.deps import SettingsDep
 from app.api.schemas.base import ListOf
-from app.api.schemas.service import ModelOut, RecipeOut, TemplateOut
+from app.api.schemas.catalogue import ModelOut, RecipeOut, TemplateOut
 from app.services import catalogue
 
 router = APIRouter(tags=["catalogue"])
@@ -12,17 +12,19 @@ router = APIRouter(tags=["catalogue"])
 
 @router.get("/models")
 def list_models(settings: SettingsDep) -> ListOf[ModelOut]:
-    """Base models of this server; those it refuses say why."""
+    """List the base models of this server, with limits and defaults for each; one that cannot be
+    trained says why.
+    """
     return ListOf[ModelOut].model_validate({"data": catalogue.models(settings)})
 
 
 @router.get("/recipes")
 def list_recipes() -> ListOf[RecipeOut]:
-    """Named bundles of defaults."""
+    """List the recipes: named bundles of defaults for a job spec."""
     return ListOf[RecipeOut].model_validate({"data": catalogue.bundles()})
 
 
 @router.get("/templates")
 def list_templates(settings: SettingsDep) -> ListOf[TemplateOut]:
-    """Ways to make a text of a row; those of this server's own that it refuses say why."""
+    """List the prompt templates, which render a row as text; one that cannot be used says why."""
     return ListOf[TemplateOut].model_validate({"data": catalogue.templates(settings)})

@@ -16,9 +16,11 @@ from app.api.deps import (
     SessionDep,
     StorageDep,
 )
+from app.api.parameters import DatasetId, RowOffset
 from app.api.requests.multipart import UPLOAD_BODY, receive_upload
 from app.api.schemas.base import ListOf
-from app.api.schemas.datasets import DatasetOut, ReportOut, RowsOut
+from app.api.schemas.datasets import DatasetOut, RowsOut
+from app.api.schemas.reports import ReportOut
 from app.core.db.models import Dataset
 from app.core.db.session import commit
 from app.services import datasets
@@ -33,10 +35,11 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 async def create_dataset(
     request: Request, adapters: AdaptersDep, caller: CallerDep, key: IdempotencyKey = None
 ) -> Response:
-    """Upload training data: rows of instruction and output, prompt and completion, messages,
-    ShareGPT conversations or text.
+    """Upload training data: JSON, JSON Lines, CSV or Parquet whose rows hold instruction and
+    output, prompt and completion, messages, ShareGPT conversations or text.
 
-    Returns as soon as the bytes are stored; the report comes when they are validated.
+    Answers as soon as the file is stored. Validation follows: the dataset is `validating` until its
+    report is there.
     """
     upload = await receive_upload(request, adapters)
 
@@ -54,34 +57,45 @@ async def create_dataset(
 
 @router.get("")
 def list_datasets(session: SessionDep, caller: CallerDep, cursor: CursorDep) -> ListOf[DatasetOut]:
+    """List the datasets, newest first."""
     found: Page[Dataset] = datasets.page(session, caller, cursor)
     return ListOf[DatasetOut].model_validate(found, from_attributes=True)
 
 
 @router.get("/{dataset_id}", response_model=DatasetOut)
-def get_dataset(dataset_id: str, session: SessionDep, caller: CallerDep) -> Dataset:
+def get_dataset(dataset_id: DatasetId, session: SessionDep, caller: CallerDep) -> Dataset:
+    """Get a dataset: its status, size and columns."""
     return datasets.get(session, caller, dataset_id)
 
 
 @router.delete("/{dataset_id}", status_code=status.HTTP_204_NO_CONTENT)
 def delete_dataset(
-    dataset_id: str, session: SessionDep, caller: CallerDep, storage: StorageDep
+    dataset_id: DatasetId, session: SessionDep, caller: CallerDep, storage: StorageDep
 ) -> None:
-    """Delete the data. 409 while a job that is not final needs it; ended jobs keep its id."""
+    """Delete a dataset and its files. 409 while a job that has not ended uses it; jobs that have
+    ended keep its id.
+    """
     datasets.delete(session, storage, caller, dataset_id)
 
 
 @router.get("/{dataset_id}/report", response_model=ReportOut)
 def get_dataset_report(
-    dataset_id: str,
+    dataset_id: DatasetId,
     session: SessionDep,
     adapters: AdaptersDep,
     caller: CallerDep,
     validation: Annotated[
-        str | None, Query(max_length=64, description="A dataset whose rows should not be in this.")
+        str | None,
+        Query(
+            max_length=64,
+            description="Id of a dataset to be held out: the report then has `overlap`, how much "
+            "of it occurs in this one.",
+        ),
     ] = None,
 ) -> Response:
-    """Every problem found. 409 with Retry-After while the dataset is being validated."""
+    """Get what validation found: problems, duplicates, lengths, columns. 409 with `Retry-After`
+    while the dataset is being validated.
+    """
     dataset = datasets.judged(session, caller, dataset_id)
     body = datasets.report(adapters.storage, dataset)
     if validation is not None:
@@ -93,14 +107,16 @@ def get_dataset_report(
 
 @router.get("/{dataset_id}/rows")
 def list_dataset_rows(
-    dataset_id: str,
+    dataset_id: DatasetId,
     session: SessionDep,
     caller: CallerDep,
     storage: StorageDep,
-    offset: Annotated[int, Query(ge=0, le=1 << 40)] = 0,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    offset: RowOffset = 0,
+    limit: Annotated[
+        int, Query(ge=1, le=100, description="Largest number of rows in the answer.")
+    ] = 20,
 ) -> RowsOut:
-    """The valid rows, as the trainer will get them."""
+    """List the valid rows in canonical form, as the trainer gets them."""
     dataset = datasets.judged(session, caller, dataset_id)
     # Reading past many rows takes long: the connection goes back before it begins.
     commit(session)
@@ -112,14 +128,22 @@ def list_dataset_rows(
 @router.head("/{dataset_id}/content", include_in_schema=False)
 @router.get("/{dataset_id}/content", response_class=StreamingResponse)
 def get_dataset_content(
-    dataset_id: str,
+    dataset_id: DatasetId,
     request: Request,
     session: SessionDep,
     caller: CallerDep,
     storage: StorageDep,
-    file: Annotated[int | None, Query(ge=0, le=1 << 40)] = None,
+    file: Annotated[
+        int | None,
+        Query(
+            ge=0,
+            le=1 << 40,
+            description="Number of the file, counted from 0 as in `source.files`. Required for an "
+            "import of several files.",
+        ),
+    ] = None,
 ) -> Response:
-    """The bytes that were uploaded. Of an import of several files, the one that `file` names."""
+    """Download the data as it was uploaded or, of an import, one of its files."""
     found = datasets.content(datasets.get(session, caller, dataset_id), file)
     download = Download(
         key=found.key, num_bytes=found.num_bytes, sha256=found.digest, filename=found.name

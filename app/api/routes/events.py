@@ -7,8 +7,9 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import BeforeValidator
 
 from app.api.deps import AdaptersDep, CallerDep, SessionDep
+from app.api.parameters import JobId
 from app.api.schemas.base import ListOf
-from app.api.schemas.jobs import EventOut
+from app.api.schemas.history import EventOut
 from app.api.streams.follower import Follower
 from app.api.streams.sse import EventStream
 from app.core.events.log import EventType
@@ -17,13 +18,19 @@ from app.services import history, jobs
 LARGEST = 2**63 - 1
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Server-sent events: `id` is the seq, `event` the type, `data` an event as "
-        "in the list. A last `event: end` when the job is final and everything was sent.",
+        "description": "Server-sent events: `id` is the `seq` of an event, `event` its `type`, "
+        "`data` the event as GET /jobs/{job_id}/events lists it. A last `event: end` follows once "
+        "the job has ended and everything was sent.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }
 router = APIRouter(prefix="/jobs/{job_id}", tags=["events"])
-Seq = Annotated[int, Query(ge=0, le=LARGEST, description="The last seq seen.")]
+Seq = Annotated[
+    int,
+    Query(
+        ge=0, le=LARGEST, description="`seq` of the last event that is known: later ones follow."
+    ),
+]
 
 
 def _split(given: list[str]) -> list[str]:
@@ -34,35 +41,51 @@ def _split(given: list[str]) -> list[str]:
 Types = Annotated[
     list[EventType],
     BeforeValidator(_split),
-    Query(alias="type", max_length=100, description="Several: comma-separated, or repeated."),
+    Query(
+        alias="type",
+        max_length=100,
+        description="Types of event to list, comma-separated or repeated; left out: all.",
+    ),
 ]
 
 
 @router.get("/events")
 def list_job_events(
-    job_id: str,
+    job_id: JobId,
     session: SessionDep,
     caller: CallerDep,
     after: Seq = 0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    limit: Annotated[
+        int, Query(ge=1, le=1000, description="Largest number of events in the answer.")
+    ] = 100,
     types: Types = [],  # noqa: B006
 ) -> ListOf[EventOut]:
-    """In order, oldest first."""
+    """List the events of a job, oldest first."""
     found = history.events(session, caller, job_id, after=after, limit=limit, types=types)
     return ListOf[EventOut].model_validate(found)
 
 
 @router.get("/stream", response_class=StreamingResponse, responses=STREAM)
 def stream_job_events(
-    job_id: str,
+    job_id: JobId,
     request: Request,
     session: SessionDep,
     adapters: AdaptersDep,
     caller: CallerDep,
     after: Seq = 0,
-    last_event_id: Annotated[int | None, Header(ge=0, le=LARGEST)] = None,
+    last_event_id: Annotated[
+        int | None,
+        Header(
+            ge=0,
+            le=LARGEST,
+            description="`id` of the last event received. Sent by clients that reconnect; goes "
+            "before `after`.",
+        ),
+    ] = None,
 ) -> Response:
-    """What came after `Last-Event-ID` (or `after`), then what comes, until the job is final."""
+    """Stream the events of a job as server-sent events: first those after `Last-Event-ID` (or
+    `after`), then new ones as they happen, until the job has ended.
+    """
     jobs.get(session, caller, job_id)
     follower: Follower = request.app.state.follower
     start = after if last_event_id is None else last_event_id

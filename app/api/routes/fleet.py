@@ -17,9 +17,13 @@ def list_queue(
     session: SessionDep,
     settings: SettingsDep,
     caller: CallerDep,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    limit: Annotated[
+        int, Query(ge=1, le=1000, description="Largest number of jobs in the answer.")
+    ] = 100,
 ) -> ListOf[WaitingOut]:
-    """The caller's jobs in the order in which workers will take them, and why each waits."""
+    """List the waiting jobs of the project in the order in which workers take them, and why each
+    waits.
+    """
     found = queue.waiting(session, caller, settings, limit + 1)
     return ListOf[WaitingOut](
         data=[_waiting(one) for one in found[:limit]], has_more=len(found) > limit
@@ -28,7 +32,7 @@ def list_queue(
 
 @router.get("/workers")
 def list_workers(session: SessionDep, settings: SettingsDep) -> ListOf[WorkerOut]:
-    """Alive: seen within three renewals of a lease."""
+    """List the workers, most recently seen first."""
     return ListOf[WorkerOut](data=[_worker(seen) for seen in queue.workers(session, settings)])
 
 

@@ -13,18 +13,22 @@ router = APIRouter(tags=["service"])
 
 @router.get("/healthz")
 async def get_health() -> Health:
-    """The process answers; nothing else is asked."""
+    """Check that the process answers; no dependency is asked."""
     return Health(status="ok")
 
 
 @router.get("/readyz")
 def get_readiness(adapters: AdaptersDep) -> Ready:
-    """503 when it cannot serve. A broker that is down only degrades: jobs are still accepted."""
+    """Check that this server can take requests. 503 when it cannot; without a broker it is only
+    `degraded`.
+    """
     return Ready.model_validate(health.readiness(adapters.engine, adapters.settings))
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
 def get_metrics(adapters: AdaptersDep) -> Response:
-    """Prometheus: this process's requests, and the whole service's jobs, queues and workers."""
+    """Get metrics for Prometheus: requests of this process, and jobs, queues and workers of the
+    whole service.
+    """
     adapters.telemetry.note_stats(health.stats_or_none(adapters.sessions, adapters.settings))
     return Response(generate_latest(adapters.telemetry.registry), media_type=CONTENT_TYPE_LATEST)

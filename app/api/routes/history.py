@@ -7,52 +7,71 @@ from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
 from app.api.answers.downloads import disposition
 from app.api.deps import AdaptersDep, CallerDep, SessionDep
+from app.api.parameters import JobId
 from app.api.schemas.artifacts import LogsOut, MetricsOut
 from app.api.schemas.base import ListOf
-from app.api.schemas.jobs import AttemptOut, CheckpointOut, SampleOut
+from app.api.schemas.history import AttemptOut, CheckpointOut, SampleOut
 from app.services import history, jobs, logs, metrics
 from app.services.metrics import MetricsRequest
 
 DEFAULT_TAIL = 1000
 TEXT = "text/plain; charset=utf-8"
-Step = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
+LAST_STEP = 2**63 - 1
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 
 
 @router.get("/attempts")
-def list_job_attempts(job_id: str, session: SessionDep, caller: CallerDep) -> ListOf[AttemptOut]:
-    """Oldest first."""
+def list_job_attempts(job_id: JobId, session: SessionDep, caller: CallerDep) -> ListOf[AttemptOut]:
+    """List the attempts that workers made at a job, oldest first."""
     found = history.attempts(session, caller, job_id)
     return ListOf[AttemptOut].model_validate({"data": found})
 
 
 @router.get("/checkpoints")
 def list_job_checkpoints(
-    job_id: str, session: SessionDep, caller: CallerDep
+    job_id: JobId, session: SessionDep, caller: CallerDep
 ) -> ListOf[CheckpointOut]:
-    """By step."""
+    """List the checkpoints of a job, newest first."""
     found = history.checkpoints(session, caller, job_id)
     return ListOf[CheckpointOut].model_validate({"data": found})
 
 
 @router.get("/samples")
-def list_job_samples(job_id: str, session: SessionDep, caller: CallerDep) -> ListOf[SampleOut]:
-    """The sample prompts, answered by the base model and by the adapter."""
+def list_job_samples(job_id: JobId, session: SessionDep, caller: CallerDep) -> ListOf[SampleOut]:
+    """List the answers of the base model and of the adapter to the `sample_prompts` of a job."""
     found = history.samples(session, caller, job_id)
     return ListOf[SampleOut].model_validate({"data": found})
 
 
 @router.get("/metrics")
 def get_job_metrics(
-    job_id: str,
+    job_id: JobId,
     session: SessionDep,
     caller: CallerDep,
-    keys: Annotated[str | None, Query(max_length=1000, description="Comma-separated.")] = None,
-    from_step: Step = None,
-    to_step: Step = None,
-    max_points: Annotated[int | None, Query(ge=4, le=100_000)] = None,
+    keys: Annotated[
+        str | None,
+        Query(
+            max_length=1000,
+            description="Names of metrics, comma-separated; left out: all that were logged.",
+        ),
+    ] = None,
+    from_step: Annotated[
+        int | None, Query(ge=0, le=LAST_STEP, description="First optimizer step to include.")
+    ] = None,
+    to_step: Annotated[
+        int | None, Query(ge=0, le=LAST_STEP, description="Last optimizer step to include.")
+    ] = None,
+    max_points: Annotated[
+        int | None,
+        Query(
+            ge=4,
+            le=100_000,
+            description="Largest number of points in a series. A longer one keeps its first and "
+            "last point and, of each stretch between them, the lowest and the highest value.",
+        ),
+    ] = None,
 ) -> MetricsOut:
-    """Series by name. With `max_points` long ones are thinned so that no spike is lost."""
+    """Get the metrics of a job, a series each. `max_points` thins long ones and loses no peak."""
     names = [key.strip() for key in (keys or "").split(",") if key.strip()]
     wanted = MetricsRequest(names, from_step, to_step, max_points)
     found = metrics.series(session, caller, job_id, wanted)
@@ -61,9 +80,9 @@ def get_job_metrics(
 
 @router.get("/metrics.csv", response_class=StreamingResponse)
 def get_job_metrics_csv(
-    job_id: str, session: SessionDep, adapters: AdaptersDep, caller: CallerDep
+    job_id: JobId, session: SessionDep, adapters: AdaptersDep, caller: CallerDep
 ) -> Response:
-    """A line per step, a column per metric."""
+    """Download the metrics of a job as CSV: a line per optimizer step, a column per metric."""
     jobs.get(session, caller, job_id)
     lines = metrics.csv_lines(adapters.sessions, job_id)
     headers = {"Content-Disposition": disposition(f"{job_id}-metrics.csv")}
@@ -76,14 +95,25 @@ def get_job_metrics_csv(
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 def get_job_logs(
-    job_id: str,
+    job_id: JobId,
     session: SessionDep,
     adapters: AdaptersDep,
     caller: CallerDep,
-    tail: Annotated[int | None, Query(ge=1, le=10_000, description="Lines.")] = None,
-    format: Literal["text", "json"] = "text",  # noqa: A002 - its name in the contract
+    tail: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            le=10_000,
+            description="Number of lines from the end, over all attempts. Left out: all as text, "
+            "the last 1,000 as JSON.",
+        ),
+    ] = None,
+    format: Annotated[  # noqa: A002 - its name in the contract
+        Literal["text", "json"],
+        Query(description="`text` puts a header line before each attempt; `json` lists them."),
+    ] = "text",
 ) -> Response:
-    """What the trainers printed, attempt by attempt. JSON holds the last 1,000 lines or `tail`."""
+    """Get what the trainers of a job printed, attempt by attempt, with secrets left out."""
     attempts = history.attempts(session, caller, job_id)
     found = logs.sources(attempts, adapters.settings)
     if format == "text" and tail is None:

@@ -27,10 +27,11 @@ router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=JsonRoute)
 async def import_dataset(
     spec: ImportSpec, adapters: AdaptersDep, caller: CallerDep, key: IdempotencyKey = None
 ) -> Response:
-    """Import a split of a dataset on the hub, at one commit, down to the hash of each file.
+    """Import one split of a dataset on the Hugging Face Hub, pinned to a commit and to the hash of
+    each file.
 
-    Returns when the hub was asked what there is, within seconds; the files are fetched and judged
-    after that. 503 on a machine that cannot reach the hub.
+    Answers within seconds, once the hub has said what there is; then the files are fetched and
+    validated. 503 where the hub cannot be reached.
     """
     source = spec.source
     columns = None if spec.columns is None else check_columns(spec.columns)

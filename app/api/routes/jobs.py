@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.api.answers.replies import created
 from app.api.deps import AdaptersDep, CallerDep, CursorDep, IdempotencyKey, SessionDep
+from app.api.parameters import JobId
 from app.api.requests.body import JsonRoute
 from app.api.schemas.base import ListOf
 from app.api.schemas.dry_run import PlanOut
@@ -29,7 +30,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=JsonRoute)
     "",
     status_code=status.HTTP_201_CREATED,
     response_model=JobOut,
-    responses={200: {"model": PlanOut, "description": "The plan, with `dry_run`."}},
+    responses={200: {"model": PlanOut, "description": "With `dry_run`: the plan of the job."}},
 )
 def create_job(
     spec: JobSpec,
@@ -37,12 +38,14 @@ def create_job(
     adapters: AdaptersDep,
     caller: CallerDep,
     key: IdempotencyKey = None,
-    dry_run: Annotated[bool, Query(description="Only the plan; nothing is created.")] = False,
+    dry_run: Annotated[
+        bool, Query(description="Answer with the plan of the job and create nothing.")
+    ] = False,
 ) -> Response:
-    """Start a fine-tuning job. Returns at once; follow it through its events.
+    """Create a fine-tuning job. Answers at once; follow the job through its events.
 
-    With `dry_run`, the answer is its plan: rows and tokens, steps, memory, time, warnings. What the
-    job would fail with at its start is refused with the same code.
+    With `dry_run`, answers with the plan of the job instead: rows and tokens, steps, memory, time,
+    warnings. A job that would fail at its start is refused with the code of that failure.
     """
     if dry_run:
         plan = draw_plan(
@@ -77,14 +80,35 @@ def list_jobs(
     adapters: AdaptersDep,
     caller: CallerDep,
     cursor: CursorDep,
-    wanted: Annotated[list[JobStatus], Query(alias="status")] = [],  # noqa: B006
-    model: Annotated[str | None, Query(max_length=200)] = None,
-    dataset: Annotated[str | None, Query(max_length=64)] = None,
-    tag: Annotated[list[str], Query(description="`key` or `key:value`.", max_length=16)] = [],  # noqa: B006
-    q: Annotated[str | None, Query(max_length=200, description="In a name or an id.")] = None,
-    created_after: AwareDatetime | None = None,
+    wanted: Annotated[
+        list[JobStatus],
+        Query(alias="status", description="State of the job; repeated: any of these."),
+    ] = [],  # noqa: B006
+    model: Annotated[
+        str | None, Query(max_length=200, description="Base model, as named in the spec.")
+    ] = None,
+    dataset: Annotated[
+        str | None, Query(max_length=64, description="Id of the dataset that is trained on.")
+    ] = None,
+    tag: Annotated[
+        list[str],
+        Query(
+            max_length=16,
+            description="Tag of the job, `key` or `key:value`; repeated: all of these.",
+        ),
+    ] = [],  # noqa: B006
+    q: Annotated[
+        str | None,
+        Query(
+            max_length=200, description="Text in the name or the id of the job; case is ignored."
+        ),
+    ] = None,
+    created_after: Annotated[
+        AwareDatetime | None,
+        Query(description="Time, with its offset from UTC, after which the job was created."),
+    ] = None,
 ) -> ListOf[JobOut]:
-    """Newest first. Give `status` and `tag` several times to widen and to narrow."""
+    """List the jobs, newest first; filters narrow the list."""
     filters = Filter(wanted, model, dataset, tag, q, created_after)
     page = jobs.page(session, caller, cursor, filters)
     standings = queue.standings(session, page.data, adapters.settings)
@@ -94,15 +118,16 @@ def list_jobs(
 
 
 @router.get("/{job_id}")
-def get_job(job_id: str, session: SessionDep, adapters: AdaptersDep, caller: CallerDep) -> JobOut:
+def get_job(job_id: JobId, session: SessionDep, adapters: AdaptersDep, caller: CallerDep) -> JobOut:
+    """Get a job: its spec with every default filled in, status, progress and result."""
     return told(session, adapters.settings, jobs.get(session, caller, job_id))
 
 
 @router.patch("/{job_id}")
 def update_job(
-    job_id: str, patch: JobPatch, session: SessionDep, adapters: AdaptersDep, caller: CallerDep
+    job_id: JobId, patch: JobPatch, session: SessionDep, adapters: AdaptersDep, caller: CallerDep
 ) -> JobOut:
-    """Change name, tags, notes; and, while it waits, the priority."""
+    """Change the name, tags or notes of a job and, while it waits for a worker, its priority."""
     changes = patch.model_dump(exclude_unset=True)
     job = jobs.patch(session, caller, job_id, changes, adapters.notify)
     return told(session, adapters.settings, job)
@@ -110,16 +135,22 @@ def update_job(
 
 @router.post("/{job_id}/cancel")
 def cancel_job(
-    job_id: str, session: SessionDep, adapters: AdaptersDep, caller: CallerDep
+    job_id: JobId, session: SessionDep, adapters: AdaptersDep, caller: CallerDep
 ) -> JobOut:
-    """Cancel it. A running job goes on for seconds: follow it to its `cancelled`."""
+    """Cancel a job. A running one is stopped within seconds: follow it until it is `cancelled`.
+    409 for a job that has succeeded or failed.
+    """
     job = jobs.cancel(session, caller, job_id, adapters.notify)
     return told(session, adapters.settings, job)
 
 
 @router.delete("/{job_id}", status_code=status.HTTP_204_NO_CONTENT)
-def delete_job(job_id: str, session: SessionDep, adapters: AdaptersDep, caller: CallerDep) -> None:
-    """Delete an ended job with its events, metrics, logs and artifacts. 409 before its end."""
+def delete_job(
+    job_id: JobId, session: SessionDep, adapters: AdaptersDep, caller: CallerDep
+) -> None:
+    """Delete a job that has ended, with its events, metrics, logs and artifacts. 409 for one that
+    has not.
+    """
     jobs.delete(
         session,
         caller,

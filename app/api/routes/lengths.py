@@ -7,7 +7,8 @@ from fastapi.responses import Response
 
 from app.api.answers import plots
 from app.api.deps import AdaptersDep, CallerDep, SessionDep
-from app.api.schemas.datasets import LengthsOut
+from app.api.parameters import DatasetId, ModelName, ModelRevision, TemplateName
+from app.api.schemas.lengths import LengthsOut
 from app.services import lengths
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
@@ -16,19 +17,22 @@ _PICTURES: dict[str, plots.Kind] = {"image/svg+xml": "svg", "image/png": "png"}
 
 @router.get("/{dataset_id}/lengths", response_model=LengthsOut)
 def get_dataset_lengths(
-    dataset_id: str,
+    dataset_id: DatasetId,
     request: Request,
     session: SessionDep,
     adapters: AdaptersDep,
     caller: CallerDep,
-    model: Annotated[str, Query(min_length=1, max_length=200)],
-    model_revision: Annotated[str | None, Query(pattern=r"^[0-9a-f]{40}$")] = None,
-    template: Annotated[str, Query(min_length=1, max_length=200)] = "alpaca",
-    max_length: Annotated[int, Query(ge=8, le=1 << 20)] = 1024,
+    model: ModelName,
+    model_revision: ModelRevision = None,
+    template: TemplateName = "alpaca",
+    max_length: Annotated[
+        int, Query(ge=8, le=1 << 20, description="Tokens per row to compare the rows with.")
+    ] = 1024,
 ) -> Response:
-    """In tokens and in characters; with `Accept: image/svg+xml` or `image/png`, drawn.
+    """Get how long the rows are, in tokens and in characters, and what `max_length` would cost.
+    With `Accept: image/svg+xml` or `image/png`, histograms are drawn.
 
-    409 with Retry-After while the tokens are being counted; asked again, the answer is there.
+    409 with `Retry-After` while the tokens are being counted: ask again.
     """
     found = lengths.describe(
         session,

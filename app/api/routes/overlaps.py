@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from app.api.deps import AdaptersDep, CallerDep, SessionDep
-from app.api.schemas.datasets import OverlapOut
+from app.api.parameters import DatasetId
+from app.api.schemas.reports import OverlapOut
 from app.core.db.session import commit
 from app.services import datasets
 
@@ -14,15 +15,23 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 @router.get("/{dataset_id}/overlap")
 def get_dataset_overlap(
-    dataset_id: str,
+    dataset_id: DatasetId,
     session: SessionDep,
     adapters: AdaptersDep,
     caller: CallerDep,
-    other: Annotated[str, Query(alias="with", min_length=1, max_length=64)],
+    other: Annotated[
+        str,
+        Query(
+            alias="with",
+            min_length=1,
+            max_length=64,
+            description="Id of the other dataset, usually the one to be held out.",
+        ),
+    ],
 ) -> OverlapOut:
-    """How many rows of another dataset stand in this one: word for word, and by their prompts.
+    """Count the rows of another dataset that occur in this one, word for word and by their prompt.
 
-    409 with Retry-After while they are being compared; asked again, the answer is there.
+    409 with `Retry-After` while the datasets are being compared: ask again.
     """
     first = datasets.judged(session, caller, dataset_id)
     second = datasets.judged(session, caller, other)

@@ -7,7 +7,8 @@ from fastapi.responses import PlainTextResponse, Response
 
 from app.api.answers import marked
 from app.api.deps import AdaptersDep, CallerDep, SessionDep
-from app.api.schemas.datasets import PreviewOut
+from app.api.parameters import DatasetId, ModelName, ModelRevision, RowOffset, TemplateName
+from app.api.schemas.preview import PreviewOut
 from app.services import preview
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
@@ -15,24 +16,46 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 @router.get("/{dataset_id}/preview", response_model=PreviewOut)
 def get_dataset_preview(
-    dataset_id: str,
+    dataset_id: DatasetId,
     request: Request,
     session: SessionDep,
     adapters: AdaptersDep,
     caller: CallerDep,
-    model: Annotated[str, Query(min_length=1, max_length=200)],
-    model_revision: Annotated[str | None, Query(pattern=r"^[0-9a-f]{40}$")] = None,
-    template: Annotated[str, Query(min_length=1, max_length=200)] = "alpaca",
-    train_on: Literal["completion", "all"] | None = None,
-    max_length: Annotated[int | None, Query(ge=8, le=1 << 20)] = None,
-    packing: bool = True,
-    rows: Annotated[str | None, Query(pattern=r"^\d{1,12}(,\d{1,12}){0,99}$")] = None,
-    offset: Annotated[int, Query(ge=0, le=1 << 40)] = 0,
-    n: Annotated[int, Query(ge=1, le=100)] = 10,
+    model: ModelName,
+    model_revision: ModelRevision = None,
+    template: TemplateName = "alpaca",
+    train_on: Annotated[
+        Literal["completion", "all"] | None,
+        Query(
+            description="Tokens that count in the loss: `completion` the answers alone, `all` the "
+            "prompts as well. Left out: `completion`, with template `text` `all`."
+        ),
+    ] = None,
+    max_length: Annotated[
+        int | None,
+        Query(
+            ge=8,
+            le=1 << 20,
+            description="Tokens at which a row is split or cut off. Left out: 1,024, or what the "
+            "model takes if that is less.",
+        ),
+    ] = None,
+    packing: Annotated[
+        bool, Query(description="Split long rows, as a job with packing does; false: cut them off.")
+    ] = True,
+    rows: Annotated[
+        str | None,
+        Query(
+            pattern=r"^\d{1,12}(,\d{1,12}){0,99}$",
+            description="Numbers of the rows, counted from 0 over the valid rows and "
+            "comma-separated, as in `3,17`. Takes the place of `offset` and `n`.",
+        ),
+    ] = None,
+    offset: RowOffset = 0,
+    n: Annotated[int, Query(ge=1, le=100, description="Number of rows from `offset` on.")] = 10,
 ) -> Response:
-    """Text, tokens and loss mask of `n` rows from `offset`, or of those that `rows` names
-    (`rows=3,17`). What is left out is as a job has it. With `Accept: text/plain`, as a text in
-    which the trained parts are marked.
+    """Get rows as the trainer will see them: text, tokens and loss mask. With `Accept: text/plain`,
+    as text in which the trained parts are marked.
     """
     asked = preview.PreviewRequest(
         model=model,

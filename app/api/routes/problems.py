@@ -6,7 +6,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from app.api.deps import CallerDep, SessionDep, StorageDep
-from app.api.schemas.datasets import ProblemsOut
+from app.api.parameters import DatasetId
+from app.api.schemas.reports import ProblemsOut
 from app.core.db.session import commit
 from app.services import datasets, problems
 from app.services.problems import ProblemFilter
@@ -17,21 +18,40 @@ _LINES = "application/x-ndjson"
 
 @router.get("/{dataset_id}/problems", response_model=ProblemsOut)
 def list_dataset_problems(
-    dataset_id: str,
+    dataset_id: DatasetId,
     request: Request,
     session: SessionDep,
     caller: CallerDep,
     storage: StorageDep,
-    code: Annotated[str | None, Query(max_length=100)] = None,
-    severity: Literal["error", "warning", "info"] | None = None,
-    after: Annotated[int, Query(ge=0, le=1 << 40)] = 0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    form: Annotated[Literal["json", "jsonl"] | None, Query(alias="format")] = None,
+    code: Annotated[
+        str | None,
+        Query(max_length=100, description="Code of the problems to list; left out: all."),
+    ] = None,
+    severity: Annotated[
+        Literal["error", "warning", "info"] | None,
+        Query(description="Severity of the problems to list; left out: all."),
+    ] = None,
+    after: Annotated[
+        int,
+        Query(ge=0, le=1 << 40, description="`n` of the last entry of the page before this one."),
+    ] = 0,
+    limit: Annotated[
+        int, Query(ge=1, le=1000, description="Largest number of entries in the answer.")
+    ] = 100,
+    form: Annotated[
+        Literal["json", "jsonl"] | None,
+        Query(
+            alias="format",
+            description="`jsonl` answers with the whole list, a line of JSON each, as "
+            "`Accept: application/x-ndjson` does; `json` with a page.",
+        ),
+    ] = None,
 ) -> Response:
-    """Every error and warning, in the order of the file; each kind of info once.
+    """List every error and warning that validation found, in the order of the file; an info is
+    listed once for each column.
 
-    `after` is the `n` of the last one seen. With `Accept: application/x-ndjson` or `format=jsonl`
-    all of them come, a line each. A list that could not hold all ends in `problems_truncated`.
+    With `Accept: application/x-ndjson` or `format=jsonl`, answers with the whole list, a line of
+    JSON each. A list that was cut at 1 GiB ends in an entry `problems_truncated`.
     """
     dataset = datasets.judged(session, caller, dataset_id)
     # Reading a long list takes a while: the connection goes back before it begins.

@@ -13,6 +13,7 @@ from fastapi.responses import Response
 
 from app.api.answers.replies import created
 from app.api.deps import AdaptersDep, CallerDep, IdempotencyKey, SessionDep, StorageDep
+from app.api.parameters import UploadId
 from app.api.requests.body import JsonRoute
 from app.api.requests.columns import check_columns
 from app.api.requests.incoming import RawBody, pulled
@@ -29,6 +30,7 @@ router = APIRouter(prefix="/datasets/uploads", tags=["uploads"], route_class=Jso
 PART_BODY = {
     "requestBody": {
         "required": True,
+        "description": "Bytes of the part.",
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
@@ -37,7 +39,11 @@ PART_BODY = {
 def get_digest(
     given: Annotated[
         str | None,
-        Header(alias="Content-Digest", description="RFC 9530: `sha-256=:<base64>:`."),
+        Header(
+            alias="Content-Digest",
+            description="SHA-256 of the part as in RFC 9530, `sha-256=:<base64>:`. A part that "
+            "does not match is refused.",
+        ),
     ] = None,
 ) -> str | None:
     """In hexadecimal. What is given must be something we can hold the bytes to."""
@@ -63,7 +69,7 @@ def create_upload(
     caller: CallerDep,
     key: IdempotencyKey = None,
 ) -> Response:
-    """Announce a dataset that comes in parts; nothing of it is visible until it is complete."""
+    """Announce a file to be uploaded in parts. It is not a dataset until the upload is complete."""
     columns = None if spec.columns is None else check_columns(spec.columns)
     announced = Announced(spec.name, spec.format, spec.num_bytes, spec.sha256.lower(), columns)
 
@@ -78,9 +84,9 @@ def create_upload(
 
 @router.get("/{upload_id}")
 def get_upload(
-    upload_id: str, session: SessionDep, caller: CallerDep, storage: StorageDep
+    upload_id: UploadId, session: SessionDep, caller: CallerDep, storage: StorageDep
 ) -> UploadOut:
-    """What arrived, so that a client can go on after a break."""
+    """Get what has arrived of an upload, to go on with it after a break."""
     upload = partial_uploads.get(session, caller, upload_id)
     commit(session)
     is_open = upload.dataset_id is None
@@ -89,14 +95,23 @@ def get_upload(
 
 @router.put("/{upload_id}/parts/{number}", response_model=PartOut, openapi_extra=PART_BODY)
 async def put_upload_part(
-    upload_id: str,
-    number: Annotated[int, Path(ge=1, le=parts.MAX_NUMBER)],
+    upload_id: UploadId,
+    number: Annotated[
+        int,
+        Path(
+            ge=1,
+            le=parts.MAX_NUMBER,
+            description="Number of the part, from 1: parts are put together in this order.",
+        ),
+    ],
     request: Request,
     adapters: AdaptersDep,
     caller: CallerDep,
     digest: Annotated[str | None, Depends(get_digest)],
 ) -> Part:
-    """Send one part as the body, in any order; the same number again replaces it."""
+    """Upload one part as the body. Parts may come in any order; the same number again replaces the
+    part.
+    """
     store = partial(
         partial_uploads.put_part,
         adapters.sessions,
@@ -113,10 +128,14 @@ async def put_upload_part(
 @router.post(
     "/{upload_id}/complete", status_code=status.HTTP_201_CREATED, response_model=DatasetOut
 )
-async def complete_upload(upload_id: str, adapters: AdaptersDep, caller: CallerDep) -> Response:
-    """Put the parts together, 1, 2, 3, ..., into a dataset. Again: the same dataset again.
+async def complete_upload(
+    upload_id: UploadId, adapters: AdaptersDep, caller: CallerDep
+) -> Response:
+    """Put the parts together, by their numbers, into a dataset. Repeated, it answers with that
+    dataset.
 
-    409 or 422 when they are not what was promised; they stay and can be replaced.
+    409 while parts are missing, 422 where size or hash differ from what was announced; the parts
+    stay and can be replaced.
     """
     work = partial(
         partial_uploads.complete,
@@ -132,9 +151,9 @@ async def complete_upload(upload_id: str, adapters: AdaptersDep, caller: CallerD
 
 @router.delete("/{upload_id}", status_code=status.HTTP_204_NO_CONTENT)
 def delete_upload(
-    upload_id: str, session: SessionDep, caller: CallerDep, storage: StorageDep
+    upload_id: UploadId, session: SessionDep, caller: CallerDep, storage: StorageDep
 ) -> None:
-    """Drop it and its parts. A dataset it has become stays."""
+    """Delete an upload and its parts. A dataset that it has become stays."""
     partial_uploads.drop(session, caller, upload_id)
     after_commit(session, lambda: partial_uploads.sweep(storage, upload_id))
 

@@ -11,46 +11,66 @@ from app.core.jobs.spec import Closed, ShortText
 
 
 class HubSource(Closed):
-    """Data files of a public repository; its scripts are never run."""
+    """A split of a dataset on the Hugging Face Hub. Only data files are read; scripts never run."""
 
     type: Literal["hub"]
+    """Kind of source; there is only the hub so far."""
     repo: ShortText
-    """`owner/name`."""
+    """Repository of the dataset: `owner/name`."""
     split: ShortText = "train"
+    """Split to import."""
     revision: ShortText | None = None
-    """A branch, a tag or a commit; null: the main branch."""
+    """Branch, tag or commit. Null: the main branch, at the commit it has now."""
     config: ShortText | None = None
+    """Configuration (subset) of the dataset. Null: the default or only one; of several without a
+    default, one must be named."""
 
 
 class ImportSpec(Closed):
+    """A dataset to import, and how to read it."""
+
     source: HubSource
+    """Where to import from."""
     name: ShortText | None = None
-    """Null: the repository's."""
+    """Name for people. Null: that of the repository."""
     columns: Columns | None = None
+    """Column mapping from the canonical column to the file's. Null: the columns have their
+    canonical names."""
 
 
 class SourceFile(Answer):
+    """One file of an import."""
+
     path: str
-    """In the repository."""
+    """Path of the file in the repository."""
     bytes: int
+    """Size in bytes."""
     digest: str
-    """`sha256:` of its bytes, or `git:`, which is SHA-1 of git's blob; checked when it came."""
+    """Hash of the content, checked when the file was fetched: `sha256:` and the SHA-256, or `git:`
+    and the SHA-1 of the git blob, in hexadecimal."""
 
 
 class SourceOut(Answer):
-    """Where an import comes from, down to its bytes."""
+    """Where a dataset was imported from: a split at one commit, down to the hash of each file."""
 
     type: Literal["hub"]
+    """Kind of source: the Hugging Face Hub."""
     repo: str
+    """Repository of the dataset: `owner/name`."""
     config: str | None
+    """Configuration (subset) of the dataset; null where it has none."""
     split: str
+    """Split that was imported."""
     revision: str
-    """The commit it is pinned to."""
+    """Commit that the import is pinned to: 40 hexadecimal digits."""
     license: str | None
-    """As the repository's card states it."""
+    """Licence that the repository's dataset card states, for example `cc-by-nc-4.0`; several are
+    separated by commas. Null where it states none."""
     files: list[SourceFile]
+    """Files of the split, in the order in which their rows follow each other."""
 
     @computed_field
     def license_note(self) -> str | None:
-        """Null where there is nothing to say about the licence."""
+        """What to know before using the data: that the licence excludes commercial use, or that
+        none is stated. Null where there is nothing to note."""
         return licenses.note(self.license)

@@ -1,85 +1,72 @@
-"""The service itself, as callers see it: models, recipes, queue, workers, health."""
+"""The service itself, as callers see it: queue, workers, health."""
 
 from typing import Literal
 
-from app.api.schemas.base import Answer, Anything, FieldProblem, Moment
-
-
-class ModelOut(Answer):
-    id: str
-    revision: str | None
-    architecture: str | None
-    num_parameters: int | None
-    max_length: int | None
-    """The longest `training.max_length` it takes."""
-    vocab_size: int | None
-    has_chat_template: bool | None
-    """Needed for `template` "chat"; null until the model was downloaded."""
-    is_trainable: bool
-    problems: list[FieldProblem]
-    """Why not."""
-    limits: dict[str, Anything]
-    """By JSON pointer into a job spec: `minimum`, `maximum`, `enum`, as in JSON Schema."""
-    defaults: dict[str, Anything]
-    """`lora` and `training` as a job without either gets them."""
-
-
-class RecipeOut(Answer):
-    name: str
-    description: str
-    spec: Anything
-    """Every default spelled out."""
-    warnings: list[str]
-
-
-class TemplateOut(Answer):
-    name: str
-    description: str
-    is_custom: bool
-    """One of this server's own, of its TUNESMITH_TEMPLATES_DIR."""
-    needs: list[str]
-    """Columns of a row."""
-    text: str | None
-    """Jinja over `messages`, as `apply_chat_template` renders it; null: `text` has none, the base
-    has that of `chat`."""
-    sha256: str | None
-    special_tokens: list[str]
-    """That it expects the base to know as one token each; else they are spelled out, and told."""
-    problems: list[FieldProblem]
-    """Why it cannot be used."""
+from app.api.schemas.base import Answer, Moment
 
 
 class WaitingOut(Answer):
+    """A job that waits for a worker."""
+
     job: str
+    """Id of the job."""
     name: str | None
+    """Name of the job; null where it has none."""
     queue: str
+    """Queue that the job waits in. Workers take jobs from one queue each."""
     status: Literal["queued", "validating"]
+    """`queued`, or `validating` while a dataset of the job is still being validated."""
     priority: int
+    """Priority of the job: higher starts first, and among equals the older job."""
     position: int | None
+    """Place in its queue over all projects; 1 is next. Null while `status` is `validating`."""
     reason: str
+    """Why the job waits, in a few words for a person."""
     estimated_start: Moment | None
+    """When the job can start, in UTC. Known only where it waits out the delay before another
+    attempt; else null."""
     queued_at: Moment | None
+    """When the job last entered the queue, in UTC; null while `status` is `validating`."""
     created_at: Moment
+    """When the job was created, in UTC."""
 
 
 class WorkerOut(Answer):
+    """A worker: a process that trains one job at a time, on one device."""
+
     id: str
+    """Identifier of the worker."""
     hostname: str
+    """Host name of the worker's machine."""
     device: str
+    """Device that the worker trains on: `cpu`, `cuda`, or `cuda:N` for one of several GPUs."""
     queue: str
+    """Queue that the worker takes jobs from."""
     version: str
+    """Version of Tunesmith that the worker runs."""
     job: str | None
+    """Id of the job that the worker has; null while it has none."""
     started_at: Moment
+    """When the worker first reported, in UTC."""
     last_seen_at: Moment
+    """When the worker last reported, in UTC; every 10 seconds while it is well."""
     status: Literal["alive", "lost"]
+    """`alive`, or `lost` if the worker has not reported for three renewals of a lease (45 seconds
+    unless the server is set otherwise)."""
 
 
 class Health(Answer):
+    """That the API process answers."""
+
     status: Literal["ok"]
+    """Always `ok`."""
 
 
 class Ready(Answer):
-    """`degraded`: without a broker jobs are accepted and start a little later."""
+    """That this server can take requests."""
 
     status: Literal["ok", "degraded"]
+    """`degraded` if the broker does not answer: jobs are still accepted and start a little later.
+    A server that cannot serve answers 503 instead."""
     checks: dict[str, Literal["ok", "failing"]]
+    """Result by dependency: `database`, `migrations` and `broker`."""

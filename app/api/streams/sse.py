@@ -10,7 +10,7 @@ from prometheus_client import Gauge
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.api.schemas.jobs import EventOut
+from app.api.schemas.history import EventOut
 from app.core.db.models import Event
 
 RETRY_MILLISECONDS = 2000

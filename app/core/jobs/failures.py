@@ -14,19 +14,30 @@ FailureClass = Literal["user", "system", "capacity"]
 
 
 class FailureReport(BaseModel):
-    """Why a run ended without an adapter, for a person: `failure` of a job."""
+    """Why a job ended without an adapter, and what to do about it."""
 
-    model_config = ConfigDict(populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True, use_attribute_docstrings=True)
 
     class_: FailureClass = Field(alias="class")
+    """What the cause is: `user` the data or the spec, `system` the machine or the service,
+    `capacity` too little memory."""
     code: str
+    """Stable identifier in snake_case, for programs to act on. The documentation lists them all
+    (errors.md)."""
     message: str
+    """What went wrong, in a sentence for a person. The wording may change."""
     evidence: str = ""
-    """The line, number or traceback tail that shows it."""
+    """The line, number or end of a traceback that shows it; the empty string where there is
+    none."""
     hint: str = ""
+    """What to do about it, for a person; the empty string where nothing is known."""
     retryable: bool = False
+    """Whether the same spec may succeed when it is tried again, because the cause was the
+    machine."""
     suggested_patch: dict[str, Any] | None = None
-    """Laid over the job's spec (as in a fork), it should work."""
+    """Changes that should make the job work, nested like a spec, for example
+    `{"training": {"max_length": 128}}`, to be merged into the job's spec. Null where none is
+    known."""
 
     def as_json(self) -> dict[str, Any]:
         """As a job's row and its events hold it."""

@@ -5,6 +5,10 @@ from enum import StrEnum
 
 
 class JobStatus(StrEnum):
+    """State of a job. `validating` (waits for its dataset), then `queued` (waits for a worker),
+    `running`, and at the end `succeeded`, `failed` or `cancelled`, which are final. A running job
+    that loses its worker is `queued` again; a `paused` one waits to be resumed."""
+
     VALIDATING = "validating"
     QUEUED = "queued"
     RUNNING = "running"
