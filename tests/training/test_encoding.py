@@ -184,4 +184,4 @@ def test_a_row_that_a_template_refuses_is_named(both):
     picky = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}x"
 
     with pytest.raises(TemplateFailed, match=r"^Row 1: .*no system"):
-        encode(list(enumerate(ROWS)), "chat", "completion", ours.speaking(picky))
+        encode(list(enumerate(ROWS)), "chat", "completion", ours.with_chat_template(picky))

@@ -189,7 +189,7 @@ def test_lengths_plan_and_preview_lose_the_same(bench, folder, template, packing
     tokenizer = RowTokenizer.from_folder(folder)
     lines = [json.dumps(row).encode() for row in rows]
     speech = ours()[template].chat_template
-    measured = measure(lines, tokenizer.speaking(speech), template, train_on)
+    measured = measure(lines, tokenizer.with_chat_template(speech), template, train_on)
     sizes = {int(size) + more for size in measured.tokens for more in (-1, 0, 1)}
 
     for max_length in sorted({8, 9, 50} | {size for size in sizes if 8 <= size <= 400}):

@@ -77,7 +77,7 @@ def differs_from_folder(
     except (OSError, ValueError):
         return False  # no preview was possible either
     if is_named(spec.template):
-        shown = shown.speaking(tokenizer.chat_template)
+        shown = shown.with_chat_template(tokenizer.chat_template)
     trained = encode(rows, spec.template, spec.train_on, row_tokenizer(tokenizer))
     try:
         return encode(rows, spec.template, spec.train_on, shown) != trained

@@ -27,7 +27,7 @@ def alpaca_as_chat(plan: Plan, tokenizer: Any) -> str | None:
     wanted = wanted[:-1] if wanted[-1] == plain.eos_id else wanted
     text = frozen_template(plan).text or ""
     for start in ("", "{{ bos_token }}"):
-        prompt = plain.speaking(start + text).render(messages, add_generation_prompt=True)
+        prompt = plain.with_chat_template(start + text).render(messages, add_generation_prompt=True)
         if plain.ids([prompt], special=False) == [wanted]:
             return start + text
     return None

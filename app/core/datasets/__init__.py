@@ -1,7 +1,7 @@
-"""Datasets: from the bytes of an upload to canonical rows, and from those to what is trained.
+"""Datasets: from uploaded bytes to canonical rows, and from those to training sequences.
 
-reading    bytes to values, row by row, whatever the bytes are
-checking   values to canonical rows, or to everything that is wrong with them
-tokens     canonical rows to token ids and labels
-layout     encoded rows to sequences: what is trained, held out, cut, split or dropped
+reading    parses any bytes into values, row by row
+checking   turns values into canonical rows, or reports everything wrong with them
+tokens     encodes canonical rows as token ids and labels
+layout     arranges encoded rows into sequences: trained, held out, truncated, split or dropped
 """

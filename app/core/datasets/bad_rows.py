@@ -1,4 +1,4 @@
-"""The errors of a dataset's stored report, for who has to say why its rows are not used."""
+"""Errors from a dataset's stored report, to explain why its rows are not used."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,9 @@ Found = Mapping[str, Any]
 
 
 def errors(storage: Storage, dataset_id: str) -> list[Found]:
-    """As listed in the report, which names the first hundreds; empty where there is none."""
+    """Return the errors that the report lists (the first 800), or all listed problems if none is
+    an error. Empty if there is no report.
+    """
     try:
         report = json.loads(b"".join(storage.read(store_keys.report(dataset_id))))
     except FileNotFoundError:
@@ -21,12 +23,12 @@ def errors(storage: Storage, dataset_id: str) -> list[Found]:
 
 
 def rows(found: Sequence[Found]) -> list[int]:
-    """Each once, in order."""
+    """Return the distinct row numbers, sorted."""
     return sorted({each["row"] for each in found if each.get("row") is not None})
 
 
 def sentence(found: Found) -> str:
-    """With its place: `row 3 (line 4): ...`."""
+    """Return the message with its position: `row 3 (line 4): ...`."""
     row, line = found.get("row"), found.get("line")
     in_line = "" if line is None else f" (line {line})"
     where = "" if row is None else f"row {row}{in_line}: "

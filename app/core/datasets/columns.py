@@ -1,4 +1,4 @@
-"""The caller's mapping of columns, ours to the upload's: applied, and suggested where it helps."""
+"""Column mappings, canonical names to upload names: apply the caller's, or suggest one."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -8,9 +8,9 @@ from app.core.datasets.formats import COLUMNS
 
 TARGETS = (*COLUMNS, "messages")
 DECIDING = ("instruction", "output", "text", "messages")
-"""Whoever maps one of these has said what form the rows have."""
+"""A mapping of any of these determines the row format."""
 _NEEDED = ("instruction", "output")
-# What other formats call them; only ever used for a hint.
+# Names that other formats use; only for hints.
 _OTHER_NAMES = {
     "instruction": (
         "instructions", "prompt", "question", "query", "request", "task", "user", "human", "input",
@@ -22,7 +22,7 @@ _OTHER_NAMES = {
     "messages": ("message", "conversations", "conversation", "dialogue", "dialog", "chat", "turns"),
     "text": ("texts", "content", "body", "document"),
 }  # fmt: skip
-# Beside a pair; without them a hint that is followed would leave a part of the prompt out.
+# Suggested along with a pair: without them, following the hint would drop part of the prompt.
 _BESIDE = {"input": ("input", "context"), "system": ("system", "system_prompt")}
 _IN_A_ROW = frozenset(
     {*COLUMNS, "prompt", "completion", "response", "question", "messages", "conversations"}
@@ -33,7 +33,10 @@ _MAX_NAME = 80
 
 
 def rename(value: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
-    """With our names; a column that serves under one of them no longer has its own."""
+    """Rename the mapped columns to canonical names.
+
+    An unmapped column that already has one of these names is dropped.
+    """
     if not columns:
         return value
     gone = {*columns, *columns.values()}
@@ -42,32 +45,32 @@ def rename(value: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
 
 
 def holding_lists(columns: Mapping[str, str]) -> frozenset[str]:
-    """Columns of a CSV file whose cells are lists, written as JSON."""
+    """Return the columns of a CSV file whose cells are lists, written as JSON."""
     texts = {name for ours, name in columns.items() if ours not in _LISTS}
     return frozenset(columns.get(ours, ours) for ours in _LISTS) - texts
 
 
 def suggest(value: dict[str, Any], columns: Mapping[str, str]) -> str:
-    """A hint for a row that lacks a column: the mapping to send. "" where there is no telling."""
+    """Return a hint for a row that lacks a column: the mapping to send, or "" if there is none."""
     shown = [name for name in reversed(value) if len(name) <= _MAX_NAME and name.isprintable()]
     alike = {name.strip().lower(): name for name in shown}
     if not alike:
         return ""
     kept = {ours: name for ours, name in columns.items() if name in value}
-    if astray := _not_rows(value):
-        return astray
+    if hint := _not_rows(value):
+        return hint
     found = kept | _find(value, alike, kept)
     if all(name in found or name in value for name in _NEEDED) or {"text", "messages"} & set(found):
         return f"Send this field with the file: columns={_dump(found)}"
     names = [f"`{name}`" for name in list(alike.values())[: -_MAX_SHOWN - 1 : -1]]
     example = _dump({name: found.get(name, "...") for name in _NEEDED if name not in value})
-    return f"Say which columns are meant, of {', '.join(names)}: columns={example}"
+    return f"Map the columns of the upload ({', '.join(names)}): columns={example}"
 
 
 def _find(
     value: dict[str, Any], alike: Mapping[str, str], kept: Mapping[str, str]
 ) -> dict[str, str]:
-    """The pair, else a conversation, else a text."""
+    """Find a request and an answer, else a conversation, else a text."""
     free = {name: there for name, there in alike.items() if there not in kept.values()}
     texts = {name: there for name, there in free.items() if not _is_nested(value[there])}
     pair = {}
@@ -107,21 +110,21 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_conversation(value: Any) -> bool:
-    """A cell of a CSV file holds it as JSON."""
+    """Whether the value is a list, or a string that may hold one as JSON (a CSV cell)."""
     return isinstance(value, list) or (isinstance(value, str) and value.lstrip()[:1] == "[")
 
 
 def _not_rows(value: dict[str, Any]) -> str:
-    """A hint where the object is more than a row, or less."""
+    """Return a hint if the object is a single message or contains the rows, else ""."""
     if {"role", "content"} <= value.keys() or {"from", "value"} <= value.keys():
-        return 'This is a message: write {"messages": [...]} around those of a conversation.'
+        return 'This is a single message: put a conversation into {"messages": [...]}.'
     for name, found in value.items():
         if isinstance(found, list) and found and _is_like_a_row(found[0]):
             is_plain = name.isidentifier() and name.isascii() and len(name) <= _MAX_NAME
             way = f", `jq .{name} in > out`" if is_plain else ""
-            return f"The rows are inside, in a list: upload that alone{way}."
+            return f"The rows are in a list inside this object: upload only the list{way}."
     if value and all(map(_is_like_a_row, value.values())):
-        return "The rows are inside, under names: upload a list of them, `jq '[.[]]' in > out`."
+        return "The rows are values of this object: upload a list of them, `jq '[.[]]' in > out`."
     return ""
 
 

@@ -1,4 +1,4 @@
-"""What a dataset has in the store: its bytes, one upload or an import's files, and its report."""
+"""A dataset's objects in the store: the upload or the imported files, and the report."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from app.core.storage import Storage
 
 
 def content_keys(dataset_id: str, source: Json | None) -> list[str]:
-    """In the order their rows are read."""
+    """Return the keys of the dataset's files, in the order their rows are read."""
     if source is None:
         return [store_keys.dataset_upload(dataset_id)]
     return [store_keys.dataset_file(dataset_id, at) for at in range(len(source["files"]))]
 
 
 def fetch(storage: Storage, dataset_id: str, source: Json | None, folder: Path) -> list[Upload]:
-    """Fetch them into a folder, in order. Raises FileNotFoundError unless all are there."""
+    """Copy its files into a folder, in order. Raises FileNotFoundError if one is missing."""
     names = [str(each["path"]) for each in source["files"]] if source else [None]
     fetched = []
     for at, (key, name) in enumerate(zip(content_keys(dataset_id, source), names, strict=True)):
@@ -28,6 +28,6 @@ def fetch(storage: Storage, dataset_id: str, source: Json | None, folder: Path) 
 
 
 def store_broken_off(storage: Storage, dataset_id: str, code: str, message: str) -> None:
-    """The report of a dataset whose rows could not be looked at."""
+    """Store the report of a dataset whose rows could not be checked."""
     for name, made in report.broken_off(code, message).items():
         storage.write(store_keys.dataset(dataset_id, name), [made])

@@ -1,6 +1,6 @@
-"""Datasets from the hub at one commit: data files only, checked against what the hub says of them.
+"""Import datasets from the hub at one commit: data files only, verified by size and hash.
 
-`resolve` asks what there is, `fetch` brings one file. No code of a repository is ever run.
+`resolve` finds the files of a split, `fetch` downloads one. Code in a repository is never run.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx2  # what huggingface_hub speaks with; it lets these errors through
+import httpx2  # the HTTP client of huggingface_hub, which does not wrap its errors
 from huggingface_hub import HfApi, get_session, hf_hub_url, hf_raise_for_status
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -32,13 +32,13 @@ from app.core.settings import Settings
 _PART = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
 REPO = rf"{_PART}/{_PART}"
 NAME = r"\w[\w.-]{0,99}"
-"""Of a split or a config."""
+"""Pattern of the name of a split or a config."""
 REVISION = r"[A-Za-z0-9][A-Za-z0-9_./-]{0,199}"
 _COMMIT = r"[0-9a-f]{40}"
 PATIENCE_SECONDS = 60.0
 _SLOWEST_BYTES = 200_000.0
-"""A second; a hub that is slower is away."""
-_TOKEN = "Set TUNESMITH_HUB_TOKEN to a token of an account that may read it."
+"""Lowest accepted bytes per second; a slower hub counts as unavailable."""
+_TOKEN = "Set TUNESMITH_HUB_TOKEN to the token of an account that has access."
 
 
 class HubUnavailable(Unavailable):
@@ -46,7 +46,7 @@ class HubUnavailable(Unavailable):
 
 
 class HubFileWrong(Exception):
-    """What came is not what the hub said would come."""
+    """A downloaded file does not have the size or hash that the hub announced."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class SplitRequest:
     repo: str
     split: str = "train"
     revision: str | None = None
-    """A branch, a tag or a commit; None: the main branch."""
+    """A branch, a tag or a commit; None means the main branch."""
     config: str | None = None
 
 
@@ -63,12 +63,12 @@ class File:
     path: str
     bytes: int
     digest: str
-    """`sha256:` of the bytes, or `git:`, which is SHA-1 of git's blob."""
+    """`sha256:` and the hash of the content, or `git:` and the SHA-1 of the git blob."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A split at one commit, down to its bytes."""
+    """A split at one commit, with the size and hash of each file."""
 
     repo: str
     config: str | None
@@ -90,18 +90,18 @@ class Source:
         return cls(**{**stored, "files": tuple(File(**file) for file in stored["files"])})
 
 
-def resolve(settings: Settings, wanted: SplitRequest) -> Source:
-    """What an import will fetch. Raises HubRefused, TooLarge or HubUnavailable, within seconds."""
-    _check(wanted)
-    with _hub_errors(wanted.repo):
+def resolve(settings: Settings, request: SplitRequest) -> Source:
+    """Return what an import fetches. Raises HubRefused, TooLarge or HubUnavailable in seconds."""
+    _check(request)
+    with _hub_errors(request.repo):
         api = HfApi(endpoint=settings.hub_endpoint, token=_token(settings))
         info = api.dataset_info(
-            wanted.repo, revision=wanted.revision or "main", files_metadata=True, timeout=10
+            request.repo, revision=request.revision or "main", files_metadata=True, timeout=10
         )
-        source = _source(wanted, info)
+        source = _source(request, info)
     if source.num_bytes > settings.max_upload_bytes:
-        many = f"The split has {source.num_bytes:,} bytes"
-        raise TooLarge(f"{many}; this server takes {settings.max_upload_bytes:,}.")
+        size = f"The split has {source.num_bytes:,} bytes"
+        raise TooLarge(f"{size}; this server accepts at most {settings.max_upload_bytes:,}.")
     return source
 
 
@@ -112,7 +112,7 @@ def fetch(
     target: Path,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> None:
-    """One file, whole and as announced. Raises HubFileWrong, HubRefused or HubUnavailable."""
+    """Download one file and verify it. Raises HubFileWrong, HubRefused or HubUnavailable."""
     url = hf_hub_url(
         source.repo,
         file.path,
@@ -120,7 +120,7 @@ def fetch(
         revision=source.revision,
         endpoint=settings.hub_endpoint,
     )
-    # Compressed on the way, a small answer could become an endless file.
+    # A compressed response could be small and still expand to an endless file.
     headers = {"Accept-Encoding": "identity"}
     if token := _token(settings):
         headers["Authorization"] = f"Bearer {token}"
@@ -129,7 +129,7 @@ def fetch(
         get_session().stream("GET", url, headers=headers, timeout=30) as answer,
     ):
         hf_raise_for_status(answer)
-        # As they come: collected into larger ones, a trickle would get past the clock.
+        # Raw chunks as they arrive: with buffering, a trickle would escape the deadline.
         seconds = patience_seconds + file.bytes / _SLOWEST_BYTES
         _store(_in_time(answer.iter_raw(), seconds, file.path), file, target)
 
@@ -138,7 +138,7 @@ def _in_time(chunks: Iterator[bytes], seconds: float, path: str) -> Iterator[byt
     over = time.monotonic() + seconds
     for chunk in chunks:
         if time.monotonic() > over:
-            raise HubUnavailable(f"{path} did not come within {seconds:.0f} s. Try again.")
+            raise HubUnavailable(f"{path} was not downloaded within {seconds:.0f} s. Try again.")
         yield chunk
 
 
@@ -154,32 +154,32 @@ def _store(chunks: Iterator[bytes], file: File, target: Path) -> None:
             digest.update(chunk)
             out.write(chunk)
     if length != file.bytes:
-        raise HubFileWrong(f"{file.path} is not the {file.bytes:,} bytes that the hub announced.")
+        raise HubFileWrong(f"{file.path} does not have the {file.bytes:,} bytes the hub announced.")
     if digest.hexdigest() != expected:
-        raise HubFileWrong(f"{file.path} does not have the hash that the hub announced.")
+        raise HubFileWrong(f"{file.path} does not have the hash the hub announced.")
 
 
-def _check(wanted: SplitRequest) -> None:
+def _check(request: SplitRequest) -> None:
     rules = {"repo": REPO, "split": NAME, "config": NAME, "revision": REVISION}
     for field, rule in rules.items():
-        value = getattr(wanted, field)
+        value = getattr(request, field)
         if value is not None and (not re.fullmatch(rule, value, re.ASCII) or ".." in value):
             hint = "A repository is `owner/name`." if field == "repo" else ""
-            message = f"This is not the name of a {field} on the hub."
+            message = f"This is not a valid {field} name on the hub."
             raise HubRefused(field, f"hub_{field}_invalid", message, hint)
 
 
-def _source(wanted: SplitRequest, info: DatasetInfo) -> Source:
+def _source(request: SplitRequest, info: DatasetInfo) -> Source:
     card: dict[str, Any] = vars(info.card_data) if info.card_data else {}
     listed = {file.rfilename: file for file in info.siblings or ()}
-    config, names = hub_files.choose(card, sorted(listed), wanted.config, wanted.split)
-    is_commit = re.fullmatch(_COMMIT, wanted.revision or "")
-    if not re.fullmatch(_COMMIT, info.sha or "") or (is_commit and info.sha != wanted.revision):
-        raise ValueError("no commit, or another one")
+    config, names = hub_files.choose(card, sorted(listed), request.config, request.split)
+    is_commit = re.fullmatch(_COMMIT, request.revision or "")
+    if not re.fullmatch(_COMMIT, info.sha or "") or (is_commit and info.sha != request.revision):
+        raise ValueError("no commit hash, or a different one")
     return Source(
-        repo=wanted.repo,
+        repo=request.repo,
         config=config,
-        split=wanted.split,
+        split=request.split,
         revision=str(info.sha),
         license=_license(card.get("license")),
         files=tuple(_file(listed[name]) for name in names),
@@ -190,7 +190,7 @@ def _file(listed: RepoSibling) -> File:
     digest = f"sha256:{listed.lfs.sha256}" if listed.lfs else f"git:{listed.blob_id}"
     is_sound = re.fullmatch(r"sha256:[0-9a-f]{64}|git:[0-9a-f]{40}", digest)
     if not is_sound or not isinstance(listed.size, int) or listed.size < 0:
-        raise ValueError("a file without its size or hash")
+        raise ValueError("a file without a size or hash")
     return File(listed.rfilename, listed.size, digest)
 
 
@@ -200,23 +200,23 @@ def _license(stated: Any) -> str | None:
 
 
 def _token(settings: Settings) -> str | Literal[False]:
-    """False: never the token of whoever is logged in on this machine."""
+    """Return the configured token; False keeps the client from using one saved on this machine."""
     return settings.hub_token.get_secret_value() if settings.hub_token else False
 
 
 @contextmanager
 def _hub_errors(repo: str) -> Iterator[None]:
-    """What goes wrong with the hub, as errors of ours."""
+    """Turn the hub client's errors into HubRefused and HubUnavailable."""
     try:
         yield
     except HFValidationError:
-        message = "This is not the name of a repository on the hub."
+        message = "This is not a valid repository name on the hub."
         raise HubRefused("repo", "hub_repo_invalid", message) from None
     except RevisionNotFoundError:
-        message = f"The hub has no such branch, tag or commit of {repo}."
+        message = f"The hub has no such branch, tag or commit in {repo}."
         raise HubRefused("revision", "hub_revision_unknown", message) from None
     except GatedRepoError:
-        message = "The hub gives access only to accounts that asked for it."
+        message = "The dataset is gated: the hub gives access only to accounts that requested it."
         raise HubRefused("repo", "hub_access_denied", message, _TOKEN) from None
     except RepositoryNotFoundError as error:
         raise _by_status(repo, error) from None
@@ -225,17 +225,17 @@ def _hub_errors(repo: str) -> Iterator[None]:
     except (httpx2.HTTPError, OfflineModeIsEnabled) as error:
         raise _unreachable(repo, type(error).__name__) from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise _unreachable(repo, "its answer makes no sense") from None
+        raise _unreachable(repo, "its response is invalid") from None
 
 
 def _by_status(repo: str, error: HfHubHTTPError) -> HubRefused | HubUnavailable:
     status = error.response.status_code
     if status in (401, 403):
-        message = "The hub has no public dataset of that name."
+        message = "The hub has no public dataset with this name."
         return HubRefused("repo", "hub_access_denied", message, _TOKEN)
     if status == 404:
         return HubRefused("repo", "hub_repo_unknown", f"The hub has no dataset {repo}.")
-    return _unreachable(repo, f"it answered {status}")
+    return _unreachable(repo, f"HTTP status {status}")
 
 
 def _unreachable(repo: str, reason: str) -> HubUnavailable:

@@ -1,7 +1,7 @@
-"""Which files of a hub repository make up a split, by the card's YAML or by their names.
+"""Choose the files of a split in a hub repository, by the card's YAML or by their names.
 
-Names and patterns come from strangers: a pattern is only ever compared with the list of files, and
-no path on this machine is made of either.
+Names and patterns are untrusted: a pattern is only matched against the list of files, and neither
+ever becomes a path on this machine.
 """
 
 import re
@@ -16,7 +16,7 @@ from app.core.errors import Invalid, Problem
 
 Splits = Mapping[str, Sequence[str]]
 Files = tuple[str | None, list[str]]
-"""A config, None where there are none, and names."""
+"""The config, None if the repository has none, and the names of the files."""
 
 _READABLE = re.compile(r"\.(json|jsonl|ndjson|csv)(\.gz)?$|\.parquet$", re.IGNORECASE)
 _SHARD = re.compile(r"data/([A-Za-z0-9]\w*)-\d{5}-of-\d{5}[^/]*", re.ASCII)
@@ -30,7 +30,7 @@ _MAX_PATTERN = 500
 
 
 class HubRefused(Invalid):
-    """The hub was reached and this cannot be imported from it; `errors` tells why."""
+    """The hub answered, but this cannot be imported from it; `errors` gives the reason."""
 
     code = "hub_import_refused"
 
@@ -40,7 +40,7 @@ class HubRefused(Invalid):
 
 
 def choose(card: Mapping[str, Any], names: Sequence[str], config: str | None, split: str) -> Files:
-    """The config, if the repository has any, and the files of a split. Raises HubRefused."""
+    """Return the config, if the repository has any, and the files of a split. Raises HubRefused."""
     chosen = _choose_config(card, config)
     base = _base(chosen.get("data_dir"))
     patterns = chosen.get("data_files")
@@ -55,13 +55,13 @@ def choose(card: Mapping[str, Any], names: Sequence[str], config: str | None, sp
     return (name if isinstance(name, str) else None), _checked(splits[split])
 
 
-def _choose_config(card: Mapping[str, Any], wanted: str | None) -> Mapping[str, Any]:
+def _choose_config(card: Mapping[str, Any], config: str | None) -> Mapping[str, Any]:
     configs = [each for each in _as_list(card.get("configs")) if isinstance(each, dict)]
     by_name = {str(each.get("config_name", "default")): each for each in configs}
-    if wanted is not None and (by_name or wanted != "default"):
-        if wanted not in by_name:
-            raise _no_config(f"The repository has no config `{wanted}`.", by_name)
-        return by_name[wanted]
+    if config is not None and (by_name or config != "default"):
+        if config not in by_name:
+            raise _no_config(f"The repository has no config `{config}`.", by_name)
+        return by_name[config]
     marked = [each for each in by_name.values() if each.get("default") is True]
     usual = marked or [by_name[name] for name in ("default",) if name in by_name]
     if usual or len(by_name) == 1:
@@ -72,7 +72,7 @@ def _choose_config(card: Mapping[str, Any], wanted: str | None) -> Mapping[str, 
 
 
 def _declared(data_files: Any, names: Sequence[str], base: str) -> Splits:
-    """By the card's `data_files`: a path, a list of paths, {split: paths}, [{split, path}]."""
+    """Read the card's `data_files`: a path, a list of paths, {split: paths}, [{split, path}]."""
     found: dict[str, list[str]] = {}
     for split, pattern in _pairs(data_files):
         known = found.setdefault(split, [])
@@ -93,7 +93,7 @@ def _pairs(data_files: Any) -> Iterable[tuple[str, str]]:
 
 
 def _matches(pattern: str, name: str) -> bool:
-    """`**` stands for any folders; the rest is matched within one part of the path."""
+    """Match a name; `**` matches any folders, other wildcards stay within one path component."""
     patterns, parts = pattern.split("/"), name.split("/")
 
     @cache
@@ -108,7 +108,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def _by_name(names: Sequence[str], base: str) -> Splits:
-    """By shards in `data/`, else by folders, else by file names; else all of it is `train`."""
+    """Find splits by shards in `data/`, else by folders or file names; else all is `train`."""
     inside = {name[len(base) :]: name for name in names if name.startswith(base)}
     data = [name for name in inside if _is_data(name)]
     shards = [(found[1], name) for name in data if (found := _SHARD.fullmatch(name))]
@@ -137,20 +137,20 @@ def _splits_in(text: str) -> Iterable[str]:
 def _checked(names: Sequence[str]) -> list[str]:
     for name in names:
         if not _is_plain(name):
-            message = f"The repository has a file of an unsafe name: `{_shown(name)}`."
+            message = f"The repository has a file with an unsafe name: `{_shown(name)}`."
             raise HubRefused("repo", "hub_name_unsafe", message)
         if not _READABLE.search(name):
-            message = f"`{_shown(name)}` is in no format that can be imported."
-            hint = "JSON, JSON Lines, CSV and Parquet are."
+            message = f"`{_shown(name)}` is not in a format that can be imported."
+            hint = "JSON, JSON Lines, CSV and Parquet can be imported."
             raise HubRefused("split", "hub_format_unsupported", message, hint)
     if len({kind(name) for name in names}) > 1:
         message = "The files of this split are in different formats."
-        raise HubRefused("split", "hub_formats_mixed", message, "Upload the one you want.")
+        raise HubRefused("split", "hub_formats_mixed", message, "Upload the file you want.")
     return list(names)
 
 
 def kind(name: str) -> str:
-    """`json`, `jsonl.gz`, `parquet`..."""
+    """Return the format of a file by its name: `json`, `jsonl.gz`, `parquet`, ..."""
     found = _READABLE.search(name)
     return found[0].lower().lstrip(".") if found else ""
 
@@ -167,11 +167,13 @@ def _base(data_dir: Any) -> str:
 
 def _nothing_there(names: Sequence[str]) -> HubRefused:
     if any(name.endswith(".py") and "/" not in name for name in names):
-        message = "The repository is a loading script, and scripts of strangers are not run here."
-        hint = "The hub keeps a Parquet copy of many: try `revision` refs/convert/parquet."
+        message = "The repository is a loading script; this server runs no code from the hub."
+        hint = "The hub has a Parquet copy of many datasets: try `revision` refs/convert/parquet."
         return HubRefused("repo", "hub_needs_script", message, hint)
     message = "The repository has no JSON, JSON Lines, CSV or Parquet file."
-    return HubRefused("repo", "hub_no_data_files", message, "Choose another, or upload a file.")
+    return HubRefused(
+        "repo", "hub_no_data_files", message, "Choose another repository, or upload a file."
+    )
 
 
 def _no_config(message: str, known: Iterable[str]) -> HubRefused:

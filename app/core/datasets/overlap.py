@@ -1,9 +1,10 @@
-"""python -m app.core.datasets.overlap OUT < rows.jsonl of the other, an empty line, of the first
+"""python -m app.core.datasets.overlap OUT < ROWS
 
-Rows that two datasets share: a validation set is worth little where its rows were trained.
+Count the rows two datasets share: a validation set whose rows were trained on is worth little.
+ROWS is the rows.jsonl of the other dataset, an empty line, and the rows.jsonl of the first.
 
-Rows are the same when their texts are; which answers are trained makes no difference. Of the
-other dataset 16 bytes are kept per row and per prompt, of the first one nothing.
+Rows are equal if their texts are, whichever answers are trained. A digest of 16 bytes is kept per
+row and per prompt of the other dataset, and nothing of the first.
 """
 
 import json
@@ -27,19 +28,20 @@ _BYTES = 16
 @dataclass(frozen=True)
 class Shared:
     rows: int
-    """Of the other dataset, that stand in the first."""
+    """Rows of the other dataset that are also in the first."""
     share: float
     examples: list[tuple[int, int]]
-    """[row of the first dataset, row of the other], from 0 among their valid rows; the first 20."""
+    """[row of the first dataset, row of the other], 0-based among valid rows; the first 20."""
 
 
 @dataclass(frozen=True)
 class Overlap:
     num_rows: int
-    """Of the other dataset."""
+    """Rows of the other dataset."""
     exact: Shared
     same_prompt: Shared
-    """Whatever the answer, so that the exact ones are among them. A ready text has no prompt."""
+    """Rows with the same prompt and any answer, including the exact ones. A `text` row has no
+    prompt."""
 
 
 class _Digests(NamedTuple):
@@ -48,7 +50,7 @@ class _Digests(NamedTuple):
 
 
 def count(first: Iterable[bytes], other: Iterable[bytes]) -> Overlap:
-    """How much of `other` stands in `first`; both are lines of canonical rows."""
+    """Count the rows of `other` that are also in `first`; both are lines of canonical rows."""
     exact, prompt = _Index(), _Index()
     num_rows = 0
     for row, digests in enumerate(map(_digest, other)):
@@ -65,7 +67,7 @@ def count(first: Iterable[bytes], other: Iterable[bytes]) -> Overlap:
 
 def _digest(line: bytes) -> _Digests:
     row = json.loads(line)
-    # No text holds a NUL, so that this joins in one way only.
+    # No text contains a NUL, so the joined string is unambiguous.
     parts = [row.get("system", ""), row.get("instruction", ""), row.get("input", "")]
     parts += [text for turn in row.get("history", ()) for text in turn]
     hashed = blake2b("\0".join(parts).encode(), digest_size=_BYTES)
@@ -83,7 +85,7 @@ def _batches(digests: Iterator[_Digests]) -> Iterator[tuple[int, list[_Digests]]
 
 @dataclass
 class _Index:
-    """Digests of the other dataset's rows, and where each was first met in the first one."""
+    """Digests of the other dataset's rows, and the first row of the first dataset with each."""
 
     _bytes: bytearray = field(default_factory=bytearray)
     _rows: "array[int]" = field(default_factory=lambda: array("q"))
@@ -94,9 +96,9 @@ class _Index:
             self._rows.append(row)
 
     def close(self) -> None:
-        """Sort; nothing can be added any more."""
+        """Sort the digests; call it after the last `add`."""
         words = _words(self._bytes)
-        # By their first halves: the second ones tell the few apart that share them by chance.
+        # Sorted by the first half only; comparing the second half rules out chance matches.
         ordered = words[np.argsort(words[:, 0], kind="stable")]
         self._high, self._low = ordered[:, 0].copy(), ordered[:, 1].copy()
         self._slots = np.searchsorted(self._high, words[:, 0])
@@ -111,7 +113,7 @@ class _Index:
         slots = np.minimum(np.searchsorted(self._high, words[:, 0]), len(self._met) - 1)
         is_hit = (self._high[slots] == words[:, 0]) & (self._low[slots] == words[:, 1])
         is_hit &= self._met[slots] < 0
-        # Backwards: of several rows for one slot the last one written stays.
+        # Reversed: if a slot occurs several times, the last write wins, which is the first row.
         self._met[slots[is_hit][::-1]] = rows[is_hit][::-1]
 
     def shared(self, num_rows: int) -> Shared:
@@ -123,7 +125,7 @@ class _Index:
 
 
 def _words(digests: bytes | bytearray) -> NDArray[np.uint64]:
-    """[rows, 2]"""
+    """Return the digests as integers of shape [rows, 2]."""
     return np.frombuffer(bytes(digests), dtype=np.uint64).reshape(-1, 2)
 
 

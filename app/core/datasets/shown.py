@@ -1,10 +1,10 @@
-"""A stranger's text, fit to be shown."""
+"""Make untrusted text safe to show."""
 
 _MAX = 200
 
 
 def escape(text: str) -> str:
-    """At most 200 characters, none of which moves a cursor or breaks an encoder."""
+    """Return at most 200 characters, none of which moves a cursor or breaks an encoder."""
     text = text[:_MAX]
     if text.isprintable():
         return text

@@ -1,4 +1,4 @@
-"""Rows of a dataset that a job leaves out: how many may be, and which they were."""
+"""Invalid rows of a dataset that a job skips: how many it may skip, and which they are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from app.core.db.models import Dataset
 from app.core.events.log import Entry
 
 CODE = "too_many_rows_skipped"
-HINT = "Repair the rows, or raise `max_skip_share` if the rest is what you want to train on."
+HINT = "Fix the rows, or raise `max_skip_share` to train on the rest."
 SHOWN_ROWS = 100
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Of one dataset, under `on_invalid_row: skip`."""
+    """The rows of one dataset that `on_invalid_row: skip` leaves out."""
 
     dataset_id: str
     num_rows: int
@@ -23,7 +23,7 @@ class Skipped:
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Skipped":
-        """A dataset that was judged."""
+        """Count the invalid rows of a dataset that has been validated."""
         rows, good = dataset.num_rows or 0, dataset.num_valid_rows or 0
         return cls(dataset.id, rows, rows - good)
 
@@ -32,7 +32,7 @@ class Skipped:
         return self.num_skipped / self.num_rows if self.num_rows else 0.0
 
     def objection(self, max_share: float) -> str | None:
-        """A sentence where the share is over what the job allows."""
+        """Return an error message if the share exceeds what the job allows, else None."""
         if self.share <= max_share:
             return None
         return (
@@ -41,12 +41,12 @@ class Skipped:
         )
 
     def entry(self, found: Sequence[Found]) -> Entry:
-        """The event that names the rows, from the errors of the dataset's report."""
+        """Return the event that lists the rows, from the errors in the dataset's report."""
         rows = bad_rows.rows(found)
         data = {
             "code": "rows_skipped",
             "pointer": "/on_invalid_row",
-            "hint": f"GET /datasets/{self.dataset_id}/report says what is wrong with each.",
+            "hint": f"GET /datasets/{self.dataset_id}/report shows what is wrong with each.",
             "dataset": self.dataset_id,
             "num_skipped": self.num_skipped,
             "num_rows": self.num_rows,

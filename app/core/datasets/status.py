@@ -1,4 +1,4 @@
-"""The states of a dataset: judged once, then `ready` or `invalid` for good."""
+"""The states of a dataset: validated once, then `ready` or `invalid` for good."""
 
 from enum import StrEnum
 
@@ -8,4 +8,4 @@ class DatasetStatus(StrEnum):
     """Still being fetched or checked."""
     READY = "ready"
     INVALID = "invalid"
-    """It has bad rows, or none; a job may skip those if others are good."""
+    """It has invalid rows, or no rows; a job may skip the invalid rows if others are valid."""

@@ -1,4 +1,4 @@
-"""Validation of an upload in a child process that may crash, hang or bloat as it likes."""
+"""Validate an upload in a sandboxed child, which may crash, hang or run out of memory."""
 
 import json
 import math
@@ -25,20 +25,20 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """Of the child, beside the size of what it reads."""
+    """How the child's limits follow from the size of the upload."""
 
     memory_bytes: int = 1 << 30
-    """Address space. Python, pyarrow and their libraries take 290e6 before the first row."""
+    """Address space. Python, pyarrow and their libraries take 290e6 bytes before the first row."""
     base_seconds: float = 60
     bytes_per_second: float = 2e6
-    """Slowest reading that is waited for. Seen on one core: 30e6 in good rows, 1.5e6 in bad."""
+    """Slowest reading allowed. Measured on one core: 30e6 for valid rows, 1.5e6 for invalid."""
     extra_file_bytes: int = report.MAX_STORED + (64 << 20)
-    """For the problems and the report, which come on top of the canonical rows."""
+    """For the problems and the report, in addition to the canonical rows."""
     rows_per_byte: int = 12
-    """Bytes of canonical rows for one of the upload: the rows of a CSV file do not repeat the keys,
-    and a line break in a quoted cell grows when it is escaped."""
+    """Bytes of canonical rows per byte of the upload: the rows of a CSV file do not repeat the
+    keys, and a line break in a quoted cell grows when it is escaped."""
     unpacked_per_byte: int = 5
-    """What a packed file becomes, for the time it takes; how much it may become is `budget`'s."""
+    """Expected expansion of a compressed file, for the time limit; `budget` caps the real one."""
 
     def of_child(self, uploads: Sequence[Upload], most: int) -> child.Limits:
         packed = [each.path.stat().st_size for each in uploads if is_packed(each.path)]
@@ -49,7 +49,7 @@ class Limits:
         return child.Limits(
             memory_bytes=self.memory_bytes,
             cpu_seconds=math.ceil(seconds),
-            # Twice the CPU time: a busy machine is not the file's fault.
+            # Twice the CPU time: the machine may be busy.
             wall_seconds=2 * seconds,
             file_bytes=self.rows_per_byte * at_most + self.extra_file_bytes,
         )
@@ -58,16 +58,16 @@ class Limits:
 @dataclass(frozen=True)
 class Verdict:
     is_ready: bool
-    """Every row is good."""
+    """The file has rows, and all are valid."""
     format: str
     num_rows: int
     num_valid_rows: int
     """Rows in `rows.jsonl`."""
     features: dict[str, str] = field(default_factory=dict)
     templates: tuple[str, ...] = ()
-    """The templates that every good row can be rendered with."""
+    """Templates that can render every valid row."""
     row_format: str | None = None
-    """The form of its rows; None where no row was read."""
+    """The format of its rows; None if it could not be detected."""
 
 
 def validate_in_child(
@@ -79,9 +79,9 @@ def validate_in_child(
     columns: Mapping[str, str] | None = None,
     limits: Limits | None = None,
 ) -> Verdict:
-    """Write `rows.jsonl`, `problems.jsonl` and `report.json` below `out` and return their gist.
+    """Write `rows.jsonl`, `problems.jsonl` and `report.json` into `out` and return a summary.
 
-    Whatever the upload does to the child becomes a verdict, never an exception.
+    Whatever the upload does to the child, the result is a verdict, never an exception.
     """
     files = [Upload(uploads)] if isinstance(uploads, Path) else uploads
     out.mkdir(parents=True, exist_ok=True)
@@ -103,12 +103,12 @@ def validate_in_child(
 
 
 def _run(task: Mapping[str, Any], limits: child.Limits) -> tuple[int, str]:
-    """Exit status of the child and what it said."""
+    """Return the child's exit status and standard error."""
     try:
         child.run("app.core.datasets.checking.check", [], [json.dumps(task).encode()], limits)
     except ChildFailed as failed:
         return failed.status, failed.said
-    except OSError as error:  # no memory or no process left on this machine
+    except OSError as error:  # this machine is out of memory or processes
         return 1, str(error)
     return 0, ""
 
@@ -119,12 +119,12 @@ def _write_failure(out: Path, status: int) -> None:
 
 
 def _explain(status: int) -> tuple[str, str]:
-    """A code and a sentence for how a child ended."""
+    """Return the error code and message for a child's exit status."""
     if status == OUT_OF_MEMORY:
         return "validator_out_of_memory", "Checking the file took more memory than allowed."
     if status in (-signal.SIGXCPU, -signal.SIGALRM):
         return "validator_timeout", "Checking the file took longer than allowed."
-    how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+    how = f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"
     return "validator_crashed", f"The check of the file {how}."
 
 

@@ -1,1 +1,1 @@
-"""Untrusted data in a child process: what it may use, how long it may take."""
+"""Process untrusted data in a child process with limits on resources, access and time."""

@@ -1,4 +1,4 @@
-"""A module of ours in a process of its own, that may crash, hang or bloat as it likes."""
+"""Run a module of ours in a sandboxed child, which may crash, hang or run out of memory."""
 
 import os
 import signal
@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-# -I leaves out the working directory and PYTHONPATH; only the folder that holds `app` comes back,
-# behind the standard library, for which nothing in it can stand in, and before installed packages,
-# among which there may be another copy of us. Limits come before anything else is imported. A
-# parent that is killed takes it along; the alarm is for where the kernel does not see to that.
+# -I removes the working directory and PYTHONPATH from sys.path; only the folder that holds `app` is
+# added again: after the standard library, so that nothing in it shadows that, and before installed
+# packages, which may include another copy of `app`. Limits are set before anything else is
+# imported. The child dies with its parent; the alarm is for platforms where it does not.
 _BOOT = (
     "import resource as r, runpy, signal, sys\n"
     "module, root, memory, cpu, file, wall, parent = sys.argv[1:8]\n"
@@ -40,30 +40,30 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "true",
 }
 REFUSED = 3
-"""Exit status where standard error holds a sentence for who asked."""
+"""Exit status that means: standard error holds a message for the caller."""
 _LATE_SECONDS = 5
-"""After its own alarm a child is killed."""
+"""A child is killed this long after its own alarm."""
 
 
 @dataclass(frozen=True)
 class Limits:
     memory_bytes: int = 4 << 30
-    """Address space, of which a tokenizer's threads reserve much and touch little."""
+    """Address space; a tokenizer's threads reserve much of it and touch little."""
     cpu_seconds: int = 600
     wall_seconds: float = 600
     file_bytes: int = 1 << 40
-    """Of each file it writes."""
+    """Size of each file it writes."""
 
 
 def refuse(message: str) -> int:
-    """For a module that runs as a child: what its `main` ends with."""
+    """Write a message for the caller; return the exit status for the `main` of a child's module."""
     print(message[:500], file=sys.stderr)
     return REFUSED
 
 
 class ChildFailed(Exception):
-    """It ended other than with 0; negative is a signal, as in subprocess: -SIGXCPU or -SIGALRM when
-    its time was up.
+    """The child's exit status is not 0; a negative one is a signal, as in subprocess: -SIGXCPU or
+    -SIGALRM at a time limit.
     """
 
     def __init__(self, status: int, said: str) -> None:
@@ -75,32 +75,32 @@ class ChildFailed(Exception):
 def run(
     module: str, arguments: Iterable[object], feed: Iterable[bytes], limits: Limits | None = None
 ) -> None:
-    """Run `python -m module arguments` on what `feed` yields. Raises ChildFailed, and OSError when
-    it cannot even be started.
+    """Run `python -m module arguments` with `feed` as its standard input. Raises ChildFailed, or
+    OSError if it cannot be started.
 
-    It gets no environment, no open file but its input, and no network; results go where `arguments`
-    say. What `feed` raises is raised here, once the process is gone.
+    It inherits no environment and no open file except its input, and has no network; it writes its
+    results where `arguments` say. What `feed` raises is raised here, once the process has ended.
     """
     limits = limits or Limits()
-    with tempfile.TemporaryFile() as said:
-        child = _start(module, arguments, said.fileno(), limits)
+    with tempfile.TemporaryFile() as stderr:
+        child = _start(module, arguments, stderr.fileno(), limits)
         watch = threading.Timer(limits.wall_seconds + _LATE_SECONDS, _kill, [child])
         watch.daemon = True
         watch.start()
         try:
-            _pour(feed, child)
+            _write(feed, child)
             child.wait()
         finally:
             watch.cancel()
             _kill(child)
             child.wait()
         if child.returncode != 0:
-            said.seek(0)
-            raise ChildFailed(child.returncode, said.read(1 << 16).decode(errors="replace"))
+            stderr.seek(0)
+            raise ChildFailed(child.returncode, stderr.read(1 << 16).decode(errors="replace"))
 
 
 def _start(
-    module: str, arguments: Iterable[object], said: int, limits: Limits
+    module: str, arguments: Iterable[object], stderr: int, limits: Limits
 ) -> subprocess.Popen[bytes]:
     numbers = (
         limits.memory_bytes,
@@ -114,20 +114,20 @@ def _start(
         list(map(str, command)),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        stderr=said,
+        stderr=stderr,
         env=ENVIRONMENT,
         cwd="/",
         start_new_session=True,
     )
 
 
-def _pour(feed: Iterable[bytes], child: subprocess.Popen[bytes]) -> None:
+def _write(feed: Iterable[bytes], child: subprocess.Popen[bytes]) -> None:
     assert child.stdin
     try:
         for chunk in feed:
             child.stdin.write(chunk)
     except BrokenPipeError:
-        pass  # it ended early: its status says why
+        pass  # it ended early: its status gives the reason
     finally:
         with suppress(BrokenPipeError):
             child.stdin.close()

@@ -1,5 +1,5 @@
-"""Takes from this process what reading a file never needs: the network, other programs, others'
-memory. The kernel refuses from here on, whatever native code does; it cannot be undone.
+"""Deny this process what reading a file never needs: the network, other programs, the memory of
+other processes. Enforced by the kernel (seccomp) for native code too; it cannot be undone.
 """
 
 import ctypes
@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# <linux/audit.h>, and the number of each call by machine (<asm/unistd.h>). io_uring, because it
-# opens sockets that no filter sees; clone stays, because threads are made with it.
+# Architectures from <linux/audit.h>, and the number of each syscall on them from <asm/unistd.h>.
+# io_uring is refused because it opens sockets that no filter sees; clone is allowed for threads.
 _X86_64, _AARCH64 = 0xC000003E, 0xC00000B7
 _CALLS = {
     "socket": (41, 198),
@@ -47,10 +47,10 @@ _CALLS = {
     "userfaultfd": (323, 282),
 }
 _TGKILL = (234, 131)
-"""Allowed to itself: `abort` needs it."""
+"""Allowed on the process itself: `abort` needs it."""
 _MACHINES = {"x86_64": (_X86_64, 0), "aarch64": (_AARCH64, 1)}
 _X32 = 0x40000000
-"""Set in the number of a call in x86's third numbering, which would go past the filter."""
+"""Bit that is set in the syscall numbers of the x32 ABI, which would bypass the filter."""
 
 _PARENT_DEATH_SIGNAL = 1
 _NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 38, 22, 2
@@ -75,20 +75,20 @@ class _Rule(NamedTuple):
     code: int
     value: int
     if_true: int = 0
-    """Steps passed over; else the next one follows."""
+    """Steps to skip; with 0, the next one follows."""
     if_false: int = 0
 
 
 def end_with(parent: int) -> None:
-    """Be killed when the thread that started this process ends."""
+    """Have this process killed when the thread that started it ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, ctypes.c_ulong(signal.SIGKILL))
-        if os.getppid() != parent:  # it was gone before we asked
+        if os.getppid() != parent:  # it ended before the call
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 def confine() -> bool:
-    """False where this machine's calls are not known or its kernel has no such filter."""
+    """Install the filter. Returns False on an unknown architecture or a kernel without seccomp."""
     machine = _MACHINES.get(platform.machine())
     if machine is None or sys.platform != "linux" or sys.maxsize < 1 << 32:
         return False
@@ -106,14 +106,14 @@ def confine() -> bool:
 
 
 def _rules(architecture: int, refused: Iterable[int], tgkill: int) -> list[_Rule]:
-    """In order: each number that is refused jumps to the last rule."""
+    """Return the filter's rules; each syscall that is refused jumps to the last one."""
     numbers = sorted(refused)
     last = len(numbers) + 8
     checks = [_Rule(_EQUAL, number, last - at - 1) for at, number in enumerate(numbers, 4)]
     return [
-        _Rule(_LOAD, 4),  # the machine
+        _Rule(_LOAD, 4),  # the architecture
         _Rule(_EQUAL, architecture, 0, last - 2),
-        _Rule(_LOAD, 0),  # the number
+        _Rule(_LOAD, 0),  # the syscall number
         _Rule(_AT_LEAST, _X32, last - 4),
         *checks,
         _Rule(_EQUAL, tgkill, 0, 2),

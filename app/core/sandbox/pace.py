@@ -1,4 +1,4 @@
-"""Ends this process when its rows take far longer than rows do: a chat template is a program."""
+"""Kill this process if its rows take far longer than usual: a chat template is a program."""
 
 import signal
 import time
@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from typing import Any
 
 TOO_SLOW = signal.SIGPROF
-"""What the process dies of."""
+"""The signal that kills the process."""
 _START_SECONDS = 3.0
 _ROW_SECONDS = 0.002
 _CHARACTERS_PER_SECOND = 300_000
-"""A tenth of what was measured: 3.3 million of single answers, 4.6 of conversations."""
+"""A tenth of what was measured: 3.3 million for single answers, 4.6 million for conversations."""
 
 
 @contextmanager
 def paced(rows: Iterable[tuple[int, Any]]) -> Iterator[Iterator[tuple[int, Any]]]:
-    """The same rows; each brings the CPU time that may be spent on it and on those before it."""
+    """Yield the same rows; each adds to the CPU time that may be spent so far."""
     try:
         yield _timed(rows)
     finally:
@@ -32,7 +32,7 @@ def _timed(rows: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
 
 
 def _seconds(row: Any) -> float:
-    """Of a conversation each answer is rendered with all that stands before it."""
+    """Return the time for a row; each answer of a conversation is rendered with all before it."""
     history = row.get("history", [])
     size = sum(len(text) for text in row.values() if isinstance(text, str))
     size += sum(len(text) for turn in history for text in turn)

@@ -1,6 +1,7 @@
-"""The server's own templates: `<name>.jinja` in TEMPLATES_DIR, each tried out in a limited child.
+"""Custom templates: `<name>.jinja` in TEMPLATES_DIR, each tested in a sandboxed child.
 
-Nothing here renders one: a template is a program, and one that hangs must not hang who asks.
+This process never renders one: a template is a program, and one that hangs must not block the
+caller.
 """
 
 import json
@@ -18,13 +19,13 @@ from app.core.templates.template import Template, ours
 MAX_BYTES = 64 << 10
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _COMMENT = re.compile(r"\s*\{#-?(.{1,200}?)-?#\}")
-_USUAL = "One of this server's own."
+_USUAL = "A custom template of this server."
 _LIMITS = Limits(memory_bytes=1 << 30, cpu_seconds=3, wall_seconds=20)
 _SLOW = Problem(
     "",
     "template_too_costly",
-    "It takes more time or memory than a text of a few lines needs.",
-    "Leave out what loops without end or multiplies texts.",
+    "Rendering a few lines takes too much time or memory.",
+    "Remove endless loops and code that multiplies text.",
 )
 
 
@@ -33,14 +34,14 @@ class _Tried(NamedTuple):
     problems: tuple[Problem, ...]
 
 
-class _Overtaken(Exception):
-    """Ended by the clock, which a busy machine may be to blame for."""
+class _TimedOut(Exception):
+    """Killed at the limit of wall time, which may be the fault of a busy machine."""
 
 
 def names(folder: Path | None) -> list[str]:
     if folder is None or not folder.is_dir():
         return []
-    # A pipe would keep who opens it.
+    # Opening a named pipe would block.
     return sorted(path.stem for path in folder.glob("*.jinja") if path.is_file())
 
 
@@ -49,9 +50,9 @@ def load_all(folder: Path | None) -> list[Template]:
 
 
 def load(folder: Path | None, name: str) -> Template:
-    """One that `names` gave, described by the comment it opens with.
+    """Load a template that `names` returned; the comment it begins with is its description.
 
-    What is wrong with it stands in its `problems`.
+    What is wrong with it is in its `problems`.
     """
     assert folder is not None
     found = _read(folder / f"{name}.jinja")
@@ -60,12 +61,12 @@ def load(folder: Path | None, name: str) -> Template:
     said = _COMMENT.match(found)
     description = said[1].strip() if said else _USUAL
     if name in ours() or not _NAME.fullmatch(name):
-        message = "A name is lower-case letters, digits, `.`, `_` and `-`, and none of ours."
+        message = "Use lower-case letters, digits, `.`, `_` and `-`, and no built-in name."
         problem = Problem("", "template_name_invalid", message, "Rename the file.")
         return Template(name, description, found, is_custom=True, problems=(problem,))
     try:
         tried = _try_out(found)
-    except _Overtaken:
+    except _TimedOut:
         tried = _Tried((), (_SLOW,))
     return Template(name, description, found, tried.special_tokens, True, tried.problems)
 
@@ -84,14 +85,14 @@ def _read(path: Path) -> str | Problem:
 
 @lru_cache(maxsize=64)
 def _try_out(text: str) -> _Tried:
-    """Kept by content: the same text gives the same verdict."""
+    """Test a template in a child. Cached by content: the same text gives the same result."""
     with tempfile.TemporaryDirectory(prefix="tunesmith-template-") as folder:
         out = Path(folder) / "found.json"
         try:
             child.run("app.core.templates.probe", [out], [text.encode()], _LIMITS)
         except ChildFailed as failed:
             if failed.status == -9:
-                raise _Overtaken from failed
+                raise _TimedOut from failed
             return _Tried((), (_SLOW,))
         found = json.loads(out.read_text(encoding="utf-8"))
     problems = tuple(Problem("", *each) for each in found["problems"])

@@ -1,7 +1,7 @@
 """python -m app.core.templates.probe OUT < template.jinja
 
-Tries a template on a small conversation: does it render, and does a prompt go on as the whole?
-`custom` starts it, under limits.
+Test a template on a small conversation: does it render, and is each prompt a prefix of the whole?
+`custom` starts it under resource limits.
 """
 
 import json
@@ -26,7 +26,7 @@ _TURNS = [
     {"role": "assistant", "content": "Sixteen it is."},
 ]
 _LONGEST = 100_000
-"""Characters of a rendering of some hundred."""
+"""Characters that the rendering of about a hundred may have."""
 
 
 class Flaw(NamedTuple):
@@ -36,11 +36,11 @@ class Flaw(NamedTuple):
 
 
 def flaws_of(template: str) -> tuple[list[Flaw], list[str]]:
-    """The first thing wrong, if any, and the marks it writes that models take for one token."""
+    """Return the first flaw, if any, and the marks it writes that are single tokens in models."""
     try:
         if name := next(_inner_names(template), None):
-            message = f"It asks for {name!r}, a part of Python that no template needs."
-            return [Flaw("template_unsafe", message, "Use the messages alone.")], []
+            message = f"It accesses {name!r}, an internal of Python that no template needs."
+            return [Flaw("template_unsafe", message, "Use only the messages.")], []
         whole = chat.render(template, _TURNS, _SPECIAL)
         found = _differing(template) or _missing(whole)
     except TemplateSyntaxError as error:
@@ -48,30 +48,30 @@ def flaws_of(template: str) -> tuple[list[Flaw], list[str]]:
         return [Flaw("template_invalid", "It is not valid Jinja.", said)], []
     except MemoryError:
         raise
-    except Exception as error:  # whatever a program that is not ours may raise
-        hint = f"Rendered, it says: {error}"[:300]
+    except Exception as error:  # untrusted code may raise anything
+        hint = f"Rendering failed: {error}"[:300]
         return [Flaw("template_invalid", "It cannot render a conversation.", hint)], []
     return ([found] if found else []), sorted(set(_MARK.findall(whole)))
 
 
 def _inner_names(template: str) -> Iterator[str]:
-    """The sandbox gives nothing for them, silently where it is only printed."""
+    """Yield names of Python internals. To the sandbox they are undefined, silently if printed."""
     tree = chat.parse(template)
     for node in tree.find_all((nodes.Getattr, nodes.Getitem, nodes.Filter)):
-        asked: nodes.Expr | str | None = None
+        key: nodes.Expr | str | None = None
         if isinstance(node, nodes.Getattr):
-            asked = node.attr
+            key = node.attr
         elif isinstance(node, nodes.Getitem):
-            asked = node.arg
+            key = node.arg
         elif isinstance(node, nodes.Filter) and node.name in ("attr", "map") and node.args:
-            asked = node.args[0]
-        name = asked.value if isinstance(asked, nodes.Const) else asked
+            key = node.args[0]
+        name = key.value if isinstance(key, nodes.Const) else key
         if isinstance(name, str) and name.startswith("_"):
             yield name
 
 
 def _differing(template: str) -> Flaw | None:
-    """A prompt must be how the text of the whole begins, for every answer."""
+    """Return a flaw unless each answer's prompt is a prefix of the text with the answer."""
     for size in range(1, len(_TURNS), 2):
         for before in ([], [_SYSTEM]):
             turns = [*before, *_TURNS[: size + 1]]
@@ -80,14 +80,16 @@ def _differing(template: str) -> Flaw | None:
                 through = chat.render(template, turns, _SPECIAL)
             except TemplateFailed:
                 if before:
-                    continue  # some take no system text
+                    continue  # some accept no system message
                 raise
             if not through.startswith(prompt):
-                message = "With `add_generation_prompt` a text does not begin as it does without."
-                hint = "An answer must go on where the prompt for it ended."
+                message = (
+                    "A prompt, with `add_generation_prompt`, is not a prefix of its whole text."
+                )
+                hint = "The prompt must be the text up to where the answer begins."
                 return Flaw("template_prompt_differs", message, hint)
             if len(through) > _LONGEST:
-                return Flaw("template_too_costly", "It writes far more than it is given.", "")
+                return Flaw("template_too_costly", "It writes far more text than it is given.", "")
     return None
 
 
@@ -95,7 +97,9 @@ def _missing(whole: str) -> Flaw | None:
     lost = [turn["content"] for turn in _TURNS if turn["content"] not in whole]
     if not lost:
         return None
-    return Flaw("template_invalid", f"It leaves out a message: {lost[0]!r}.", "Render them all.")
+    return Flaw(
+        "template_invalid", f"It leaves out a message: {lost[0]!r}.", "Render all messages."
+    )
 
 
 def main(arguments: list[str]) -> int:

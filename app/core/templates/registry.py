@@ -1,4 +1,4 @@
-"""Which templates a job can name: ours, and those of the server's TEMPLATES_DIR."""
+"""The templates that a job can name: built-in ones, and custom ones in TEMPLATES_DIR."""
 
 import json
 from difflib import get_close_matches
@@ -18,12 +18,12 @@ class TemplateRefused(Invalid):
 
 
 def list_templates(folder: Path | None) -> list[Template]:
-    """Ours, then the server's own; those that cannot be used say why."""
+    """Return built-in, then custom templates; those that cannot be used have `problems`."""
     return [*ours().values(), *custom.load_all(folder)]
 
 
 def find(folder: Path | None, name: str, pointer: str = "/template") -> Template:
-    """Raises TemplateUnknown, or TemplateRefused for one of the server's own that is bad."""
+    """Return a template by name. Raises TemplateUnknown, or TemplateRefused if it has problems."""
     if name in ours():
         return ours()[name]
     known = [*ours(), *custom.names(folder)]

@@ -1,4 +1,4 @@
-"""A template that a job can name, and those that are ours."""
+"""A template that a job can name, and the built-in ones."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -11,20 +11,20 @@ from app.core.jobs.protocol import FrozenTemplate
 
 _FOLDER = Path(__file__).with_name("named")
 _DESCRIPTIONS = {
-    "alpaca": "Stanford Alpaca's instructions, with and without an input.",
-    "chat": "The chat template of the base model itself.",
-    "text": "No template: the column `text` as it stands, all of it trained.",
-    "chatml": "ChatML, as Qwen, Yi and OpenHermes speak it.",
+    "alpaca": "Stanford Alpaca's prompts, with and without an input.",
+    "chat": "The base model's own chat template.",
+    "text": "No template: the column `text` as it is, all of it trained.",
+    "chatml": "ChatML, as used by Qwen, Yi and OpenHermes.",
     "llama-2": "Llama 2 Chat: [INST] and <<SYS>>.",
-    "llama-3": "Llama 3 Instruct: a header before each message, <|eot_id|> behind it.",
-    "vicuna": "Vicuna 1.1: USER and ASSISTANT in one line.",
-    "zephyr": "Zephyr: <|user|> and <|assistant|> on lines of their own.",
+    "llama-3": "Llama 3 Instruct: a header before each message, <|eot_id|> after it.",
+    "vicuna": "Vicuna 1.1: USER and ASSISTANT on one line.",
+    "zephyr": "Zephyr: <|user|> and <|assistant|> on separate lines.",
 }
 _SPECIAL_TOKENS = {
     "chatml": ("<|im_start|>", "<|im_end|>"),
     "llama-3": ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
 }
-"""What is one token in the models these were made with; Zephyr spells its marks out."""
+"""Marks that are single tokens in the models these come from; those of Zephyr are plain text."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Template:
     name: str
     description: str
     text: str | None
-    """Jinja over messages, as transformers renders it; None where there is none to show."""
+    """Jinja over messages, as transformers renders it; None if there is none to show."""
     special_tokens: tuple[str, ...] = ()
-    """That it writes and expects to be one token each."""
+    """Texts it writes that it expects to be single tokens."""
     is_custom: bool = False
     problems: tuple[Problem, ...] = ()
     """Why it cannot be used."""
@@ -49,7 +49,7 @@ class Template:
 
     @property
     def chat_template(self) -> str | None:
-        """What stands in for the base's own; None for those that have no need of one."""
+        """Replaces the base model's own chat template; None for `alpaca`, `chat` and `text`."""
         return self.text if is_named(self.name) else None
 
     def frozen(self) -> FrozenTemplate:
@@ -63,7 +63,7 @@ class Template:
 
 @cache
 def ours() -> dict[str, Template]:
-    """By name, the plain ones first."""
+    """Return the built-in templates by name, the plain ones first."""
     return {name: _ours(name) for name in ("alpaca", "chat", "text", *NAMED)}
 
 

@@ -1,4 +1,4 @@
-"""Small files that become large: each is written into a folder and told what it must be told."""
+"""Small files that decompress to large ones: writers, and the problems to be reported."""
 
 import gzip
 from collections.abc import Callable
@@ -12,7 +12,7 @@ GIB = 1 << 30
 
 
 def of_one_value(path: Path, num_rows: int, value: str, **options: object) -> None:
-    """Each row the same, held once in a dictionary."""
+    """Identical rows, whose value is stored once in a dictionary."""
     chunk = min(num_rows, 20_000)
     column = pa.DictionaryArray.from_arrays(pa.array([0] * chunk, pa.int32()), pa.array([value]))
     table = pa.table({"instruction": column, "output": column})
@@ -28,7 +28,7 @@ def twenty_gigabytes(path: Path) -> None:
 
 
 def more_than_its_rows_tell(path: Path) -> None:
-    """So few rows that their number gives nothing away: 1.5 million of 2,000 characters."""
+    """1.5 million rows of 2,000 characters: too few for their number to reveal the size."""
     of_one_value(path, 1_500_000, "x" * 2_000, compression="zstd")
 
 
@@ -50,12 +50,12 @@ def nothing_but_nulls(path: Path) -> None:
 
 
 def a_page_said_to_be_large(path: Path) -> None:
-    """Some kilobytes, the header of whose page asks for two gigabytes."""
+    """A few kilobytes, with a page header that asks for two gigabytes."""
     table = pa.table({"instruction": ["a" * 140_000_000], "output": ["b"]})
     options = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
     pq.write_table(table, path, **options)
     content = path.read_bytes()
-    # Thrift: field 1, a data page; field 2, its size unpacked, five bytes here; field 3.
+    # Thrift: field 1, a data page; field 2, its uncompressed size, five bytes here; field 3.
     at = content.index(b"\x15\x00\x15", 4) + 3
     assert content[at + 5] == 0x15
     path.write_bytes(content[:at] + b"\xfe\xff\xff\xff\x0f" + content[at + 5 :])
@@ -87,7 +87,7 @@ def packed_line(path: Path) -> None:
 
 
 def packed_rows(path: Path) -> None:
-    """Good ones, and more of them than so small a file should have."""
+    """Valid rows, and more of them than such a small file should have."""
     row = b'{"instruction": "a", "output": "b"}\n' * 30_000
     with gzip.open(path, "wb", 9) as file:
         for _ in range(128):

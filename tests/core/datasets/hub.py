@@ -1,4 +1,4 @@
-"""A stand-in for the hub's datasets, on a port of this machine."""
+"""A stand-in for the hub's datasets, on a local port."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ class DatasetHub(Hub):
         self.branches: dict[tuple[str, str], str] = {}
         self.cards: dict[str, dict[str, Any]] = {}
         self.served: dict[str, bytes] = {}
-        """Instead of what was announced, by path."""
+        """Content to serve instead of what was announced, by path."""
 
     def put(
         self,

@@ -1,4 +1,4 @@
-"""The real check of a file, in its child, with what it used."""
+"""Run the real check of a file in its child, and measure what it uses."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from app.core.settings import Settings
 
 
 def judge(upload: Path, out: Path, settings: Settings | None = None) -> dict[str, Any]:
-    """The report, with {cpu_seconds, rss_bytes} under `used`."""
+    """Return the report, with {cpu_seconds, rss_bytes} under `used`."""
     settings = settings or Settings()
     out.mkdir(exist_ok=True)
     task = {

@@ -1,4 +1,4 @@
-"""Broken and odd uploads, and what each is told."""
+"""Broken and unusual uploads, and what is reported for each."""
 
 import json
 

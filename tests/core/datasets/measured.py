@@ -1,6 +1,6 @@
 """python -m tests.core.datasets.measured < task.json
 
-The check, in the same child and under the same limits, which also leaves OUT/used.json behind.
+The check, in the same child and under the same limits, which also writes OUT/used.json.
 """
 
 import json
@@ -18,13 +18,13 @@ def main() -> int:
     sys.stdin = StringIO(text)
     status = check.main()
     used = resource.getrusage(resource.RUSAGE_SELF)
-    told = {"cpu_seconds": used.ru_utime + used.ru_stime, "rss_bytes": peak_rss_bytes()}
-    (Path(json.loads(text)["out"]) / "used.json").write_text(json.dumps(told))
+    measured = {"cpu_seconds": used.ru_utime + used.ru_stime, "rss_bytes": peak_rss_bytes()}
+    (Path(json.loads(text)["out"]) / "used.json").write_text(json.dumps(measured))
     return status
 
 
 def peak_rss_bytes() -> int:
-    """Of this program alone: `ru_maxrss` begins with what the process had before `exec`."""
+    """Return the peak of this program alone: `ru_maxrss` includes that before `exec`."""
     status = Path("/proc/self/status").read_text()
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
 

@@ -1,8 +1,8 @@
 """python -m tests.core.datasets.mutated FILES SEED
 
-Checks that many spoiled copies of good and bad files, under the limits of the real child, and
-prints {files, ready, invalid, slowest_seconds, rss_bytes} as JSON. Ends with a traceback, naming
-the file's number, at the first one that is anything else than judged.
+Check that many corrupted copies of good and bad files, under the limits of the real child, and
+print {files, ready, invalid, slowest_seconds, rss_bytes} as JSON. End with a traceback, naming the
+file's number, at the first one that does not get a consistent report.
 """
 
 import csv
@@ -27,7 +27,7 @@ from tests.core.datasets.measured import peak_rss_bytes
 
 ROOT = Path(__file__).resolve().parents[3]
 GOOD_BYTES = 20_000
-"""Of the sample data: enough for every kind of row, little enough to go through thousands."""
+"""Bytes of the sample data: enough for every kind of row, few enough for thousands of files."""
 TOKENS = (
     b'"', b"'", b"{", b"}", b"[", b"]", b",", b":", b"\\", b"\\u", b"\\ud800", b"\n", b"\r\n",
     b"\0", b"\xff", b"\xef\xbb\xbf", b"null", b"NaN", b"1e999", b"-0", b"9" * 50, b"[" * 200,
@@ -39,10 +39,10 @@ TOKENS = (
 def main(count: int, seed: int) -> dict[str, Any]:
     os.environ.update(child.ENVIRONMENT)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        seeds = pool.submit(_seeds).result()  # elsewhere: writing Parquet takes memory of its own
+        seeds = pool.submit(_seeds).result()  # in another process: writing Parquet takes memory
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
     dice = random.Random(seed)
-    slowest, told = 0.0, Counter[str]()
+    slowest, counts = 0.0, Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
         upload = Path(folder) / "upload"
         for number in range(count):
@@ -54,11 +54,11 @@ def main(count: int, seed: int) -> dict[str, Any]:
                 error.add_note(f"file {number} of seed {seed}")
                 raise
             slowest = max(slowest, time.monotonic() - started)
-            told[report["status"]] += 1
+            counts[report["status"]] += 1
             assert _holds_together(report, Path(folder)), f"file {number} of seed {seed}"
     return {
         "files": count,
-        **told,
+        **counts,
         "slowest_seconds": round(slowest, 3),
         "rss_bytes": peak_rss_bytes(),
     }
@@ -115,7 +115,7 @@ def _spoil(content: bytes, dice: random.Random) -> bytes:
 
 
 def _holds_together(report: dict[str, Any], folder: Path) -> bool:
-    """As many canonical rows as told, an error exactly when it is invalid, all of it encodable."""
+    """Whether the row count is right, errors mean `invalid`, and all of it encodes."""
     rows = (folder / "rows.jsonl").read_bytes().splitlines()
     errors = [each for each in report["problems"] if each["severity"] == "error"]
     json.dumps(report, ensure_ascii=False).encode()

@@ -1,4 +1,4 @@
-"""Broken and odd uploads in Parquet and gzip, and what each is told."""
+"""Broken and unusual uploads in Parquet and gzip, and what is reported for each."""
 
 import datetime
 import gzip
@@ -27,7 +27,7 @@ def parquet(table: pa.Table | dict[str, Any] | list[dict[str, Any]], **options: 
 
 
 def varint(number: int) -> bytes:
-    """As Parquet's footer and page headers write it."""
+    """Encode a number as in Parquet's footer and page headers."""
     number, made = number * 2, b""
     while number > 127:
         made, number = made + bytes([number & 127 | 128]), number >> 7
@@ -35,7 +35,7 @@ def varint(number: int) -> bytes:
 
 
 def forged(content: bytes, told: int, lie: int, *, at: str = "footer", times: int = -1) -> bytes:
-    """With another count of the same length in place of `told`: the file's, or everywhere."""
+    """Replace the count `told` by another of the same length, in the footer or in the pages."""
     true, false = varint(told), varint(lie)
     assert len(true) == len(false)
     start = len(content) - 8 - struct.unpack("<I", content[-8:-4])[0]
@@ -66,7 +66,7 @@ def zipped(content: bytes) -> bytes:
 
 
 def column(values: Any, **others: Any) -> bytes:
-    """A good row, and one with that `output`."""
+    """Return two rows, with these values as their `output`."""
     return parquet({"instruction": ["a", "c"], "output": values, **others})
 
 
@@ -184,7 +184,7 @@ PARQUET = {
 
 PACKED = gzip.compress(lines(GOOD, ALSO))
 LOOSE = gzip.compress(lines(GOOD, ALSO), compresslevel=0)
-"""In which the text can be found."""
+"""Not compressed, so that the text can be found in it."""
 GZIP = {
     "gzip, its first bytes": (b"\x1f\x8b\x08\0\0\0", [("gzip_invalid", 1)], 0),
     "gzip of nothing": (gzip.compress(b""), [("file_empty", 1)], 0),

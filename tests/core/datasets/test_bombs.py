@@ -1,4 +1,4 @@
-"""Files made to overwhelm whoever reads them: refused in seconds, in little memory, with a code."""
+"""Decompression bombs and the like are refused in seconds, in little memory, with a code."""
 
 import pytest
 

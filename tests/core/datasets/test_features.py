@@ -1,4 +1,4 @@
-"""Columns, types and number of rows as the `datasets` library prints them: beside the library."""
+"""Columns, types and number of rows are printed as the `datasets` library itself does."""
 
 import json
 from pathlib import Path

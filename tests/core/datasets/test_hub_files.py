@@ -1,4 +1,4 @@
-"""Which files a split is made of."""
+"""Choosing the files of a split."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Finding and fetching a dataset with the real hub client, from a stand-in on this machine."""
+"""Resolving and fetching a dataset with the real hub client, from a local stand-in."""
 
 import socket
 import time
@@ -88,7 +88,7 @@ def test_a_hub_that_takes_longer_than_anybody_waits_is_away(hub, settings, tmp_p
     hub.put("team/alpaca", {"train.jsonl": ROWS})
     source = resolve(settings, ALPACA)
 
-    with pytest.raises(HubUnavailable, match=r"train\.jsonl did not come within"):
+    with pytest.raises(HubUnavailable, match=r"train\.jsonl was not downloaded within"):
         fetch(settings, source, source.files[0], tmp_path / "0", patience_seconds=-1)
 
 
@@ -168,7 +168,7 @@ def test_a_split_too_large_for_an_upload_is_refused(hub, settings):
     hub.put("team/alpaca", {"train.jsonl": ROWS})
     small = settings.model_copy(update={"max_upload_bytes": len(ROWS) - 1})
 
-    with pytest.raises(TooLarge, match="this server takes"):
+    with pytest.raises(TooLarge, match="this server accepts at most"):
         resolve(small, ALPACA)
 
 
@@ -186,5 +186,5 @@ def test_the_servers_token_is_sent_and_nobody_elses(hub, settings, tmp_path, mon
 def test_an_answer_that_makes_no_sense_is_no_crash(hub, settings):
     hub.put("team/alpaca", {"train.jsonl": ROWS}, commit="main")
 
-    with pytest.raises(HubUnavailable, match="makes no sense"):
+    with pytest.raises(HubUnavailable, match="its response is invalid"):
         resolve(settings, ALPACA)

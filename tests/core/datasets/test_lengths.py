@@ -1,4 +1,4 @@
-"""Distributions of lengths and what `max_length` costs, against counting by hand."""
+"""Distributions of lengths and what `max_length` costs, compared with a plain count."""
 
 import numpy as np
 from hypothesis import given
@@ -11,7 +11,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 3000), st.integers(1, 3000)), min_size=
 
 
 def measured(rows: list[tuple[int, int]]) -> Measured:
-    """Of (prompt, answer) sizes in tokens, four characters to each."""
+    """Make sizes of (prompt, answer) in tokens, with four characters per token."""
     prompts, totals = [p for p, _ in rows], [p + a for p, a in rows]
     columns = ([4 * total for total in totals], totals, prompts)
     return Measured(*(np.array(each, dtype=np.int64) for each in columns))
@@ -41,7 +41,7 @@ def test_every_row_is_counted_once_and_the_share_over_is_the_share_over(
 def test_what_is_cut_split_and_dropped_adds_up(rows: list[tuple[int, int]], limit: int) -> None:
     found = lengths.describe(measured(rows), limit)
 
-    # Of a row of one token that one is not trained: it has nothing before it.
+    # The only token of a row is not trained: it has no context.
     dropped = [
         prompt + answer for prompt, answer in rows if prompt >= limit or prompt + answer == 1
     ]

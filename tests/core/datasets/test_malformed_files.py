@@ -1,4 +1,4 @@
-"""What each kind of broken upload is told: code, line and how many rows are still good."""
+"""What is reported for each kind of broken upload: code, line and the number of valid rows."""
 
 import json
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Spoiled files by the thousand: each is judged, none crashes, bloats or stalls the check.
+"""Thousands of corrupted files: each gets a report, none crashes, bloats or stalls the check.
 
-MUTATED_FILES=20000 runs the full number, CI the first 1,500 of the same sequence, so that whoever
-has to repeat a failure can.
+MUTATED_FILES=20000 runs all of them, CI the first 1,500 of the same sequence, so that a failure can
+be reproduced.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Rows two datasets share, counted as the plainest program would."""
+"""Rows that two datasets share, compared with a plain count."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""How far a check is, and how much of what it finds is kept."""
+"""The progress of a check, and how many of its problems are stored."""
 
 import gzip
 import json
@@ -28,7 +28,7 @@ def test_at_the_end_the_fraction_is_one(pack, tmp_path):
     upload = tmp_path / "upload"
     upload.write_bytes(pack(rows))
 
-    check(upload, tmp_path, declared="auto", max_row_chars=1_000, tell_seconds=0)
+    check(upload, tmp_path, declared="auto", max_row_chars=1_000, progress_seconds=0)
 
     told = progress.read(tmp_path / "progress.json")
     assert told is not None

@@ -1,4 +1,4 @@
-"""Files as people export them, and hints that are followed: each must lead to a good dataset."""
+"""Files as people export them: following the hint must lead to a valid dataset."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Any mix of good and bad rows: exactly the bad ones are told, exactly the good ones are kept."""
+"""Any mix of good and bad rows: exactly the bad ones are reported, exactly the good ones stored."""
 
 import csv
 import gzip
@@ -157,7 +157,7 @@ def test_exactly_the_bad_rows_inside_a_gzip_are_told(mix, form, level):
 
 
 class Dripping(io.BytesIO):
-    """Hands out a few bytes per read, so that every place is once the end of what is there."""
+    """Returns a few bytes per read, so that reads end in many places."""
 
     def read1(self, size: int | None = -1) -> bytes:
         return super().read1(min(size or 0, 7))
@@ -177,7 +177,7 @@ def found(file: io.BytesIO) -> list:
 
 
 def test_memory_does_not_grow_with_the_file():
-    """Ten thousand rows of 10 kB are never all there."""
+    """Two thousand rows of 10 kB are never all in memory."""
     row = b'{"instruction": "a", "output": "' + b"x" * 10_000 + b'"}'
     content = io.BytesIO(b"[" + b",".join([row] * 2_000) + b"]")
     window = max(len(found.text) for found in read_values(content, 100_000, is_array=True))

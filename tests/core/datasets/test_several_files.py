@@ -1,4 +1,4 @@
-"""Several files as one dataset: rows go on, a problem names its file."""
+"""Several files as one dataset: rows are numbered across them, a problem names its file."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Every accepted form of a row becomes the canonical one."""
+"""Every accepted row format is converted to the canonical one."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""500,000 rows take less than 60 seconds of one core; a tenth of them is guarded here.
+"""500,000 rows take less than 60 seconds on one core; a tenth of them is tested here.
 
 `python -m bench validate` measures all of them.
 """
@@ -12,7 +12,7 @@ from tests.core.datasets.judging import judge
 
 ROWS = 50_000
 MOST_SECONDS = 12
-"""Twice what the whole number would allow: whoever else runs here slows a core down, too."""
+"""Twice a tenth of 60: other processes on the machine slow a core down, too."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The child may crash, hang or bloat: the caller gets a verdict."""
+"""The child may crash, hang or run out of memory: the caller gets a verdict."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The limited child: fed, read, and ended whatever it does."""
+"""The sandboxed child: it gets its input, and is ended whatever it does."""
 
 import platform
 import signal
@@ -15,7 +15,7 @@ from app.core.sandbox.child import ChildFailed, Limits
 from tests.waiting import wait_until
 
 CODE = "timeit"
-"""A module of the standard library that runs what it is given: `-n1 -r1 -s CODE`."""
+"""A module of the standard library that runs the code it is given: `-n1 -r1 -s CODE`."""
 
 TGKILL = 131 if platform.machine() == "aarch64" else 234
 
@@ -55,15 +55,15 @@ def test_one_that_computes_too_long_is_ended() -> None:
 
 
 def test_one_whose_parent_is_killed_is_ended(tmp_path: Path) -> None:
-    told = tmp_path / "pid"
+    path = tmp_path / "pid"
     hangs = (
-        f"import os, pathlib, threading; pathlib.Path({str(told)!r}).write_text(str(os.getpid()))"
+        f"import os, pathlib, threading; pathlib.Path({str(path)!r}).write_text(str(os.getpid()))"
     )
     hangs += "; threading.Event().wait()"
     code = f"from app.core.sandbox import child; child.run('timeit', ['-n1', '-s', {hangs!r}], [])"
     parent = subprocess.Popen([sys.executable, "-c", code])
-    wait_until(lambda: told.exists() and told.read_text())
-    pid = int(told.read_text())
+    wait_until(lambda: path.exists() and path.read_text())
+    pid = int(path.read_text())
 
     parent.kill()
     parent.wait()
@@ -76,7 +76,7 @@ def is_running(pid: int) -> bool:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return False
-    return state != "Z"  # nobody may be there to reap it
+    return state != "Z"  # there may be no parent to reap it
 
 
 def test_one_that_wants_too_much_memory_gets_none() -> None:

@@ -1,4 +1,4 @@
-"""The server's own templates: tried out in a child, refused with a code, never rendered here."""
+"""Custom templates: tested in a child, refused with a code, never rendered in this process."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""Ours word for word as their authors published them, and what every template must keep to."""
+"""Built-in templates have the published wording, and obey the rules for every template."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""A value at a time becomes a canonical row or an entry of the report."""
+"""Check parsed values one by one: each becomes a canonical row or entries of the report."""

@@ -1,8 +1,8 @@
 """python -m app.core.datasets.checking.check < task.json
 
-Reads the files of an upload and writes OUT/rows.jsonl, OUT/problems.jsonl and OUT/report.json, and
-while it reads OUT/progress.json. A plain program: no settings, no secrets. `validate` starts it,
-under limits.
+Read the files of an upload and write OUT/rows.jsonl, OUT/problems.jsonl and OUT/report.json, and
+OUT/progress.json meanwhile. A standalone program without settings or secrets; `validate` starts it
+under resource limits.
 """
 
 import json
@@ -25,9 +25,9 @@ from app.core.datasets.reading.sources import Source, Upload, opened
 from app.core.datasets.shown import escape
 
 OUT_OF_MEMORY = 86
-"""Exit status of a check that ran into its memory limit."""
+"""Exit status of a check that reached its memory limit."""
 _MAX_AHEAD = 16_000_000
-"""Characters read before the form of the rows is told."""
+"""Characters read at most before the row format is detected."""
 _MAX_BYTES = 5 << 30
 
 
@@ -39,17 +39,17 @@ def check(
     max_row_chars: int,
     columns: Mapping[str, str] | None = None,
     max_bytes: int = _MAX_BYTES,
-    tell_seconds: float = 1.0,
+    progress_seconds: float = 1.0,
 ) -> dict[str, Any]:
-    """Write the canonical rows, the problems and the report of an upload, be it one file or several
-    of one kind whose rows follow each other; the report is also returned.
+    """Check an upload of one or several files of the same format, whose rows are concatenated:
+    write the canonical rows, the problems and the report. Returns the report.
 
-    `max_bytes`: that may be uploaded, and that a packed file may become. `tell_seconds`: from one
-    word on the progress to the next.
+    `max_bytes` is the upload limit, which also caps what a compressed file may decompress to.
+    `progress_seconds` is the time between two updates of the progress.
     """
     files = [Upload(uploads)] if isinstance(uploads, Path) else uploads
     sizes = [each.path.stat().st_size for each in files]
-    progress = Progress(out / "progress.json", sizes, tell_seconds)
+    progress = Progress(out / "progress.json", sizes, progress_seconds)
     rows_path, problems_path = out / store_keys.ROWS, out / store_keys.PROBLEMS
     with rows_path.open("wb") as rows, problems_path.open("wb") as problems:
         checking = _Check(rows, report.Problems(problems), columns or {}, progress)
@@ -93,7 +93,7 @@ class _Check:
         )
         for item in self._with_shape(found):
             self._take(item)
-        self._judge()
+        self._check_all()
         self.problems.end()
         made = report.as_dict(self.format, self.reason, self.index, self.problems, self.profile)
         seen = features.describe(self.columns or features.JsonColumns(), self.index)
@@ -104,11 +104,11 @@ class _Check:
         }
 
     def _open(self, number: int, path: Path, name: str | None, rules: _Rules) -> Iterator[Found]:
-        """The rows of a file, each with the file's name; at its end what ended it."""
+        """Yield the rows of a file with its name, and last the fault that ended it, if any."""
         line = 1
-        asked = Declared(rules.declared, frozenset(self.shape.columns.values()))
+        given = Declared(rules.declared, frozenset(self.shape.columns.values()))
         try:
-            with opened(path, rules.max_bytes, asked) as source:
+            with opened(path, rules.max_bytes, given) as source:
                 if number == 0:
                     self.format, self.reason = source.found.format, source.found.reason
                 for item in chain(self._notes(source, rules.declared), self._rows(source, rules)):
@@ -129,7 +129,7 @@ class _Check:
         )
 
     def _with_shape(self, items: Iterator[Found]) -> Iterator[Found]:
-        """The same items, once the form of the rows was told from the first ones."""
+        """Detect the row format from the first items, then yield all of them."""
         first: list[Found] = []
         num_objects = num_chars = 0
         for item in items:
@@ -138,16 +138,17 @@ class _Check:
             num_chars += len(item.text) or item.num_chars
             if shapes.LOOKED_AT in (num_objects, len(first) // 10) or num_chars > _MAX_AHEAD:
                 break
-        self.shape = shapes.tell([item.value for item in first], self.shape.columns)
+        self.shape = shapes.detect([item.value for item in first], self.shape.columns)
         self.used = self.shape.used
         return chain(first, items)
 
     def _notes(self, source: Source, declared: str) -> Iterator[Found]:
-        """What is to be said of a file before its rows."""
+        """Yield the faults and notes on a file that come before its rows."""
         found, head = source.found, source.head
         faults = [found.fault, check_declared(declared, found)]
         if found.format != self.format and not found.fault:
-            faults.append(Fault("files_mixed", f"This file is {found.format}, the first is not."))
+            message = f"This file is {found.format}, the first one is {self.format}."
+            faults.append(Fault("files_mixed", message))
         for fault in filter(None, faults):
             text = head[:200].decode("utf-8", "replace")
             yield Found(1, text=text, fault=fault, is_row=False)
@@ -157,7 +158,7 @@ class _Check:
         if b"\r\n" in head and not found.fault and found.format != "parquet":
             infos.append(Fault("crlf", "The lines end in CR LF."))
         if found.spans_lines:
-            message = "The objects are spread over several lines."
+            message = "The objects span several lines."
             infos.append(Fault("objects_span_lines", message))
         yield from (Found(1, fault=info, is_row=False) for info in infos)
 
@@ -193,7 +194,7 @@ class _Check:
             except UnicodeEncodeError:
                 flaws += shapes.find_bad_characters(row, item.value, self.shape)
             else:
-                # Quick to rule out; the escape may also be a backslash that the text has.
+                # A quick first test: the match may also be an escaped backslash in the text.
                 if b"\\u0000" in line:
                     bad = shapes.find_bad_characters(row, item.value, self.shape)
                     line = None if bad else line
@@ -221,26 +222,26 @@ class _Check:
             if name in self.used:
                 continue
             shown = escape(name[:80].replace("~", "~0").replace("/", "~1"))
-            message = f"The column `{shown}` is not one of ours and was left out."
+            message = f"The column `{shown}` is not used and was left out."
             fault = Fault("column_ignored", message)
             self._add(Found(item.line, fault=fault, file=item.file), index, shown)
 
-    def _judge(self) -> None:
-        """What only shows when all rows were seen."""
+    def _check_all(self) -> None:
+        """Report what is known only after the last row."""
         profile, add = self.profile, self.problems.add
         if not self.index and not self.problems.num_errors:
             add("no_rows", "The file has no rows.")
         if profile.num_copies:
-            pairs = ", ".join(f"{copy} of {first}" for first, copy in profile.copies[:3])
+            pairs = ", ".join(f"row {copy} of row {first}" for first, copy in profile.copies[:3])
             one = "1 row is an exact copy"
             many = f"{profile.num_copies:,} rows are exact copies"
-            add("duplicate_rows", f"{one if profile.num_copies == 1 else many}: row {pairs}.")
+            add("duplicate_rows", f"{one if profile.num_copies == 1 else many}: {pairs}.")
         if not profile.all_compared:
-            add("duplicates_partial", "Copies were looked for among the first rows only.")
+            add("duplicates_partial", "Only the first rows were searched for copies.")
 
 
 def _read_of(value: Any, used: frozenset[str]) -> Any:
-    """Of a row that has no text, what was read."""
+    """Return the columns that were read, for the snippet of a row without source text."""
     is_object = isinstance(value, dict)
     return {name: value[name] for name in value if name in used} if is_object else value
 

@@ -1,7 +1,7 @@
-"""Every code a dataset report can hold, with its severity and what to do about it.
+"""Every code a dataset report can contain, with its severity and what to do about it.
 
-An error makes the dataset invalid, and its row is kept out of the canonical rows. A warning or an
-info never does. Codes are an interface: add, never rename.
+An error makes the dataset invalid, and its row is left out of the canonical rows. A warning or an
+info does neither. Codes are a stable interface: add, never rename.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ class Code(NamedTuple):
 
 
 _ACCEPTED = (
-    "Upload a JSON array, JSON Lines or CSV, UTF-8, or Parquet, each row with `instruction` and "
+    "Upload a JSON array, JSON Lines or CSV in UTF-8, or Parquet. Each row needs `instruction` and "
     "`output`, `prompt` and `completion`, `messages`, `conversations` or `text`."
 )
 _UTF8 = "Save the file as UTF-8, for example `iconv -f <its encoding> -t UTF-8 in > out`."
@@ -26,73 +26,85 @@ CODES: Mapping[str, Code] = {
     "file_empty": Code("error", _ACCEPTED),
     "no_rows": Code("error", _ACCEPTED),
     "format_unsupported": Code("error", _ACCEPTED),
-    "format_mismatch": Code("warning", "Leave `format` out, or name the format the file has."),
-    "wrapped_in_object": Code("error", "Upload the list alone, without the object around it."),
+    "format_mismatch": Code("warning", "Omit `format`, or set it to the format of the file."),
+    "wrapped_in_object": Code("error", "Upload only the list, without the object around it."),
     "objects_span_lines": Code("warning", "Write one object per line: `jq -c . in > out`."),
-    "rows_mixed": Code("error", "Give every row of a file the same form."),
+    "rows_mixed": Code("error", "Use one row format for all rows of a dataset."),
     "text_only": Code("info", 'Train it with `template: "text"` and `train_on: "all"`.'),
-    "column_ignored": Code("info", "Nothing to do: this column is not trained."),
-    "duplicate_rows": Code("warning", "Remove the copies, unless they are meant to weigh more."),
-    "duplicates_partial": Code("info", "Look for copies in a file this size yourself."),
-    "bom": Code("info", "Nothing to do: the byte order mark was left out."),
-    "crlf": Code("info", "Nothing to do: Windows line ends are read like any others."),
+    "column_ignored": Code("info", "Nothing to do: this column is not trained on."),
+    "duplicate_rows": Code("warning", "Remove the copies, unless these rows should count more."),
+    "duplicates_partial": Code("info", "Check a file of this size for copies before the upload."),
+    "bom": Code("info", "Nothing to do: the byte order mark was ignored."),
+    "crlf": Code("info", "Nothing to do: Windows line endings are accepted."),
     "blank_lines": Code("info", "Nothing to do: blank lines are not rows."),
-    "files_mixed": Code("error", "Give a dataset files of one format."),
-    # Packed files
-    "gzip_invalid": Code("error", "Pack it again, or upload the file unpacked."),
-    "gzip_content": Code("error", "Pack one JSON, JSON Lines or CSV file alone, and once."),
-    "parquet_invalid": Code("error", "Write the file again with a Parquet library, whole."),
+    "files_mixed": Code("error", "Use files of one format in a dataset."),
+    # Compressed files
+    "gzip_invalid": Code("error", "Compress it again, or upload the file uncompressed."),
+    "gzip_content": Code("error", "Compress a single JSON, JSON Lines or CSV file, once."),
+    "parquet_invalid": Code("error", "Write the complete file again with a Parquet library."),
     "parquet_encrypted": Code("error", "Write the file without encryption."),
-    "unpacked_too_large": Code("error", "Split the file, or upload it unpacked as JSON Lines."),
+    "unpacked_too_large": Code("error", "Split the file, or upload it uncompressed as JSON Lines."),
     # Bytes and syntax
     "not_utf8": Code("error", _UTF8),
-    "row_too_long": Code("error", "Split the row, or take out what is not training text."),
-    "too_deep": Code("error", "A row is one flat object; take the nested values out."),
+    "row_too_long": Code("error", "Split the row, or remove what is not training text."),
+    "too_deep": Code("error", "A row is a flat object: remove the nested values."),
     "json_truncated": Code("error", "The file was probably cut off: write or upload it again."),
     "json_trailing_comma": Code("error", "Remove the comma."),
     "json_missing_comma": Code("error", "Put a comma between the two values."),
     "json_comment": Code("error", "JSON has no comments: remove it."),
-    "json_single_quotes": Code("error", 'Use double quotes ("): write it with a JSON library.'),
-    "json_python_literal": Code("error", "Write true, false, null: `json.dumps`, not `str`."),
+    "json_single_quotes": Code(
+        "error", 'Use double quotes ("), or write the file with a JSON library.'
+    ),
+    "json_python_literal": Code("error", "Write true, false or null: use `json.dumps`, not `str`."),
     "json_not_finite": Code(
-        "error", "JSON has no NaN and no Infinity: write a text, or remove the row."
+        "error", "JSON has no NaN or Infinity: write a string, or remove the row."
     ),
     "json_control_character": Code("error", r"Escape it inside strings: \n, \t, \u0000."),
     "json_bad_escape": Code("error", r"Write a backslash as \\ inside strings."),
-    "json_extra_data": Code("error", "Put each object on a line of its own, and nothing else."),
-    "json_duplicate_key": Code("error", "Keep one of the two: which one is meant is not clear."),
+    "json_extra_data": Code("error", "Put one object on each line, and nothing else."),
+    "json_duplicate_key": Code("error", "Keep one of the two: it is unclear which one is meant."),
     "json_invalid": Code("error", "Write the file with a JSON library."),
-    "csv_duplicate_column": Code("error", "Give every column a name of its own."),
-    "csv_wrong_width": Code("error", 'Put a cell with the delimiter in it in quotes: "a, b".'),
-    "csv_open_quote": Code("error", 'Close the quote; a quote inside a cell is doubled: "".'),
+    "csv_duplicate_column": Code("error", "Give every column a unique name."),
+    "csv_wrong_width": Code("error", 'Quote a cell that contains the delimiter: "a, b".'),
+    "csv_open_quote": Code("error", 'Close the quote; double a quote inside a cell: "".'),
     "csv_invalid": Code("error", "Write the file with a CSV library."),
     # A row
     "not_an_object": Code("error", 'A row is {"instruction": "...", "output": "..."}.'),
     "field_missing": Code("error", "Add the key, or remove the row."),
-    "field_null": Code("error", "Give it a text, or remove the row."),
+    "field_null": Code("error", "Set it to a string, or remove the row."),
     "field_type": Code("error", "Make it a string."),
-    "history_invalid": Code("error", 'History is [["request", "answer"], ...], oldest first.'),
+    "history_invalid": Code("error", '`history` is [["request", "answer"], ...], oldest first.'),
     "instruction_empty": Code("error", "Write the request into `instruction`, or remove the row."),
-    "output_empty": Code("error", "A row without an answer trains nothing: add one or remove it."),
+    "output_empty": Code(
+        "error", "A row without an answer trains nothing: add one, or remove the row."
+    ),
     "messages_invalid": Code("error", 'Write [{"role": "user", "content": "..."}, ...].'),
     "role_unknown": Code("error", "The roles are system, user and assistant (human and gpt)."),
     "roles_not_alternating": Code(
-        "error", "After an optional system message user and assistant take turns."
+        "error", "After an optional system message, user and assistant must alternate."
     ),
-    "answer_missing": Code("error", "End the conversation in an assistant's message."),
-    "content_not_text": Code("error", "Give every message a text; tool calls are not trained."),
+    "answer_missing": Code("error", "End the conversation with an assistant message."),
+    "content_not_text": Code(
+        "error", "Give every message text content; tool calls are not supported."
+    ),
     "weight_invalid": Code("error", "A weight is 0 or 1, and only answers have one."),
     "nothing_trained": Code("error", "Give an answer `weight` 1, or remove the row."),
-    "null_read_as_empty": Code("info", "Nothing to do: null counts as no text here."),
-    "lone_surrogate": Code("error", "Half of a character: write the pair, or the character."),
+    "null_read_as_empty": Code("info", "Nothing to do: null is read as empty here."),
+    "lone_surrogate": Code(
+        "error", "Write both halves of the surrogate pair, or the character itself."
+    ),
     "nul_character": Code("error", "Remove the NUL (U+0000); it is not text."),
     # An import
     "hub_unavailable": Code("error", "Import it again later, or upload the file."),
     "hub_import_refused": Code("error", "Import another repository, or upload the file."),
-    "hub_file_wrong": Code("error", "Import it again; if it stays, name another `revision`."),
+    "hub_file_wrong": Code(
+        "error", "Import it again; if the error persists, try another `revision`."
+    ),
     # The validator itself
-    "problems_truncated": Code("warning", "Repair these and upload again; counts are complete."),
+    "problems_truncated": Code("warning", "Fix these and upload again; the counts are complete."),
     "validator_out_of_memory": Code("error", "Split the file into smaller ones."),
     "validator_timeout": Code("error", "Split the file into smaller ones, or try again."),
-    "validator_crashed": Code("error", "Try again; if it stays, report it with the dataset's id."),
+    "validator_crashed": Code(
+        "error", "Try again; if the error persists, report it with the dataset's id."
+    ),
 }

@@ -1,4 +1,4 @@
-"""Conversations into canonical rows: OpenAI's `messages` and ShareGPT's `conversations`."""
+"""Convert conversations to canonical rows: OpenAI's `messages` and ShareGPT's `conversations`."""
 
 from itertools import chain
 from typing import Any, NamedTuple
@@ -18,11 +18,11 @@ _ROLES = {
 }
 
 
-_AS_TEXT = "Write the list itself; in a cell of a CSV file as JSON, by `json.dumps`."
+_AS_TEXT = "Write the list itself; in a CSV cell, write it as JSON with `json.dumps`."
 
 
 class _Wrong(Exception):
-    """The first thing wrong in a conversation."""
+    """The first flaw of a conversation."""
 
     def __init__(self, field: str, code: str, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -37,9 +37,9 @@ class _Turn(NamedTuple):
 
 
 def check_chat(value: dict[str, Any], key: str) -> tuple[Row | None, list[Flaw]]:
-    """The canonical row, or None and the first thing that is wrong with the conversation.
+    """Return the canonical row, or None and the first flaw of the conversation.
 
-    Every answer is trained that has no weight 0, as OpenAI's format says.
+    Every answer is trained unless its weight is 0, as OpenAI's format defines it.
     """
     try:
         return _row([_turn(*each) for each in _items(value, key)], value, key), []
@@ -48,7 +48,7 @@ def check_chat(value: dict[str, Any], key: str) -> tuple[Row | None, list[Flaw]]
 
 
 def check_halves(value: dict[str, Any]) -> tuple[Row | None, list[Flaw]]:
-    """The same for `prompt` and `completion` that are lists of messages: the latter is trained."""
+    """Like `check_chat`, if `prompt` and `completion` are lists of messages; train the latter."""
     try:
         given = [_turn(*each)._replace(weight=0) for each in _items(value, "prompt")]
         made = [_turn(*each) for each in _items(value, "completion")]
@@ -58,7 +58,7 @@ def check_halves(value: dict[str, Any]) -> tuple[Row | None, list[Flaw]]:
 
 
 def find_bad_characters(value: dict[str, Any], key: str) -> list[Flaw]:
-    """Of a conversation that is good but for them."""
+    """Find invalid characters in a conversation that is otherwise valid."""
     turns = [_turn(*each) for each in _items(value, key)]
     found = [rows.find_bad(turn.field, turn.text) for turn in turns]
     return list(chain(*found, rows.find_bad("system", value.get("system") or "")))
@@ -82,7 +82,7 @@ def _row(turns: list[_Turn], value: dict[str, Any], key: str) -> Row:
     for turn in turns:
         if not turn.text or turn.text.isspace():
             code = "instruction_empty" if turn.role == "user" else "output_empty"
-            raise _Wrong(turn.field, code, f"The {turn.role}'s message is empty.")
+            raise _Wrong(turn.field, code, f"The {turn.role} message is empty.")
     weights = [turn.weight for turn in turns[1::2]]
     if not any(weights):
         raise _Wrong(key, "nothing_trained", "Every answer has weight 0.")
@@ -98,14 +98,14 @@ def _row(turns: list[_Turn], value: dict[str, Any], key: str) -> Row:
 
 
 def _system(turns: list[_Turn], value: dict[str, Any]) -> str:
-    """From the first message, which is taken away, or from beside the conversation."""
+    """Return the system text: the first message, which is removed from `turns`, or the column."""
     beside = value.get("system")
     if not isinstance(beside, str | None):
         raise _Wrong("system", "field_type", f"`system` is {name_type(beside)}, not a string.")
     if turns[0].role != "system":
         return beside or ""
     if beside:
-        message = "`system` stands beside a conversation that begins with a system message."
+        message = "The row has `system`, and its conversation begins with a system message."
         raise _Wrong("system", "messages_invalid", message)
     return turns.pop(0).text
 
@@ -121,7 +121,7 @@ def _turn(item: Any, field: str) -> _Turn:
         raise _Wrong(f"{field}/{who}", "role_unknown", f"The role of a message is {shown}.")
     for extra in ("tool_calls", "function_call"):
         if item.get(extra):
-            raise _Wrong(f"{field}/{extra}", "content_not_text", "A message calls a tool.")
+            raise _Wrong(f"{field}/{extra}", "content_not_text", "A message contains a tool call.")
     text = _text(item.get(what), f"{field}/{what}")
     return _Turn(field, role, text, _weight(item, field, role))
 
@@ -146,7 +146,7 @@ def _weight(item: dict[str, Any], field: str, role: str) -> int:
     if weight is None:
         return int(role == "assistant")
     if role != "assistant":
-        raise _Wrong(f"{field}/weight", "weight_invalid", "Only an assistant's message has one.")
+        raise _Wrong(f"{field}/weight", "weight_invalid", "Only an assistant message has a weight.")
     if type(weight) not in (int, float) or weight not in (0, 1):
         raise _Wrong(f"{field}/weight", "weight_invalid", "A weight is neither 0 nor 1.")
     return int(weight)
@@ -154,9 +154,9 @@ def _weight(item: dict[str, Any], field: str, role: str) -> int:
 
 def _check_order(turns: list[_Turn], key: str) -> None:
     for at, turn in enumerate(turns):
-        wanted = ("user", "assistant")[at % 2]
-        if turn.role != wanted:
-            message = f"It is the {wanted}'s turn; the message is by the {turn.role}."
+        expected = ("user", "assistant")[at % 2]
+        if turn.role != expected:
+            message = f"Expected a message of the {expected}, found one of the {turn.role}."
             raise _Wrong(turn.field, "roles_not_alternating", message)
     if len(turns) < 2 or turns[-1].role != "assistant":
-        raise _Wrong(key, "answer_missing", "The conversation does not end in an answer.")
+        raise _Wrong(key, "answer_missing", "The conversation does not end with an answer.")

@@ -1,4 +1,4 @@
-"""How far a check is: written by the child, read by whoever waits for it."""
+"""The progress of a check: written by the child, read by the process that waits for it."""
 
 import json
 import time
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Progress:
-    """Writes now and then, and whole: a reader never sees half of it."""
+    """Writes the progress at intervals and atomically: a reader never sees half a file."""
 
     def __init__(self, path: Path, sizes: Sequence[int], every_seconds: float) -> None:
         self._path = path
@@ -22,20 +22,20 @@ class Progress:
         return time.monotonic() >= self._next
 
     def write(self, file: int, share: float, num_rows: int) -> None:
-        """`share` of the file with that number is read."""
+        """Write the progress: `share` of the file with this number has been read."""
         self._next = time.monotonic() + self._every_seconds
         done = sum(self._sizes[:file]) + share * self._sizes[file]
-        told = {"fraction": round(min(done / self._total, 1.0), 4), "rows": num_rows}
+        payload = {"fraction": round(min(done / self._total, 1.0), 4), "rows": num_rows}
         partial = self._path.with_suffix(".part")
-        partial.write_text(json.dumps(told), encoding="ascii")
+        partial.write_text(json.dumps(payload), encoding="ascii")
         partial.replace(self._path)
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """{fraction, rows}; None while nothing was written."""
+    """Return {fraction, rows}, or None if nothing valid has been written."""
     try:
         with path.open("rb") as file:
-            told = json.loads(file.read(1024))
-        return {"fraction": float(told["fraction"]), "rows": int(told["rows"])}
+            payload = json.loads(file.read(1024))
+        return {"fraction": float(payload["fraction"]), "rows": int(payload["rows"])}
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None

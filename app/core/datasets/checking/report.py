@@ -1,4 +1,4 @@
-"""The report of a dataset: what is wrong where, and what the good rows look like."""
+"""The report of a dataset: its problems and where they are, and statistics of the valid rows."""
 
 import json
 from collections import Counter
@@ -15,41 +15,41 @@ from app.core.datasets.status import DatasetStatus
 from app.core.datasets.tokens.templates import alpaca_prompt
 
 _MAX_LISTED: Mapping[Severity, int] = {"error": 800, "warning": 100, "info": 100}
-"""Entries in the list, 1,000 together: many of one kind never crowd out the others."""
+"""Entries listed per severity, 1,000 in total: no severity crowds out the others."""
 _MAX_REMEMBERED = 1_500_000
-"""Rows whose hash is kept to find copies: about 200 MB."""
+"""Row hashes kept in memory to find copies: about 200 MB."""
 _MAX_CELL = 2_000
 """Characters of a text in `first_rows`."""
 
 MAX_STORED = 1 << 30
-"""Bytes of problems.jsonl: some three million problems."""
+"""Largest problems.jsonl in bytes: about three million problems."""
 _MARK_BYTES = 1 << 12
 
-_BROKEN_OFF = "The rows were not looked at."
+_BROKEN_OFF = "The rows were not checked."
 _FEATURES = {"history": "List(List(Value('string')))", "weights": "List(Value('int64'))"}
 
 
 class Entry(NamedTuple):
     row: int | None
-    """0-based; None where it is not about one row."""
+    """0-based; None if the problem does not concern one row."""
     line: int | None
-    """1-based, where the row starts; of a syntax error, where that is."""
+    """1-based line where the row starts or, for a syntax error, where the error is."""
     pointer: str
-    """`/<row>/<field>` in every format, as if the file were one JSON array; "" is the file."""
+    """`/<row>/<field>` for every format, as if the file were a JSON array; "" is the file."""
     code: str
     severity: Severity
     message: str
     hint: str
     snippet: str
     file: str | None = None
-    """Of several; `line` counts in it, `row` through all."""
+    """Name of the file, if there are several; `line` counts within it, `row` across all."""
 
 
 class Problems:
-    """Entries in the order found. Counts are complete, the list is capped, an info stands once.
+    """Entries in the order found. Counts are complete, the list is capped, each info occurs once.
 
-    `stored` gets every entry as a line of JSON, infos once, up to a budget of bytes: the last line
-    then says that more were found.
+    `stored` gets every entry as a JSON line, each info once, up to a limit in bytes; the last line
+    then says that there are more.
     """
 
     def __init__(self, stored: BinaryIO | None = None, max_stored: int = MAX_STORED) -> None:
@@ -85,14 +85,14 @@ class Problems:
         if not is_listed and not (self._stored and self.are_all_stored):
             return
         pointer = "" if row is None else f"/{row}" + (f"/{field}" if field else "")
-        told = hint or usual_hint
-        entry = Entry(row, line, pointer, code, severity, message, told, escape(snippet), file)
+        advice = hint or usual_hint
+        entry = Entry(row, line, pointer, code, severity, message, advice, escape(snippet), file)
         if is_listed:
             self.entries.append(entry)
         self._store(entry)
 
     def end(self) -> None:
-        """Closes a list that could not hold all. Counts are complete by now."""
+        """End a truncated list with a line that says so. Call it when the counts are complete."""
         if self.are_all_stored or not self._stored:
             return
         found = sum(
@@ -115,7 +115,7 @@ class Problems:
         self._stored.write(line)
 
     def _is_new(self, code: str, field: str) -> bool:
-        """Whether an info was not told yet."""
+        """Whether an info has not been reported yet and there is room for it."""
         is_new = (code, field) not in self._informed
         if not is_new or len(self._informed) == _MAX_LISTED["info"]:
             return False
@@ -139,7 +139,7 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Profile:
-    """What the good rows look like, in memory that hardly grows with their number."""
+    """Statistics of the valid rows, in memory that hardly grows with their number."""
 
     def __init__(self) -> None:
         self.num_rows = 0
@@ -183,20 +183,20 @@ class Profile:
 
     @property
     def templates(self) -> list[str]:
-        """The templates that every good row can be rendered with."""
+        """Templates that can render every valid row."""
         fits = {"instruction": ("alpaca", "chat"), "text": ("text",)}
         complete = [key for key in fits if 0 < self.num_rows == self.columns[key]]
         return [template for key in complete for template in fits[key]]
 
     @property
     def features(self) -> dict[str, str]:
-        """Columns of the good rows, as the `datasets` library prints them."""
+        """Columns of the valid rows, as the `datasets` library prints them."""
         seen = [name for name in COLUMNS if name in self.columns]
         return {name: _FEATURES.get(name, "Value('string')") for name in seen}
 
     @property
     def lengths(self) -> dict[str, dict[str, float]]:
-        """In characters. `text` is the column, where a row has none the row in Alpaca's words."""
+        """In characters. `text` is that column or, in rows without it, the row in Alpaca's form."""
         return {column: summarize(counts) for column, counts in self._lengths.items()}
 
 
@@ -208,7 +208,7 @@ def _shorten(row: Row) -> Row:
 
 
 def summarize(counts: Counter[int]) -> dict[str, float]:
-    """Exact, by nearest rank."""
+    """Return min, max, mean and percentiles, the latter exact and by nearest rank."""
     total = counts.total()
     ordered = sorted(counts.items())
     mean = sum(length * count for length, count in ordered) / total
@@ -228,7 +228,7 @@ def _percentile(ordered: Iterable[tuple[int, int]], rank: float) -> int:
 def as_dict(
     format_: str, reason: str, num_rows: int, problems: Problems, profile: Profile
 ) -> dict[str, Any]:
-    """The report as it is stored."""
+    """Return the report as it is stored."""
     return {
         "status": DatasetStatus.INVALID if problems.num_errors else DatasetStatus.READY,
         "format": format_,
@@ -248,7 +248,7 @@ def as_dict(
 
 
 def broken_off(code: str, message: str) -> dict[str, bytes]:
-    """The stored files, by name, of a dataset whose rows could not be looked at, for one reason."""
+    """Return the stored files, by name, of a dataset whose rows could not be checked."""
     stored = BytesIO()
     problems = Problems(stored)
     problems.add(code, message)

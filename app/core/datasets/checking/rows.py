@@ -1,4 +1,4 @@
-"""From a parsed value to a canonical row, or to everything that is wrong with it."""
+"""Convert a parsed value to a canonical row, or report everything wrong with it."""
 
 import json
 from typing import Any, NamedTuple
@@ -9,17 +9,17 @@ REQUIRED = ("instruction", "output")
 
 
 class Flaw(NamedTuple):
-    """One thing wrong inside a row, or worth knowing about it."""
+    """One problem in a row, or a note about it."""
 
     field: str
-    """Below the row: "" is the row itself, "history/0" an item."""
+    """Path within the row: "" is the row itself, "history/0" an item."""
     code: str
     message: str
     hint: str = ""
 
 
 def check_row(value: Any) -> tuple[Row | None, list[Flaw]]:
-    """The canonical row, or None and why not. A good row may still have flaws that inform."""
+    """Return the canonical row, or None and its flaws. A valid row may have flaws of level info."""
     if not isinstance(value, dict):
         return None, [_not_an_object(value)]
     flaws: list[Flaw] = []
@@ -40,7 +40,7 @@ def check_row(value: Any) -> tuple[Row | None, list[Flaw]]:
 
 
 def _take(row: Row, key: str, found: Any) -> list[Flaw]:
-    """Put a value into the row, or tell what is wrong with it, unless `_require` does."""
+    """Put a value into the row, or return its flaws, unless `_require` reports them."""
     if key == "history" and found is not None:
         row["history"] = found
         return _check_history(found)
@@ -60,29 +60,29 @@ def _take(row: Row, key: str, found: Any) -> list[Flaw]:
 
 
 def find_bad_characters(row: Row) -> list[Flaw]:
-    """Strings that are not text: half a surrogate pair, or NUL."""
+    """Find strings that contain a lone surrogate or a NUL."""
     return [flaw for field, text in _strings(row) for flaw in find_bad(field, text)]
 
 
 def find_bad(field: str, text: str) -> list[Flaw]:
     flaws = []
     if "\0" in text:
-        flaws.append(Flaw(field, "nul_character", f"`{field}` holds a NUL character."))
+        flaws.append(Flaw(field, "nul_character", f"`{field}` contains a NUL character."))
     try:
         text.encode()
     except UnicodeEncodeError as error:
         half = f"\\u{ord(text[error.start]):04x}"
-        flaws.append(Flaw(field, "lone_surrogate", f"`{field}` holds {half} without its pair."))
+        flaws.append(Flaw(field, "lone_surrogate", f"`{field}` contains {half} without its pair."))
     return flaws
 
 
 def dump(row: Row) -> bytes:
-    """A line of the canonical file. Raises UnicodeEncodeError for a lone surrogate."""
+    """Return a line of the canonical file. Raises UnicodeEncodeError for a lone surrogate."""
     return (_dumps(row) + "\n").encode()
 
 
 def show(value: Any) -> str:
-    """A value that no text was parsed for, as JSON, the beginning of it."""
+    """Return the beginning of a value as JSON, for a row without source text."""
     return _show(value)[:200]
 
 
@@ -120,9 +120,9 @@ def _require(value: dict[str, Any], key: str) -> Flaw | None:
 def wrong_type(key: str, value: Any) -> Flaw:
     hint = ""
     if isinstance(value, list) and key != "history":
-        hint = "One object per row, not one list per column."
+        hint = "Write one object per row, not one list per column."
     elif isinstance(value, dict) and value and all(map(str.isdecimal, value)):
-        hint = "One object per row, not one object per column: `df.to_json(orient='records')`."
+        hint = "Write one object per row, not per column: `df.to_json(orient='records')`."
     return Flaw(key, "field_type", f"`{key}` is {name_type(value)}, not a string.", hint)
 
 
@@ -138,7 +138,7 @@ def name_type(value: Any) -> str:
 def _not_an_object(value: Any) -> Flaw:
     hint = ""
     if isinstance(value, str) and value.lstrip().startswith("{"):
-        hint = "The row is JSON inside a string: it was encoded twice, decode it once."
+        hint = "The row is JSON inside a string: it was encoded twice; encode it once."
     return Flaw("", "not_an_object", f"The row is {name_type(value)}, not an object.", hint)
 
 
@@ -154,18 +154,18 @@ def _check_history(history: Any) -> list[Flaw]:
 
 
 def is_usual(weights: list[int]) -> bool:
-    """Whether they train the last answer alone, which goes without saying."""
+    """Whether only the last answer is trained, which is the default."""
     return weights[-1] == 1 and not any(weights[:-1])
 
 
 def _check_weights(row: Row) -> list[Flaw]:
-    """Takes them out where they say nothing."""
+    """Check `weights`, and remove them from the row if they equal the default."""
     given: Any = row["weights"]
-    wanted = len(row.get("history", [])) + 1
-    good = isinstance(given, list) and len(given) == wanted
+    expected = len(row.get("history", [])) + 1
+    good = isinstance(given, list) and len(given) == expected
     if not good or not all(type(each) in (int, float) and each in (0, 1) for each in given):
-        message = f"`weights` is not a list of {wanted} numbers, each 0 or 1."
-        hint = "Give one for each answer of `history` in order, and one for `output`."
+        message = f"`weights` is not a list of {expected} numbers, each 0 or 1."
+        hint = "Give one for each answer in `history`, in order, and one for `output`."
         return [Flaw("weights", "weight_invalid", message, hint)]
     row["weights"] = [int(each) for each in given]
     if not any(given):

@@ -1,4 +1,4 @@
-"""What form the rows of a file have, told from the first of them, with the reason in a sentence."""
+"""The row format of an upload, detected from its first rows, with the reason in a sentence."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from app.core.datasets.formats import COLUMNS, Row
 from app.core.datasets.shown import escape
 
 LOOKED_AT = 100
-"""Rows the form is told from."""
+"""Rows from which the format is detected."""
 _SIGNS = {
     "alpaca": "`instruction` and `output`",
     "prompt_completion": "`prompt` and `completion`",
@@ -24,15 +24,15 @@ _CHATS = {"messages": "messages", "sharegpt": "conversations"}
 
 
 class Shape(NamedTuple):
-    """How the rows of a file are to be read."""
+    """How to read the rows of an upload."""
 
     row_format: str | None
-    """None where nothing tells: read as `alpaca`."""
+    """None if it is not recognized; the rows are then read as `alpaca`."""
     reason: str
     columns: Mapping[str, str] = {}
-    """The caller's mapping: our column to the upload's."""
+    """The caller's mapping, canonical column to the upload's."""
     sign: str = ""
-    """By what the form was told."""
+    """The columns by which the format was detected."""
 
     @property
     def is_decided(self) -> bool:
@@ -40,7 +40,7 @@ class Shape(NamedTuple):
 
     @property
     def names(self) -> dict[str, str]:
-        """Where the upload has our columns under other names."""
+        """The canonical columns that the upload has under other names, with those names."""
         is_pair = self.row_format == "prompt_completion"
         return {**(_PAIR if is_pair else {}), **self.columns}
 
@@ -57,12 +57,12 @@ class Shape(NamedTuple):
 
 
 def known(columns: Mapping[str, str]) -> frozenset[str]:
-    """Every column of an upload that may turn out to be read, whatever its form is."""
+    """Return every column of an upload that may be read, whatever its row format."""
     return frozenset((*COLUMNS, *_PAIR.values(), *_CHATS.values(), *columns.values()))
 
 
 def form_of(value: Any) -> str | None:
-    """The form of one row; None where nothing tells."""
+    """Return the format of one row, or None if it is not recognized."""
     if not isinstance(value, dict):
         return None
     has_ours = ("instruction" in value) + ("output" in value)
@@ -77,12 +77,12 @@ def form_of(value: Any) -> str | None:
         return "alpaca"
     if isinstance(value.get("text"), str):
         return "text"
-    # No list, which is what is wrong with the row.
+    # It is not a list: a flaw that the check of the row reports.
     return next((form for form, key in _CHATS.items() if key in value), None)
 
 
-def tell(values: Sequence[Any], columns: Mapping[str, str]) -> Shape:
-    """The form that `columns` names, else that of most rows; of two as common Alpaca goes first."""
+def detect(values: Sequence[Any], columns: Mapping[str, str]) -> Shape:
+    """Return the format that `columns` implies, else the most common one; Alpaca wins a tie."""
     for decided in ("messages", "alpaca", "text"):
         wanted = DECIDING[:2] if decided == "alpaca" else (decided,)
         if any(name in columns for name in wanted):
@@ -91,7 +91,7 @@ def tell(values: Sequence[Any], columns: Mapping[str, str]) -> Shape:
     objects = [rename(value, columns) for value in values if isinstance(value, dict)]
     forms = Counter(form for value in objects if (form := form_of(value)))
     if not forms:
-        reason = "No row tells its form: `instruction` and `output` were looked for."
+        reason = "No row has a known format: `instruction` and `output` were expected."
         return Shape(None, reason, columns)
     form = max(_SIGNS, key=lambda name: forms[name])
     sign = _sign(form, [value for value in objects if form_of(value) == form])
@@ -100,7 +100,7 @@ def tell(values: Sequence[Any], columns: Mapping[str, str]) -> Shape:
 
 
 def _sign(form: str, objects: Sequence[dict[str, Any]]) -> str:
-    """What all of these, rows of that form, have."""
+    """Return what all of these rows, which have this format, have in common."""
     if form == "alpaca" and not all(each.keys() >= {*rows.REQUIRED} for each in objects):
         return "`instruction` or `output`"
     key = _CHATS.get(form)
@@ -110,7 +110,7 @@ def _sign(form: str, objects: Sequence[dict[str, Any]]) -> str:
 
 
 def normalize(value: Any, shape: Shape) -> tuple[Row | None, list[Flaw]]:
-    """The canonical row, or None and why not, with the names the upload has."""
+    """Return the canonical row, or None and its flaws, which use the upload's column names."""
     if not isinstance(value, dict):
         return check_row(value)
     if absent := [name for name in shape.columns.values() if name not in value]:
@@ -128,7 +128,7 @@ def normalize(value: Any, shape: Shape) -> tuple[Row | None, list[Flaw]]:
 
 
 def find_bad_characters(row: Row, value: dict[str, Any], shape: Shape) -> list[Flaw]:
-    """As of `rows`, with the names the upload has; of a conversation, the message."""
+    """Find invalid characters, by the upload's column names; in a conversation, by message."""
     key = _CHATS.get(shape.row_format or "")
     if key is None:
         flaws = rows.find_bad_characters(row)
@@ -152,19 +152,19 @@ def _read(value: dict[str, Any], shape: Shape) -> tuple[Row | None, list[Flaw]]:
 
 
 def _misfit(value: dict[str, Any], shape: Shape) -> Flaw | None:
-    """A row of another form than the file's."""
+    """Return a flaw if the row has another format than the file's rows."""
     wanted, form = shape.row_format, form_of(value)
     if shape.is_decided or wanted is None or form in (None, wanted):
         return None
     if (wanted, form) == ("text", "alpaca") and "text" in value:
         return None
-    said = f"This row has {_sign(form, [value])}; the file's rows have {shape.sign}."
-    return Flaw("", "rows_mixed", said)
+    message = f"This row has {_sign(form, [value])}; the file's rows have {shape.sign}."
+    return Flaw("", "rows_mixed", message)
 
 
 def _absent(name: str, hint: str) -> Flaw:
     shown = _pointed(name)
-    return Flaw(shown, "field_missing", f"`{shown}`, which `columns` names, is missing.", hint)
+    return Flaw(shown, "field_missing", f"`{shown}`, named in `columns`, is missing.", hint)
 
 
 def _renamed(flaw: Flaw, names: Mapping[str, str], hint: str) -> Flaw:

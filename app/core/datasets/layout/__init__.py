@@ -1,1 +1,1 @@
-"""How encoded rows become sequences: the same code for the trainer and for a plan."""
+"""Arrange encoded rows into sequences: the same code for the trainer and the dry run."""

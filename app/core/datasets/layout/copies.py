@@ -1,4 +1,4 @@
-"""Rows that are there twice: within the data, and on both sides of a split."""
+"""Count duplicate rows: within the data, and on both sides of a split."""
 
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -11,7 +11,7 @@ from app.core.jobs.spec import JobSpec
 
 
 def count(rows: Path, held_out: Path | None, spec: JobSpec) -> Copies:
-    """Over canonical files; memory grows by some 50 bytes a row."""
+    """Count duplicates in canonical files; memory grows by about 50 bytes per row."""
     digests = [blake2b(line, digest_size=12).digest() for line in _lines(rows)]
     found = {"rows": len(digests), "duplicates": len(digests) - len(set(digests))}
     if spec.validation is None:

@@ -1,4 +1,4 @@
-"""Counts what a layout does with rows: the same figures for the trainer and for a plan."""
+"""Count what a layout does with rows: the same figures for the trainer and the dry run."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -15,7 +15,7 @@ _KEPT = 33
 
 
 def describe(splits: Splits[T], max_length: int, *, packed: bool) -> LayoutFigures:
-    """Leaves `splits` as they are."""
+    """Return the figures of a layout. Does not modify `splits`."""
     counts = deepcopy(splits.counts)
     count_cut(splits.train, max_length, counts, packed=packed)
     is_held_out = splits.held_counts.rows > 0

@@ -1,4 +1,4 @@
-"""Rows encoded chunk by chunk, for trainer and plan; what cannot be is a coded refusal."""
+"""Encode rows chunk by chunk, for trainer and dry run; what cannot be encoded raises BadModel."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from app.core.jobs.failures import BadModel
 from app.core.jobs.spec import JobSpec
 
 _CHUNK = 1000
-"""Rows tokenized at once, between two signs of getting on."""
+"""Rows tokenized at once, between two signs of progress."""
 
 
 def encode_rows(
@@ -22,7 +22,7 @@ def encode_rows(
     tokenizer: RowTokenizer,
     sign: Callable[[], None] = lambda: None,
 ) -> Iterator[Example]:
-    """Every row as a preview shows it; `sign` is called after each chunk. Raises BadModel."""
+    """Yield every row as a preview shows it; `sign` is called after each chunk. Raises BadModel."""
     coming = iter(rows)
     while chunk := list(islice(coming, _CHUNK)):
         with refusals(tokenizer):
@@ -43,7 +43,7 @@ def refusals(tokenizer: RowTokenizer) -> Iterator[None]:
 
 
 def tokenizer_of(folder: Path) -> RowTokenizer:
-    """From a model's files. Raises BadModel where the trainer would."""
+    """Load the tokenizer from a model's files. Raises BadModel where the trainer would."""
     try:
         tokenizer = RowTokenizer.from_folder(folder)
     except Exception as error:  # `tokenizers` raises no narrower one

@@ -1,4 +1,4 @@
-"""A layout in figures: what the trainer does with rows, in a form that can be kept."""
+"""A layout in figures: what the trainer does with rows, in a form that can be stored."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -6,7 +6,7 @@ from app.core.jobs.failures import FailureReport
 from app.core.jobs.spec import JobSpec
 
 VERSION = 2
-"""Raised when the same rows would be laid out otherwise."""
+"""Incremented when the layout of the same rows changes."""
 
 
 class Frozen(BaseModel):
@@ -16,25 +16,25 @@ class Frozen(BaseModel):
 class Numbered(Frozen):
     count: int = 0
     first: list[int] = []
-    """Row numbers, from 0, of the first ten."""
+    """0-based numbers of the first ten rows."""
 
 
 class Part(Frozen):
-    """The rows that are trained, or those held out."""
+    """The rows that are trained on, or those held out."""
 
     rows: int
     trained_rows: int
-    """Without those dropped."""
+    """Rows that are not dropped."""
     tokens: int
-    """The model sees in one pass over it."""
+    """Tokens that the model sees in one pass over the part."""
     trained_tokens: int
-    """Of those, with a label."""
+    """Tokens that have a label."""
     sequences: int
-    """Rows, or what they were packed into."""
+    """Sequences: one per row, or what the rows were packed into."""
     widest: int
     """Tokens of the longest sequence."""
     widths: list[int]
-    """Of sequences, from the shortest to the longest: at most 33, evenly spaced in rank."""
+    """Lengths of sequences, ascending: at most 33, evenly spaced by rank."""
 
 
 class LayoutFigures(Frozen):
@@ -46,38 +46,38 @@ class LayoutFigures(Frozen):
     split: Numbered
     unlike_prompt: Numbered
     tokens_lost: int
-    """Of the rows to be trained, in one pass."""
+    """Tokens of the training rows that are lost in one pass."""
 
 
 class Copies(Frozen):
-    """Rows that are there twice."""
+    """Duplicate rows."""
 
     rows: int
     duplicates: int
-    """Rows that another one before them equals."""
+    """Rows that are equal to an earlier one."""
     held_out_rows: int = 0
     shared: int = 0
-    """Held-out rows that are trained as well."""
+    """Held-out rows that are also trained on."""
     shared_prompts: int = 0
-    """Held-out rows whose prompt is trained, with this answer or another."""
+    """Held-out rows whose prompt is also trained on, with the same answer or another."""
 
 
 class FiguresRequest(Frozen):
-    """What a layout's child is asked for."""
+    """Request to the child process that computes a layout."""
 
     spec: JobSpec
-    """Resolved."""
+    """The resolved spec."""
     chat_template: str | None = None
-    """Of a named template, in place of the base's own."""
+    """Chat template of a named template, in place of the base model's own."""
     marks: list[str] = []
-    """That the template expects to be one token each."""
+    """Texts that the template expects to be single tokens."""
 
 
 class Answer(Frozen):
-    """What a layout's child found."""
+    """Result of the child process that computes a layout."""
 
     laid: LayoutFigures | None = None
     copies: Copies | None = None
     missing_marks: list[str] = []
     refusal: FailureReport | None = None
-    """What the job would fail with, before its base is loaded."""
+    """What the job would fail with before its base model is loaded."""

@@ -1,4 +1,4 @@
-"""Which rows share a sequence: packed, as few sequences as are found, or each row by itself."""
+"""Group rows into sequences: packed into as few as possible, or one sequence per row."""
 
 from bisect import bisect_left, insort
 from collections import defaultdict
@@ -12,27 +12,27 @@ T = TypeVar("T", bound=Encoded)
 
 
 def grouped(rows: Iterable[T], max_length: int, *, packed: bool) -> list[list[T]]:
-    """The parts of each sequence, in order."""
+    """Return the parts of each sequence, in order."""
     return pack(rows, max_length) if packed else alone(rows, max_length)
 
 
 def alone(rows: Iterable[T], max_length: int) -> list[list[T]]:
-    """One sequence per row, cut at the end."""
+    """Return one sequence per row, truncated at the end."""
     return [[cut_off(each, max_length)] for each in rows]
 
 
 def pack(rows: Iterable[T], max_length: int) -> list[list[T]]:
-    """As few sequences as best-fit-decreasing finds; what exceeds `max_length` is split, not lost.
+    """Pack rows by best-fit decreasing; a row beyond `max_length` is split, not truncated.
 
-    A piece in which nothing is trained is left out: alone in its part of the mask, it would teach
-    nothing and be paid for. Same rows, same result.
+    A piece without a trained token is left out: no other piece attends to it, so that it would
+    cost compute and teach nothing. Deterministic.
     """
     parts = [piece for each in rows for piece in pieces(each, max_length) if piece.num_trained]
     parts.sort(key=lambda piece: -piece.size)
     bins: list[list[T]] = []
     with_room: dict[int, list[int]] = defaultdict(list)
     rooms: list[int] = []
-    """The keys of `with_room` that have a bin: never more than `max_length` of them."""
+    """The keys of `with_room` that have a bin, sorted: never more than `max_length`."""
     for part in parts:
         place = bisect_left(rooms, part.size)
         if place < len(rooms):
@@ -56,7 +56,7 @@ def cut_off(row: T, max_length: int) -> T:
 
 
 def pieces(row: T, max_length: int) -> list[T]:
-    """The last one holds two tokens at least: an EOS by itself has nothing to be predicted from."""
+    """Split a row. The last piece has at least two tokens: a lone EOS would have no context."""
     starts = list(range(0, row.size, max_length))
     if len(starts) == 1:
         return [row]

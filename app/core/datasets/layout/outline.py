@@ -1,4 +1,4 @@
-"""An encoded row without its tokens: all that decides where they go and what is trained."""
+"""An encoded row without its tokens: what determines its layout and what is trained."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from app.core.datasets.tokens.encoding import IGNORED, Example
 
 
 class Encoded(Protocol):
-    """What rows are laid out by: an `Example` or its `Outline`."""
+    """What a layout needs of a row: an `Example` or its `Outline`."""
 
     @property
     def row(self) -> int: ...
@@ -28,24 +28,24 @@ class Encoded(Protocol):
 
 
 def is_dropped(row: Encoded, max_length: int) -> bool:
-    """Whether nothing of it would be trained."""
+    """Whether no token of the row would be trained."""
     return not row.num_trained or row.prompt_size >= max_length
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A thousandth of the memory of its row's tokens, so that a plan can hold millions."""
+    """Takes a thousandth of the memory of the row's tokens, so that a dry run can hold millions."""
 
     row: int
     size: int
     trained: tuple[tuple[int, int], ...]
-    """Stretches of positions with a label, each [start, end)."""
+    """Ranges of positions with a label, each [start, end)."""
     highest_id: int = -1
     unlike_prompt: bool = False
 
     @classmethod
     def of(cls, example: Example) -> "Outline":
-        trained = tuple(_stretches(example))
+        trained = tuple(_ranges(example))
         return cls(example.row, example.size, trained, example.highest_id, example.unlike_prompt)
 
     @property
@@ -54,7 +54,7 @@ class Outline:
 
     @property
     def num_trained(self) -> int:
-        # The first token has nothing before it to be predicted from.
+        # The first token has no context to be predicted from.
         return sum(end - max(start, 1) for start, end in self.trained if end > 1)
 
     def cut(self, start: int, end: int) -> "Outline":
@@ -63,7 +63,7 @@ class Outline:
         return Outline(self.row, end - start, tuple(each for each in inside if each[0] < each[1]))
 
 
-def _stretches(example: Example) -> Iterator[tuple[int, int]]:
+def _ranges(example: Example) -> Iterator[tuple[int, int]]:
     start, labels = example.prompt_size, example.labels
     if start == len(labels):
         return

@@ -1,8 +1,7 @@
 """python -m app.core.datasets.layout.preview MODEL OUT < request
 
-What the trainer will make of some rows: the first line of the request is
-`PreviewSettings` as JSON, each other one a row's number, a tab and the canonical row. `child`
-starts it.
+Show how the trainer will encode some rows. The first line of the request is `PreviewSettings` as
+JSON, each further line a row's number, a tab and the canonical row. Runs as a sandboxed child.
 """
 
 import json
@@ -23,16 +22,16 @@ from app.core.datasets.tokens.tokenizer import RowTokenizer
 from app.core.sandbox.child import refuse
 
 _MOST_TOKENS = 50_000
-"""Listed in one answer, some 50 MB of the API's memory."""
+"""Tokens listed in one response: about 50 MB of the API's memory."""
 _MOST_PIECES = 1000
-"""Listed of one row."""
+"""Pieces listed per row."""
 
 
 @dataclass(frozen=True)
 class PreviewSettings:
     template: str
     chat_template: str | None
-    """Takes the place of the model's own."""
+    """Replaces the model's own."""
     special_tokens: Sequence[str]
     train_on: str
     max_length: int
@@ -40,40 +39,40 @@ class PreviewSettings:
 
 
 def preview(
-    rows: Iterable[tuple[int, Any]], asked: PreviewSettings, tokenizer: RowTokenizer
+    rows: Iterable[tuple[int, Any]], settings: PreviewSettings, tokenizer: RowTokenizer
 ) -> list[Any]:
-    """One entry per row, as the trainer's batch has it; fewer where they are long."""
-    tokenizer = tokenizer.speaking(asked.chat_template)
+    """Return one entry per row, as in the trainer's batch; fewer rows if they are long."""
+    tokenizer = tokenizer.with_chat_template(settings.chat_template)
     shown: list[Any] = []
     size = 0
     for row in rows:
-        (example,) = encode([row], asked.template, asked.train_on, tokenizer)
-        text = row_text(row[1], asked.template, asked.train_on, tokenizer)
-        shown.append(_entry(example, text, asked, tokenizer, _MOST_TOKENS - size))
+        (example,) = encode([row], settings.template, settings.train_on, tokenizer)
+        text = row_text(row[1], settings.template, settings.train_on, tokenizer)
+        shown.append(_entry(example, text, settings, tokenizer, _MOST_TOKENS - size))
         size += example.size
         if size >= _MOST_TOKENS:
             break
     return shown
 
 
-def pieces_of(example: Example, asked: PreviewSettings) -> list[Example]:
-    """What becomes of a row: packed, as many pieces as it takes, else one that is cut."""
-    if asked.packing:
-        return grouping.pieces(example, asked.max_length)
-    return [grouping.cut_off(example, asked.max_length)]
+def pieces_of(example: Example, settings: PreviewSettings) -> list[Example]:
+    """Return the pieces of a row: with packing as many as it takes, else one, truncated."""
+    if settings.packing:
+        return grouping.pieces(example, settings.max_length)
+    return [grouping.cut_off(example, settings.max_length)]
 
 
 def trained_mask(piece: Example) -> list[bool]:
-    """Nothing stands before a piece's first token, to predict it from."""
+    """Return which tokens are trained; a piece's first token is not, as it has no context."""
     return [False, *(label != IGNORED for label in piece.labels[1:])]
 
 
 def _entry(
-    example: Example, text: str, asked: PreviewSettings, tokenizer: RowTokenizer, most: int
+    example: Example, text: str, settings: PreviewSettings, tokenizer: RowTokenizer, most: int
 ) -> dict[str, Any]:
-    """`most`: how many of its tokens are listed; all are counted."""
-    dropped = is_dropped(example, asked.max_length)
-    pieces = pieces_of(example, asked)
+    """Describe a row. `most`: how many of its tokens are listed; all are counted."""
+    dropped = is_dropped(example, settings.max_length)
+    pieces = pieces_of(example, settings)
     ids = [token for piece in pieces for token in piece.input_ids]
     mask = [not dropped and trained for piece in pieces for trained in trained_mask(piece)]
     cut = example.input_ids[len(ids) :]
@@ -106,20 +105,20 @@ def _entry(
 
 
 def texts_of(ids: Sequence[int], tokenizer: RowTokenizer) -> list[str]:
-    """What each token adds to the text: a character of several tokens stands with its last."""
+    """Return what each token adds to the text; a character of several tokens goes with the last."""
     stream = DecodeStream(skip_special_tokens=False)
     texts = [stream.step(tokenizer.core, token) or "" for token in ids]
-    told = "".join(texts)
+    streamed = "".join(texts)
     whole = tokenizer.decode(ids)
-    if texts and whole.startswith(told):
-        texts[-1] += whole[len(told) :]  # half a character, where a row is cut
+    if texts and whole.startswith(streamed):
+        texts[-1] += whole[len(streamed) :]  # part of a character, where a row is truncated
     return texts
 
 
 def main(arguments: list[str]) -> int:
     model, out = map(Path, arguments)
     head, *lines = sys.stdin.buffer.read().splitlines()
-    asked = PreviewSettings(**json.loads(head))
+    settings = PreviewSettings(**json.loads(head))
     numbered = (line.partition(b"\t") for line in lines)
     rows = [(int(number), json.loads(row)) for number, _, row in numbered]
     try:
@@ -128,10 +127,10 @@ def main(arguments: list[str]) -> int:
     except (KeyError, OSError, ValueError) as error:
         return refuse(f"The tokenizer of this model cannot be used: {error}")
     try:
-        shown = preview(rows, asked, tokenizer)
+        shown = preview(rows, settings, tokenizer)
     except TemplateFailed as error:
         return refuse(f"The template cannot render these rows: {error}")
-    made = {"spelled_out": tokenizer.spelled_out(asked.special_tokens), "data": shown}
+    made = {"spelled_out": tokenizer.spelled_out(settings.special_tokens), "data": shown}
     out.write_text(json.dumps(made, ensure_ascii=False), encoding="utf-8")
     return 0
 

@@ -1,7 +1,7 @@
-"""python -m app.core.datasets.layout.program WANTED MODEL ROWS OUT [HELD_OUT]
+"""python -m app.core.datasets.layout.program REQUEST MODEL ROWS OUT [HELD_OUT]
 
-Lays out a canonical file for a job, as the trainer will, and writes the figures. `WANTED` is a
-`FiguresRequest` in JSON. `child` starts it.
+Lay out a canonical file for a job, as the trainer will, and write the figures. `REQUEST` is a
+`FiguresRequest` as JSON. Runs as a sandboxed child.
 """
 
 import sys
@@ -21,23 +21,23 @@ from app.core.models.limits import Limits
 from app.core.sandbox.pace import paced
 
 
-def answer(wanted: FiguresRequest, model: Path, rows: Path, held_out: Path | None) -> Answer:
+def answer(request: FiguresRequest, model: Path, rows: Path, held_out: Path | None) -> Answer:
     try:
-        return _laid(wanted, model, rows, held_out)
+        return _lay_out(request, model, rows, held_out)
     except RunFailed as refused:
         return Answer(refusal=refused.report)
 
 
-def _laid(wanted: FiguresRequest, model: Path, rows: Path, held_out: Path | None) -> Answer:
-    spec = wanted.spec
-    tokenizer = tokenizer_of(model).speaking(wanted.chat_template)
+def _lay_out(request: FiguresRequest, model: Path, rows: Path, held_out: Path | None) -> Answer:
+    spec = request.spec
+    tokenizer = tokenizer_of(model).with_chat_template(request.chat_template)
     encoded = outlines(rows, spec, tokenizer)
     held = outlines(held_out, spec, tokenizer) if held_out else None
     splits = lay_out(encoded, held, spec, _limits(model))
     return Answer(
         laid=describe(splits, spec.training.max_length, packed=spec.training.packing),
         copies=copies.count(rows, held_out, spec),
-        missing_marks=tokenizer.spelled_out(wanted.marks),
+        missing_marks=tokenizer.spelled_out(request.marks),
     )
 
 
@@ -55,9 +55,9 @@ def _limits(model: Path) -> Limits:
 
 
 def main(arguments: list[str]) -> int:
-    wanted, model, rows, out, *held_out = arguments
+    request, model, rows, out, *held_out = arguments
     found = answer(
-        FiguresRequest.model_validate_json(wanted),
+        FiguresRequest.model_validate_json(request),
         Path(model),
         Path(rows),
         Path(held_out[0]) if held_out else None,

@@ -1,7 +1,7 @@
-"""How rows become what is trained and what is held out: one code for the trainer and for a plan.
+"""Split rows into training and held-out rows: the same code for the trainer and the dry run.
 
-Both hand it encoded rows, the trainer with their tokens (`Example`), a plan without (`Outline`).
-What cannot be trained raises a coded `RunFailed` here, before a model loads.
+Both pass encoded rows, the trainer with their tokens (`Example`), the dry run without (`Outline`).
+What cannot be trained on raises a coded `RunFailed` here, before a model is loaded.
 """
 
 import random
@@ -20,18 +20,18 @@ T = TypeVar("T", bound=Encoded)
 
 @dataclass
 class Counts:
-    """What did not fit into `max_length`; shown to the user, never silent."""
+    """What did not fit into `max_length`; always reported to the user."""
 
     rows: int = 0
     truncated: list[int] = field(default_factory=list)
-    """Row numbers, from 0."""
+    """0-based row numbers."""
     eos_lost: list[int] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     """Rows that would train nothing."""
     split: list[int] = field(default_factory=list)
     tokens_lost: int = 0
     unlike_prompt: list[int] = field(default_factory=list)
-    """Rows whose rendered chat does not begin with the prompt that generation starts from."""
+    """Rows whose rendered chat does not begin with the prompt for generation."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,13 @@ class Splits(Generic[T]):
     train: list[T]
     held_out: list[T]
     counts: Counts
-    """Of `train`, before rows are cut or split: see `count_cut`."""
+    """Counts of `train`, before rows are truncated or split: see `count_cut`."""
     held_counts: Counts
 
 
 def lay_out(rows: list[T], held_out: list[T] | None, spec: JobSpec, limits: Limits) -> Splits[T]:
-    """Training and held-out rows that fit; `held_out` None takes them from `rows`, as `spec` says.
+    """Return the training and held-out rows that fit. If `held_out` is None, held-out rows are
+    taken from `rows` as `spec` says.
 
     Raises BadData, BadRow or NoTrainedTokens for what cannot be trained on.
     """
@@ -56,13 +57,13 @@ def lay_out(rows: list[T], held_out: list[T] | None, spec: JobSpec, limits: Limi
     if not any(each.num_trained for each in fitting):
         raise NoTrainedTokens("No row has a token to train on.")
     if held_out and not held_fitting:
-        raise NoTrainedTokens("No held-out row has a token to measure.")
+        raise NoTrainedTokens("No held-out row has a token to evaluate.")
     check_vocabulary([*fitting, *held_fitting], limits.vocabulary)
     return Splits(fitting, held_fitting, counts, held_counts)
 
 
 def split(rows: Sequence[Any], spec: JobSpec) -> tuple[list[Any], list[Any]]:
-    """Rows to train on and rows held out: the same ones for the same rows, seed and share."""
+    """Return training and held-out rows; the same rows, seed and share give the same split."""
     chosen = held_out_places(len(rows), spec)
     return (
         [row for at, row in enumerate(rows) if at not in chosen],
@@ -83,16 +84,16 @@ def held_out_places(num_rows: int, spec: JobSpec) -> set[int]:
 def refuse_long_prompts(
     train: Sequence[Encoded], held_out: Sequence[Encoded], spec: JobSpec, maximum: int
 ) -> None:
-    """Raise for a prompt beyond `max_length`, with a change that helps and the base can bear.
+    """Raise BadRow for a prompt beyond `max_length`, with a change that the base model allows.
 
-    `maximum`: the tokens its base can take.
+    `maximum`: tokens per sequence that the base model supports.
     """
     limit = spec.training.max_length
     rows = [each for each in [*train, *held_out] if each.num_trained]
     long = next((each for each in rows if each.prompt_size > limit), None)
     if long is None or spec.on_invalid_row == "skip":
         return
-    hint, patch = _way_out(rows, maximum)
+    hint, patch = _suggestion(rows, maximum)
     if patch is None and _leaves_some(train, limit) and _leaves_some(held_out, limit):
         patch = {"on_invalid_row": "skip"}
         hint += ' Or set `on_invalid_row` to "skip".'
@@ -101,8 +102,8 @@ def refuse_long_prompts(
     raise BadRow("prompt_too_long", long.row, column, problem, hint, suggested_patch=patch)
 
 
-def _way_out(rows: Sequence[Encoded], maximum: int) -> tuple[str, dict[str, Any] | None]:
-    """What to do about prompts beyond `max_length`, and as a change of the spec."""
+def _suggestion(rows: Sequence[Encoded], maximum: int) -> tuple[str, dict[str, Any] | None]:
+    """Return what to do about prompts beyond `max_length`, and the change of the spec, if any."""
     longest = max(each.size for each in rows)
     if longest <= maximum:
         length = min(-(-longest // 64) * 64, maximum)
@@ -112,10 +113,10 @@ def _way_out(rows: Sequence[Encoded], maximum: int) -> tuple[str, dict[str, Any]
     if prompt < maximum:
         hint = (
             f"The longest prompt takes {prompt} tokens: raise `training.max_length` to {maximum}, "
-            "all that this base takes; rows that are longer still are told."
+            "the most this base model supports; rows that are still longer are reported."
         )
         return hint, {"training": {"max_length": maximum}}
-    return f"Shorten the prompts: this base takes at most {maximum} tokens.", None
+    return f"Shorten the prompts: this base model supports at most {maximum} tokens.", None
 
 
 def _leaves_some(rows: Sequence[Encoded], limit: int) -> bool:
@@ -123,7 +124,7 @@ def _leaves_some(rows: Sequence[Encoded], limit: int) -> bool:
 
 
 def fit(rows: Sequence[T], spec: JobSpec, counts: Counts) -> list[T]:
-    """The rows that train something within `max_length`, still whole; counts the others."""
+    """Return the rows with a trained token within `max_length`, untruncated; count the others."""
     limit = spec.training.max_length
     counts.rows += len(rows)
     kept = []
@@ -137,7 +138,7 @@ def fit(rows: Sequence[T], spec: JobSpec, counts: Counts) -> list[T]:
 
 
 def count_cut(rows: Sequence[Encoded], limit: int, counts: Counts, *, packed: bool) -> None:
-    """Count what the layout does to rows beyond `max_length`: packed, they are split, else cut."""
+    """Count rows beyond `max_length`: with packing they are split, else truncated."""
     for row in rows:
         if row.size <= limit:
             continue
@@ -151,7 +152,7 @@ def count_cut(rows: Sequence[Encoded], limit: int, counts: Counts, *, packed: bo
 
 
 def check_vocabulary(rows: Sequence[Encoded], vocabulary: int) -> None:
-    """Refuse ids the embedding has no row for, which fail as an index error or a CUDA assert."""
+    """Refuse ids outside the embedding, which would fail with an index error or a CUDA assert."""
     for row in rows:
         if row.highest_id >= vocabulary:
             problem = f"token id {row.highest_id} is outside the model's vocabulary of {vocabulary}"

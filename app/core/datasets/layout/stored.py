@@ -1,4 +1,4 @@
-"""Canonical rows of a file, each checked once more: by hand, nobody has validated them."""
+"""Read canonical rows and check each again: in a run by hand, they were never validated."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from app.core.jobs.failures import BadData, BadRow
 
 
 def read_rows(path: Path, template: str) -> Iterator[tuple[int, Row]]:
-    """Numbered rows. Raises BadData or BadRow."""
+    """Yield numbered rows. Raises BadData or BadRow."""
     number = -1
     try:
         with path.open("rb") as lines:
@@ -48,7 +48,7 @@ def check_row(row: Any, number: int, template: str) -> None:
         if not (
             isinstance(turn, list) and len(turn) == 2 and all(isinstance(t, str) for t in turn)
         ):
-            raise BadRow("value_not_text", number, "history", "a turn is not two texts")
+            raise BadRow("value_not_text", number, "history", "a turn is not two strings")
     weights = row.get("weights", [])
     if "weights" in row and not (
         isinstance(weights, list)

@@ -1,1 +1,1 @@
-"""Files of any accepted format as rows one by one, in memory that does not grow with the file."""
+"""Read files of any accepted format row by row, in memory that does not grow with the file."""

@@ -1,7 +1,7 @@
-"""Rows of a JSON array one by one, in memory that does not grow with the file.
+"""Read the rows of a JSON array one by one, in memory that does not grow with the file.
 
-Each row is parsed where it stands, which also tells where it ends. Behind one that does not parse,
-reading goes on at its closing bracket, else where the next row seems to begin.
+Each row is parsed in place, which also finds its end. After a row that does not parse, reading
+continues after its closing bracket or, if that is not found, where the next row seems to begin.
 """
 
 import re
@@ -13,13 +13,13 @@ from app.core.datasets.reading.readers import Found, too_long
 from app.core.datasets.reading.window import Window
 
 _LOOKAHEAD = 16
-"""How many times the longest allowed row is held at most, to find where a longer one ends."""
+"""Text buffered at most to find the end of a row that is too long, in longest allowed rows."""
 _NEAR = 1 << 16
-"""Characters already read that are kept after a fault."""
+"""Characters already read that may stay in the window after a fault."""
 
 
 def read_values(file: BufferedIOBase, max_chars: int, *, is_array: bool) -> Iterator[Found]:
-    """Rows of a JSON array, or of objects that simply follow each other."""
+    """Yield the rows of a JSON array, or of concatenated objects."""
     window = Window(file)
     if is_array:
         window.peek()
@@ -55,15 +55,15 @@ def _read_items(window: Window, max_chars: int, is_array: bool) -> Iterator[Foun
 
 
 def _read_between(window: Window, here: str) -> Found | None:
-    """A comment, or a comma too many, in place of a row."""
+    """Read a comment or an extra comma in place of a row, if there is one."""
     line, text = window.line, window.ahead()
     if here == ",":
         window.take(window.at + 1)
-        fault = Fault("json_trailing_comma", "A comma stands where a row should begin.")
+        fault = Fault("json_trailing_comma", "There is a comma where a row should begin.")
         return Found(line, text=text, fault=fault, is_row=False)
     if here == "#" or text.startswith(("//", "/*")):
         window.take_through("*/" if text.startswith("/*") else "\n")
-        fault = Fault("json_comment", "A comment stands between the rows.")
+        fault = Fault("json_comment", "There is a comment between the rows.")
         return Found(line, text=text, fault=fault, is_row=False)
     return None
 
@@ -74,19 +74,19 @@ def _read_comma(window: Window, is_array: bool, *, is_sure: bool) -> Iterator[Fo
     if here == ",":
         window.take(window.at + 1)
         if not is_array or window.peek() == "]":
-            fault = Fault("json_trailing_comma", "A comma stands where no row follows.")
+            fault = Fault("json_trailing_comma", "There is a comma, but no row after it.")
             if not is_array:
-                fault.message = "A comma stands between objects that are not in an array."
+                fault.message = "There is a comma between objects that are not in an array."
             yield Found(line, text=text, fault=fault, is_row=False)
     elif is_array and is_sure and here and here not in "]/#":
-        fault = Fault("json_missing_comma", "No comma stands between two rows.")
+        fault = Fault("json_missing_comma", "There is no comma between two rows.")
         if here in "{[":
-            fault.hint = "This is JSON Lines inside brackets: remove them, or add the commas."
+            fault.hint = "This is JSON Lines inside brackets: remove the brackets, or add commas."
         yield Found(line, text=text, fault=fault, is_row=False)
 
 
 def _read_item(window: Window, max_chars: int) -> Found:
-    """The value the window stands on; the window ends up behind it, whatever it was."""
+    """Read the value at the window's position, and move the window past it, valid or not."""
     while True:
         start, line = window.at, window.line
         try:
@@ -96,7 +96,7 @@ def _read_item(window: Window, max_chars: int) -> Found:
                 continue
             return _read_broken(window, fault, max_chars)
         if end == len(window.text) and window.more():
-            continue  # a number may go on
+            continue  # a number may continue
         break
     text = window.text[start:end]
     bad = window.find_bad_byte(text)
@@ -107,7 +107,7 @@ def _read_item(window: Window, max_chars: int) -> Found:
 
 
 def _read_broken(window: Window, fault: Fault, max_chars: int) -> Found:
-    """What stands in place of a row that does not parse; the window is moved behind it."""
+    """Return the fault of a row that does not parse, and move the window past the row."""
     text, line = window.ahead(), window.line
     bad = window.find_bad_byte(window.text[window.at : fault.at + 1])
     if fault.reaches_end and not window.is_end and window.size > max_chars:
@@ -124,11 +124,11 @@ def _read_broken(window: Window, fault: Fault, max_chars: int) -> Found:
             fault.code = "json_truncated"
             fault.message = "The file ends inside this row."
         else:
-            fault.message += " Where it ends could not be found: what follows was not checked."
+            fault.message += " The end of the row was not found: what follows was not checked."
     return Found(line, text=text, fault=fault)
 
 
-# Strings end with their line here: a quote that was forgotten then spoils one line only.
+# Strings end at the line break here, so that a missing quote spoils only one line.
 _BRACKETS = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"?|[\[\]{}]')
 _BRACKETS_ACROSS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 _SCALAR = re.compile(r"[^,\]\n]+")
@@ -137,9 +137,9 @@ _PARTNER = {"}": "{", "]": "["}
 
 
 def _step_over(window: Window, fault: Fault, max_chars: int) -> bool:
-    """Move behind a value that does not parse: its closing bracket, else the next start of a row.
+    """Move past a value that does not parse: after its closing bracket, else to the next row.
 
-    False when neither is in sight.
+    Returns False if neither is found.
     """
     shift = max(fault.at - window.at, 1)
     while True:
@@ -156,7 +156,7 @@ def _find_end(text: str, start: int, blamed: int, code: str) -> int | None:
         scalar = _SCALAR.match(text, start)
         return scalar.end() if scalar else start + 1
     if code == "json_control_character":
-        # A line break in a string, or a quote forgotten? Read as the former, no row is swallowed.
+        # A line break in a string, or a missing quote: the former, if that swallows no row.
         across = _closing(text, start, _BRACKETS_ACROSS)
         row = _NEXT_ROW.search(text, blamed - 1)
         if across and (not row or across <= row.start(1)):

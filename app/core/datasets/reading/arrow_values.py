@@ -1,4 +1,4 @@
-"""Arrow's arrays as Python's values, and what they would weigh as such. Child processes only."""
+"""Convert Arrow arrays to Python values, and estimate their size. Child processes only."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from pyarrow import types
 from app.core.datasets.formats import Other
 
 _PER_VALUE = 16
-"""Weight of a value beside its text, about what a key and its punctuation take in JSON."""
+"""Bytes counted per value in addition to its text: about a key and its punctuation in JSON."""
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -21,7 +21,7 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def is_plain(kind: pa.DataType) -> bool:
-    """Whether its values are simple ones of JSON, or bytes."""
+    """Whether its values are JSON scalars, or bytes."""
     looks: tuple[Callable[[pa.DataType], bool], ...] = (
         is_text, types.is_boolean, types.is_integer, types.is_floating, types.is_null,
         types.is_binary, types.is_large_binary, types.is_fixed_size_binary,
@@ -30,7 +30,7 @@ def is_plain(kind: pa.DataType) -> bool:
 
 
 def weigh(array: pa.Array) -> int:
-    """In bytes, about: of its texts, and of every value in it, however deep."""
+    """Estimate the size of an array in bytes: its texts, and every value at any depth."""
     kind = array.type
     if types.is_dictionary(kind):
         return weigh(array.dictionary_decode())
@@ -43,9 +43,9 @@ def weigh(array: pa.Array) -> int:
 
 
 def to_python(array: pa.Array) -> list[Any]:
-    """Its values. Raises UnicodeDecodeError where a text is not UTF-8.
+    """Return the values of an array. Raises UnicodeDecodeError if a text is not UTF-8.
 
-    What has no place in a row, as a date, is an Other.
+    A value without a JSON equivalent, such as a date, becomes an Other.
     """
     kind = array.type
     if types.is_dictionary(kind):
@@ -60,7 +60,7 @@ def to_python(array: pa.Array) -> list[Any]:
 
 
 def _items(array: pa.Array) -> pa.Array:
-    """The items of all lists of an array, with those of lists that are null."""
+    """Return the items of all lists in an array, including those of null lists."""
     if types.is_fixed_size_list(array.type):
         size = array.type.list_size
         return array.values.slice(array.offset * size, len(array) * size)

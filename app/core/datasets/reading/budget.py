@@ -1,15 +1,16 @@
-"""How much a packed file may become: nothing that it says of itself counts."""
+"""How much a compressed file may decompress to; sizes stated in the file are not trusted."""
 
 from app.core.datasets.reading.parse import Fault
 
 RATIO = 100
-"""Bytes for one of the file. Text of people packs 3 to 20 times; gzip's own bound is 1,032."""
+"""Decompressed bytes allowed per byte of the file. Human text compresses 3 to 20 times; gzip's own
+limit is 1,032."""
 FLOOR = 64 << 20
-"""Bytes that any file may become: a small one of much alike rows packs better."""
+"""Decompressed bytes allowed for any file: a small one of similar rows compresses better."""
 
 
 class Unreadable(Exception):
-    """From here on nothing of a file can be read; the fault says why."""
+    """The rest of a file cannot be read; the fault gives the reason."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.message)
@@ -17,10 +18,10 @@ class Unreadable(Exception):
 
 
 class Budget:
-    """What is left for one file."""
+    """The decompressed bytes left for one file."""
 
     def __init__(self, num_bytes: int, most: int) -> None:
-        """`most`: what may be uploaded, packed or not."""
+        """`most`: the upload limit in bytes, compressed or not."""
         self.allowed = min(max(FLOOR, RATIO * num_bytes), max(most, num_bytes))
         self.used = 0
 
@@ -29,7 +30,7 @@ class Budget:
         return self.allowed - self.used
 
     def spend(self, num_bytes: int) -> None:
-        """Raises Unreadable when there is not so much left."""
+        """Use up `num_bytes`. Raises Unreadable if fewer are left."""
         self.used += num_bytes
         if self.used > self.allowed:
             raise Unreadable(self.fault())
@@ -37,5 +38,5 @@ class Budget:
     def fault(self) -> Fault:
         return Fault(
             "unpacked_too_large",
-            f"Unpacked, the file is larger than the {self.allowed:,} bytes it may become.",
+            f"The file decompresses to more than the {self.allowed:,} bytes allowed for it.",
         )

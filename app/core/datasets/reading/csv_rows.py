@@ -1,7 +1,7 @@
-"""Rows of a CSV file one by one: quoted line breaks are text, the first row names the columns.
+"""Read the rows of a CSV file one by one: quoted line breaks are text, the first row is the header.
 
-A row that cannot be read is told where it starts, and reading goes on in the line behind its
-first: a quote that was forgotten spoils one row, and at most the longest allowed row is held.
+A row that cannot be read is reported where it starts, and reading continues in the line after its
+first: a missing quote spoils one row, and at most the longest allowed row is buffered.
 """
 
 import csv
@@ -15,14 +15,14 @@ from app.core.datasets.reading.parse import Fault, parse
 from app.core.datasets.reading.readers import BOM, CHUNK, Found, not_utf8, too_long
 
 SEPARATOR = re.compile(r"sep=([,;\t|])\r?\n")
-"""A first line by which Excel is told the delimiter."""
+"""A first line that tells Excel the delimiter."""
 _BAD_BYTE = re.compile("[\udc80-\udcff]")
 
 
 def read_csv(
     file: BinaryIO, max_chars: int, delimiter: str, columns: Mapping[str, str]
 ) -> Iterator[Found]:
-    """Rows as objects, the names of the columns being the keys. `columns`: the caller's mapping."""
+    """Yield the rows as objects, keyed by column name. `columns`: the caller's mapping."""
     csv.field_size_limit(max_chars)
     rows = _Rows(file, max_chars, delimiter)
     header = next(rows, None)
@@ -34,7 +34,9 @@ def read_csv(
     names = [name.strip() or f"column {n}" for n, name in enumerate(header.value, 1)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        fault = Fault("csv_duplicate_column", f"The column {twice[0][:80]!a} is named twice.")
+        fault = Fault(
+            "csv_duplicate_column", f"The header names the column {twice[0][:80]!a} twice."
+        )
         yield Found(header.line, text=header.text, fault=fault, is_row=False)
         return
     lists = {name: name in columns.values() for name in holding_lists(columns) if name in names}
@@ -45,7 +47,7 @@ def read_csv(
 
 
 def _name_cells(found: Found, names: list[str], lists: Mapping[str, bool]) -> None:
-    """`lists`: the columns that hold any, and whether the caller named them."""
+    """Turn cells into an object. `lists`: columns of lists, and whether the caller mapped them."""
     cells = found.value
     if len(cells) != len(names):
         message = f"The row has {len(cells):,} cells, the header has {len(names):,}."
@@ -65,11 +67,11 @@ def _parse_list(cell: str) -> Any:
     try:
         return parse(cell)
     except Fault:
-        return cell  # told as what it is: not a list
+        return cell  # the check of the row reports that it is not a list
 
 
 class _Rows:
-    """Lists of cells, from lines that can be given back."""
+    """Rows as lists of cells, from lines that can be pushed back."""
 
     def __init__(self, file: BinaryIO, max_chars: int, delimiter: str) -> None:
         self._file = file
@@ -77,8 +79,8 @@ class _Rows:
         self._delimiter = delimiter
         self._offset = file.tell()
         self._line = 1
-        """Of the next line that is taken."""
-        self._given_back: deque[str] = deque()
+        """Number of the next line to take."""
+        self._pushed_back: deque[str] = deque()
         self._taken: list[str] = []
         self._size = 0
 
@@ -92,7 +94,7 @@ class _Rows:
         try:
             cells = next(csv.reader(_Lines(self), delimiter=self._delimiter, strict=True))
         except csv.Error as error:
-            return self._give_up(start, _name_slip(str(error)))
+            return self._give_up(start, _name_error(str(error)))
         except Fault as fault:
             return self._give_up(start, fault)
         text = self._taken[0] if len(self._taken) == 1 else "".join(self._taken)
@@ -106,8 +108,8 @@ class _Rows:
         return Found(start, cells, text)
 
     def take(self) -> str:
-        """The next line of the row that is being read. Raises Fault when the row gets too long."""
-        line = self._given_back.popleft() if self._given_back else self._read()
+        """Return the next line of the current row. Raises Fault if the row gets too long."""
+        line = self._pushed_back.popleft() if self._pushed_back else self._read()
         if not line:
             raise StopIteration
         self._line += 1
@@ -131,11 +133,11 @@ class _Rows:
 
     def _give_up(self, start: int, fault: Fault) -> Found:
         first, *rest = self._taken
-        self._given_back.extendleft(reversed(rest))
+        self._pushed_back.extendleft(reversed(rest))
         self._line = start + 1
         self._taken = [first]
         if rest and fault.code == "row_too_long":
-            fault = _name_slip("unexpected end of data")
+            fault = _name_error("unexpected end of data")
         return Found(start, text=_show(first), fault=fault)
 
 
@@ -150,12 +152,12 @@ class _Lines:
         return self._rows.take()
 
 
-def _name_slip(message: str) -> Fault:
+def _name_error(message: str) -> Fault:
     if message.startswith(("unexpected end", "field larger")):
-        return Fault("csv_open_quote", "A quote opens a cell and is not closed.")
+        return Fault("csv_open_quote", "A quoted cell is not closed.")
     if message.startswith("new-line"):
-        hint = "Write the lines with LF or CR LF at their ends."
-        return Fault("csv_invalid", "A bare carriage return stands outside quotes.", hint=hint)
+        hint = "End the lines with LF or CR LF."
+        return Fault("csv_invalid", "There is a bare carriage return outside quotes.", hint=hint)
     return Fault("csv_invalid", "Text follows the closing quote of a cell.")
 
 

@@ -1,7 +1,7 @@
-"""Columns and types of an upload as the `datasets` library tells and prints them (5.2).
+"""Columns and types of an upload as the `datasets` library (5.2) infers and prints them.
 
-Told from the values like its readers do: pyarrow's for JSON, pandas' for CSV. A column whose values
-are of several kinds, and objects whose keys differ, are `Json` to it.
+Inferred from the values as its readers do: pyarrow for JSON, pandas for CSV. A column of mixed
+types, and one of objects whose keys differ, is `Json` there.
 """
 
 import re
@@ -17,7 +17,7 @@ _MAX_PRINTED = 2_000
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?Z?)?", re.ASCII)
 _INTEGER = re.compile(r" *[+-]?\d{1,19} *", re.ASCII)
 _FLAGS = frozenset({"True", "TRUE", "true", "False", "FALSE", "false"})
-# What pandas takes for a missing value.
+# What pandas reads as a missing value.
 _MISSING = frozenset(
     {
         "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
@@ -26,11 +26,11 @@ _MISSING = frozenset(
 )  # fmt: skip
 _SCALARS: Mapping[type, str] = {type(None): "null", bool: "bool", float: "float64"}
 _VARYING = (int, list, dict)
-"""Types that do not tell the kind alone."""
+"""Python types that alone do not determine the type of a column."""
 
 
 class Columns(Protocol):
-    """Of an upload, told row by row."""
+    """Infers the columns of an upload, row by row."""
 
     def add(self, row: Mapping[str, Any]) -> None: ...
 
@@ -38,7 +38,7 @@ class Columns(Protocol):
 
 
 def describe(columns: Columns, num_rows: int) -> dict[str, Any]:
-    """As in a report; `printed` is what `print(dataset)` shows."""
+    """Describe the columns for a report; `printed` is what `print(dataset)` shows."""
     features = {escape(name): kind[:_MAX_PRINTED] for name, kind in columns.printed().items()}
     printed = f"Dataset({{\n    features: {list(features)},\n    num_rows: {num_rows}\n}})"
     return {"features": features, "num_rows": num_rows, "printed": printed}
@@ -48,7 +48,7 @@ class JsonColumns:
     def __init__(self) -> None:
         self._kinds: dict[str, _Kind] = {}
         self._seen: dict[Any, tuple[str, ...]] = {}
-        """By names and types of a row: the columns whose values have to be looked at each time."""
+        """By names and types of a row: the columns whose values must be inspected every time."""
         self._dated: tuple[str, ...] = ()
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -78,7 +78,7 @@ class JsonColumns:
         self._find_dated()
 
     def _find_dated(self) -> None:
-        """Columns of which every text was a date so far: the next may be none."""
+        """Find the columns whose texts were all dates so far: the next one may not be a date."""
         self._dated = tuple(n for n, kind in self._kinds.items() if kind.name == "timestamp[s]")
 
     def printed(self) -> dict[str, str]:
@@ -86,7 +86,7 @@ class JsonColumns:
 
 
 class _Kind:
-    """What all values in one place have in common."""
+    """The common type of all values in one place."""
 
     __slots__ = ("depth", "fields", "item", "name")
 
@@ -142,7 +142,7 @@ _JOINED = {
 
 def _name(value: Any) -> str:
     if isinstance(value, str):
-        # pyarrow makes dates of texts that look like it.
+        # pyarrow reads texts that look like dates as timestamps.
         return "timestamp[s]" if len(value) <= 20 and _DATE.fullmatch(value) else "string"
     if isinstance(value, list | dict):
         return "list" if isinstance(value, list) else "object"
@@ -155,7 +155,7 @@ class CsvColumns:
     def __init__(self) -> None:
         self._kinds: dict[str, str | None] = {}
         self._open: list[str] = []
-        """Columns that may yet be something else than text."""
+        """Columns not yet known to be text."""
         self._lacking: set[str] = set()
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -205,7 +205,7 @@ def _name_cell(cell: str) -> str:
 
 
 class KnownColumns:
-    """Of a file that says them itself."""
+    """Columns of a file that declares their types itself."""
 
     def __init__(self, kinds: Mapping[str, str]) -> None:
         self._kinds = kinds

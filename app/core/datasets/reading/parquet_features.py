@@ -1,4 +1,4 @@
-"""Arrow's types as the `datasets` library prints them (5.2). Child processes only."""
+"""Arrow types as the `datasets` library (5.2) prints them. Child processes only."""
 
 from collections.abc import Mapping
 

@@ -1,7 +1,7 @@
-"""Rows of a Parquet file one by one. Nothing the footer says is believed: what is decoded is
-weighed before it becomes Python's, and a file that decodes to too much is given up.
+"""Read the rows of a Parquet file one by one. The footer is not trusted: decoded data is measured
+before it is converted to Python values, and reading stops if a file decodes to too much.
 
-pyarrow is imported here, and this only in the validator's child.
+This module imports pyarrow, and is imported only in the validator's child process.
 """
 
 import struct
@@ -18,13 +18,13 @@ from app.core.datasets.reading.parse import Fault
 from app.core.datasets.reading.readers import Found, too_long
 
 _BATCH = 64
-"""Rows decoded at once: that many of the longest rows allowed fit into the child's memory."""
+"""Rows decoded at once: this many of the longest allowed rows fit into the child's memory."""
 _DICTIONARY_BATCH = 1024
-"""Where a column is stored as a dictionary, which comes whole with every batch."""
+"""Rows decoded at once if a column has a dictionary, which comes whole with every batch."""
 _AT_ONCE = 16 << 20
-"""Weight of a batch above which its rows are taken one by one."""
+"""Estimated bytes of a batch above which its rows are converted one by one."""
 _LEAST = 32
-"""Weight of a row at least: as JSON it takes more for the names of two columns of ours."""
+"""Fewest bytes counted per row: in JSON, the names of two canonical columns alone take more."""
 _MAX_FOOTER = 16 << 20
 _MAX_COLUMNS = 1_000
 _MAX_DEPTH = 32
@@ -32,11 +32,11 @@ _TAIL = struct.Struct("<I4s")
 
 
 def open_parquet(file: BinaryIO) -> pq.ParquetFile:
-    """Its footer read, and nothing else. Raises Unreadable."""
+    """Open a file, reading only its footer. Raises Unreadable."""
     _check_footer(file)
     file.seek(0)
     with _parquet_errors():
-        # Column chunks come through a small buffer: without one each is read whole.
+        # A small buffer for column chunks: without one, each is read whole.
         opened = pq.ParquetFile(
             file,
             buffer_size=1 << 18,
@@ -55,8 +55,8 @@ def open_parquet(file: BinaryIO) -> pq.ParquetFile:
 def read_parquet(
     opened: pq.ParquetFile, max_chars: int, budget: Budget, known: frozenset[str]
 ) -> Iterator[Found]:
-    """Rows as objects. Of a column that is not `known` only the name is read: an empty value of its
-    kind stands under it. Raises Unreadable behind the last row that could be read.
+    """Yield the rows as objects. Columns that are not `known` are not decoded: they get an empty
+    value of their type. Raises Unreadable after the last row that could be read.
     """
     _check_counts(opened.metadata, budget)
     reader = _Reader(opened.schema_arrow, known, max_chars, budget)
@@ -65,8 +65,8 @@ def read_parquet(
         yield from reader.rows(batch, count)
         count += len(batch)
     if count != opened.metadata.num_rows:
-        told = opened.metadata.num_rows
-        raise _invalid(f"Its footer tells of {told:,} rows, and {count:,} are there.")
+        declared = opened.metadata.num_rows
+        raise _invalid(f"Its footer declares {declared:,} rows, but it has {count:,}.")
 
 
 class _Reader:
@@ -91,8 +91,8 @@ class _Reader:
             yield batch
 
     def rows(self, batch: pa.RecordBatch, count: int) -> Iterator[Found]:
-        """`count`: rows before these."""
-        with _spared():
+        """Yield the rows of a batch. `count`: rows before it."""
+        with _memory_errors():
             weight = self._weigh(batch)
             self._budget.spend(weight)
             found = self._take_at_once(batch, count) if weight <= _AT_ONCE else None
@@ -100,7 +100,7 @@ class _Reader:
             yield from found
             return
         for at in range(len(batch)):
-            with _spared():
+            with _memory_errors():
                 row = self._take_one(batch.slice(at, 1), count + at)
             yield row
 
@@ -108,20 +108,20 @@ class _Reader:
         return _LEAST * len(batch) + sum(map(weigh, batch.columns))
 
     def _take_at_once(self, batch: pa.RecordBatch, count: int) -> list[Found] | None:
-        """None where a text is not UTF-8."""
+        """Convert a batch, or return None if a text is not UTF-8."""
         try:
             return self._take(batch, count)
         except UnicodeDecodeError:
             return None
 
     def _take_one(self, row: pa.RecordBatch, count: int) -> Found:
-        # Four bytes a character, and more than a value weighs beside its text.
+        # Four bytes per character, and ample room for what values count beside their text.
         if self._weigh(row) > 4 * self._max_chars + (1 << 20):
             return Found(count + 1, fault=too_long(self._max_chars))
         try:
             return self._take(row, count)[0]
         except UnicodeDecodeError:
-            hint = "Write the column with strings in UTF-8."
+            hint = "Write the column as UTF-8 strings."
             fault = Fault("not_utf8", "A text in this row is not UTF-8.", hint=hint)
             return Found(count + 1, fault=fault)
 
@@ -162,39 +162,40 @@ def _check_footer(file: BinaryIO) -> None:
     if mark == b"PARE":
         raise _encrypted()
     if mark != b"PAR1" or size < 12:
-        raise _invalid("It does not end as Parquet does: it was probably cut off.")
+        raise _invalid("It does not end like a Parquet file: it was probably cut off.")
     if not 0 < length <= size - 12:
         raise _invalid("Its footer would be longer than the file.")
     if length > _MAX_FOOTER:
-        raise _invalid(f"Its footer has {length:,} bytes; at most {_MAX_FOOTER:,} are read.")
+        raise _invalid(f"Its footer has {length:,} bytes; at most {_MAX_FOOTER:,} are allowed.")
 
 
-def _check_counts(told: pq.FileMetaData, budget: Budget) -> None:
-    """What can be refused before anything is decoded."""
-    if told.num_columns > _MAX_COLUMNS:
-        raise _invalid(f"It has {told.num_columns:,} columns; at most {_MAX_COLUMNS:,} are read.")
-    groups = [told.row_group(at).num_rows for at in range(told.num_row_groups)]
-    if min(groups, default=0) < 0 or sum(groups) != told.num_rows:
-        raise _invalid("Its footer contradicts itself about the number of rows.")
-    if told.num_rows * _LEAST > budget.left:
+def _check_counts(metadata: pq.FileMetaData, budget: Budget) -> None:
+    """Refuse what can be refused before anything is decoded."""
+    if metadata.num_columns > _MAX_COLUMNS:
+        found = f"It has {metadata.num_columns:,} columns"
+        raise _invalid(f"{found}; at most {_MAX_COLUMNS:,} are allowed.")
+    groups = [metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)]
+    if min(groups, default=0) < 0 or sum(groups) != metadata.num_rows:
+        raise _invalid("Its footer is inconsistent about the number of rows.")
+    if metadata.num_rows * _LEAST > budget.left:
         raise Unreadable(budget.fault())
 
 
 @contextmanager
-def _spared() -> Iterator[None]:
-    """Running out of memory, as Unreadable."""
+def _memory_errors() -> Iterator[None]:
+    """Turn running out of memory into Unreadable."""
     try:
         yield
     except MemoryError:
-        message = "Decoding the file takes more memory than it is given."
+        message = "Decoding the file takes more memory than allowed."
         raise Unreadable(Fault("unpacked_too_large", message)) from None
 
 
 @contextmanager
 def _parquet_errors() -> Iterator[None]:
-    """What pyarrow raises, as Unreadable."""
+    """Turn the errors of pyarrow into Unreadable."""
     try:
-        with _spared():
+        with _memory_errors():
             yield
     except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError) as error:
         said = " ".join(str(error).split())[:200]

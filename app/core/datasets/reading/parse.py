@@ -1,4 +1,4 @@
-"""One JSON value from a text, strictly, with a named slip instead of a parser's message."""
+"""Parse one JSON value strictly; common mistakes get a code instead of the parser's message."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _LITERALS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
 
 
 class Fault(Exception):
-    """What is wrong at one place of a text, by code."""
+    """What is wrong at one position of a text, with a code."""
 
     def __init__(
         self, code: str, message: str, *, at: int = 0, hint: str = "", reaches_end: bool = False
@@ -24,13 +24,13 @@ class Fault(Exception):
         self.at = at
         """Index into the text that was parsed."""
         self.hint = hint
-        """In place of the code's own."""
+        """Replaces the usual hint of the code."""
         self.reaches_end = reaches_end
-        """The text ended before the value did: more text might mend it."""
+        """The text ended before the value did: more text might complete it."""
 
 
 def parse(text: str) -> Any:
-    """The one value a text holds. Raises Fault."""
+    """Return the single value in a text. Raises Fault."""
     start = skip_space(text, 0)
     value, end = scan(text, start)
     rest = skip_space(text, end)
@@ -44,17 +44,19 @@ def parse(text: str) -> Any:
 
 
 def scan(text: str, start: int) -> tuple[Any, int]:
-    """The value that begins at `start`, and where it ends. Raises Fault."""
+    """Return the value that begins at `start`, and its end. Raises Fault."""
     try:
         return _scan_once(text, start)
     except StopIteration as stop:
-        raise _slip(text, stop.value, "Expecting value") from None
+        raise _fault(text, stop.value, "Expecting value") from None
     except json.JSONDecodeError as error:
-        raise _slip(text, error.pos, error.msg) from None
+        raise _fault(text, error.pos, error.msg) from None
     except RecursionError:
         raise Fault("too_deep", "The row nests lists or objects too deeply.", at=start) from None
     except ValueError:  # int() refuses more than 4,300 digits
-        raise Fault("json_invalid", "The row holds a number too long to read.", at=start) from None
+        raise Fault(
+            "json_invalid", "The row has a number with too many digits.", at=start
+        ) from None
 
 
 def skip_space(text: str, start: int) -> int:
@@ -62,7 +64,7 @@ def skip_space(text: str, start: int) -> int:
     return found.end() if found else start
 
 
-def _slip(text: str, at: int, message: str) -> Fault:
+def _fault(text: str, at: int, message: str) -> Fault:
     if message.startswith("Unterminated string"):
         return Fault("json_truncated", "The text ends inside a string.", at=at, reaches_end=True)
     if at >= len(text):
@@ -72,32 +74,32 @@ def _slip(text: str, at: int, message: str) -> Fault:
 
 
 def _is_cut(rest: str, message: str) -> bool:
-    """Whether the text may have ended inside a literal or an escape, which is blamed as a whole."""
+    """Whether the text may have ended inside a literal or an escape, which is reported whole."""
     if message.startswith("Invalid \\u"):
         return len(rest) < 6 and '"' not in rest
     return any(literal.startswith(rest) for literal in _LITERALS)
 
 
 def _name(text: str, at: int, message: str) -> tuple[str, str]:
-    """The code and sentence for a syntax error that the parser noticed at `at`."""
+    """Return the code and the message for a syntax error that the parser found at `at`."""
     here, before = text[at], text[max(0, at - 200) : at].rstrip()
     if message.startswith("Invalid control character"):
-        return "json_control_character", f"A raw {_show(here)} stands inside a string."
+        return "json_control_character", f"There is a raw {_show(here)} inside a string."
     if message.startswith("Invalid \\"):
-        return "json_bad_escape", "A backslash begins no escape that JSON knows."
+        return "json_bad_escape", "A backslash does not begin a valid JSON escape."
     if here == "'":
-        return "json_single_quotes", "Single quotes stand where JSON has double ones."
+        return "json_single_quotes", "There are single quotes where JSON requires double quotes."
     if _COMMENT.match(text, at):
-        return "json_comment", "A comment stands inside the value."
+        return "json_comment", "There is a comment inside the value."
     if literal := _PYTHON_LITERAL.match(text, at):
         return "json_python_literal", f"{literal.group()} is not JSON."
     if before.endswith(",") and here in "}]":
-        return "json_trailing_comma", "A comma stands before the closing bracket."
-    # The parser of 3.13 and later blames the comma itself.
+        return "json_trailing_comma", "There is a comma before the closing bracket."
+    # Python 3.13 and later report the comma itself.
     if here == "," and text[at + 1 : at + 200].lstrip()[:1] in ("}", "]"):
-        return "json_trailing_comma", "A comma stands before the closing bracket."
+        return "json_trailing_comma", "There is a comma before the closing bracket."
     if message.startswith("Expecting ',' delimiter") and here in '"{[':
-        return "json_missing_comma", "Two values stand side by side without a comma."
+        return "json_missing_comma", "There is no comma between two values."
     return "json_invalid", f"Not JSON: {message[0].lower()}{message[1:]}, found {_show(here)}."
 
 
@@ -111,7 +113,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise Fault("json_duplicate_key", f"The key {twice[:80]!a} stands twice.")
+        raise Fault("json_duplicate_key", f"The key {twice[:80]!a} occurs twice.")
     return made
 
 

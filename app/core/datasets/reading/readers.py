@@ -1,6 +1,6 @@
-"""Rows of JSON Lines one by one, in memory that does not grow with the file.
+"""Read the rows of JSON Lines one by one, in memory that does not grow with the file.
 
-A row that cannot be read is yielded as a Fault in its place, and reading goes on behind it.
+A row that cannot be read is yielded as a Fault in its place, and reading continues after it.
 """
 
 from collections.abc import Iterator
@@ -15,23 +15,23 @@ CHUNK = 1 << 20
 
 @dataclass(slots=True)
 class Found:
-    """A row, or what stands in place of one."""
+    """A row, or a fault in its place or between rows."""
 
     line: int
-    """1-based, where the row starts; of a syntax error, where that is."""
+    """1-based line where the row starts or, for a syntax error, where the error is."""
     value: Any = None
     text: str = ""
     num_chars: int = 0
-    """Where no text was parsed."""
+    """Characters of a row that has no source text."""
     fault: Fault | None = None
     is_row: bool = True
     """False for a fault between rows."""
     file: str | None = None
-    """Of several files, the one it is in."""
+    """Name of the file it is in, if there are several."""
 
 
 def read_lines(file: BinaryIO, max_chars: int) -> Iterator[Found]:
-    """Rows of a JSON Lines file."""
+    """Yield the rows of a JSON Lines file."""
     limit = 4 * max_chars + 2  # four bytes per character in UTF-8 at most, and the line end
     offset, number = file.tell(), 0
     while line := file.readline(limit):
@@ -43,7 +43,9 @@ def read_lines(file: BinaryIO, max_chars: int) -> Iterator[Found]:
                 offset += len(line)
             yield Found(number, fault=too_long(max_chars))
         elif line.startswith(BOM):
-            yield Found(number, fault=Fault("bom", "A byte order mark opens it."), is_row=False)
+            yield Found(
+                number, fault=Fault("bom", "The line begins with a byte order mark."), is_row=False
+            )
             yield _read_line(line[3:], number, start + 3, max_chars)
         elif line.isspace():
             if not line.endswith(b"\n") or file.peek(1):  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What format an upload is in, told from its first bytes, with the reason in a sentence."""
+"""Detect the format of an upload from its first bytes, with the reason in a sentence."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from app.core.datasets.reading.readers import BOM
 
 HEAD = 1 << 16
 _SPACE = " \t\n\r\v\f"
-"""What bytes.strip() takes away; str.strip() takes more, and may leave nothing of a file."""
+"""What bytes.strip() removes; str.strip() removes more, and may leave nothing of a file."""
 _SUPPORTED = ("json", "jsonl", "csv", "parquet")
 _DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons"}
 _HEADER_NAMES = frozenset(
@@ -52,31 +52,31 @@ _WRAPPED = re.compile(
 @dataclass(frozen=True)
 class Detection:
     format: str
-    """json, jsonl, csv, parquet, or the name of what is not accepted; "unknown" at worst."""
+    """json, jsonl, csv, parquet, the name of an unsupported format, or "unknown"."""
     reason: str
     start: int = 0
-    """Offset of the first byte that counts."""
+    """Offset of the first byte of content."""
     delimiter: str = ""
-    """Of a CSV file."""
+    """Delimiter of a CSV file."""
     spans_lines: bool = False
-    """Objects one after the other, each over several lines."""
+    """Concatenated objects, each over several lines."""
     fault: Fault | None = None
     """Set when the file cannot be read at all."""
 
 
 class Declared(NamedTuple):
-    """What a caller said of a file."""
+    """What the caller declared about a file."""
 
     format: str = "auto"
     columns: frozenset[str] = frozenset()
-    """It has these."""
+    """Columns that the file has."""
 
 
 NOTHING_DECLARED = Declared()
 
 
-def detect(file: io.BufferedIOBase, asked: Declared = NOTHING_DECLARED) -> Detection:
-    """Look at the beginning of a file. Leaves it wherever the looking ended."""
+def detect(file: io.BufferedIOBase, declared: Declared = NOTHING_DECLARED) -> Detection:
+    """Detect the format from the beginning of a file. Its position afterwards is undefined."""
     head = file.read1(HEAD)
     start = len(BOM) if head.startswith(BOM) else 0
     if found := _detect_binary(head):
@@ -85,9 +85,9 @@ def detect(file: io.BufferedIOBase, asked: Declared = NOTHING_DECLARED) -> Detec
         head, start = file.read1(HEAD), 0
     if not head:
         fault = Fault("file_empty", "The file is empty.")
-        return Detection("unknown", "There is nothing in the file.", fault=fault)
+        return Detection("unknown", "The file has no content.", fault=fault)
     at = len(BOM) if start else 0
-    return _detect_text(head[start:].decode("utf-8", "replace").lstrip(_SPACE), at, asked)
+    return _detect_text(head[start:].decode("utf-8", "replace").lstrip(_SPACE), at, declared)
 
 
 def _detect_binary(head: bytes) -> Detection | None:
@@ -115,7 +115,7 @@ def _detect_binary(head: bytes) -> Detection | None:
 
 def _wide(name: str, offset: int, order: str = "") -> Detection:
     hint = f"Save the file as UTF-8, for example `iconv -f {order or name} -t UTF-8 in > out`."
-    fault = Fault("not_utf8", f"The file is {name}, seen at byte offset {offset}.", hint=hint)
+    fault = Fault("not_utf8", f"The file is {name}, detected at byte offset {offset}.", hint=hint)
     return Detection("unknown", f"Its first bytes are those of {name}.", fault=fault)
 
 
@@ -126,34 +126,34 @@ def _unsupported(kind: str, advice: str) -> Detection:
     return Detection(kind, f"Its first bytes are those of {kind}.", fault=fault)
 
 
-def _detect_text(text: str, start: int, asked: Declared) -> Detection:
+def _detect_text(text: str, start: int, declared: Declared) -> Detection:
     if text[0] == "[":
         return Detection("json", "It begins with [: a JSON array.", start)
     wrapped = _WRAPPED.match(text)
-    if wrapped and wrapped.group(1) not in asked.columns and not _has_second_object(text):
+    if wrapped and wrapped.group(1) not in declared.columns and not _has_second_object(text):
         message = f'The rows are inside an object, under "{wrapped.group(1)}".'
-        hint = f"Upload the list alone: `jq .{wrapped.group(1)} in > out`."
+        hint = f"Upload only the list: `jq .{wrapped.group(1)} in > out`."
         fault = Fault("wrapped_in_object", message, hint=hint)
         return Detection("json", "It begins with an object that holds a list.", fault=fault)
     if text[0] == "{":
         return _detect_objects(text, start)
-    return _detect_other(text, start, asked)
+    return _detect_other(text, start, declared)
 
 
 def _detect_objects(text: str, start: int) -> Detection:
-    """JSON Lines, unless the first object goes on in the second line."""
+    """Detect JSON Lines, or objects over several lines if the first continues on the second."""
     first, _, rest = text.partition("\n")
     follower = rest[skip_space(rest, 0) :][:1]
     if _is_json(first) or follower in ("", "{", "["):
         return Detection("jsonl", "Its first line is an object: JSON Lines.", start)
     if follower in ('"', "}", "'"):
-        reason = "It begins with an object that goes on in the next line."
+        reason = "It begins with an object that continues on the next line."
         return Detection("jsonl", reason, start, spans_lines=True)
     return Detection("jsonl", "It begins with {: JSON Lines.", start)
 
 
 def _has_second_object(text: str) -> bool:
-    """On the second line, as JSON Lines have it."""
+    """Whether a second object follows on the second line, as in JSON Lines."""
     first, _, rest = text.partition("\n")
     return rest[skip_space(rest, 0) :][:1] == "{" and _is_json(first)
 
@@ -166,15 +166,15 @@ def _is_json(line: str) -> bool:
     return True
 
 
-def _detect_other(text: str, start: int, asked: Declared) -> Detection:
+def _detect_other(text: str, start: int, declared: Declared) -> Detection:
     lines = [line.strip() for line in text.splitlines()[:20]]
     if lines[0].startswith(("<", "<?xml")):
         return _unsupported("html" if "html" in text[:500].lower() else "xml", "")
-    if told := SEPARATOR.match(text):
-        reason = "Its first line tells Excel what stands between its columns: CSV."
-        return Detection("csv", reason, start, delimiter=told[1])
-    # Before the search for brackets: a quoted text may hold a line that begins with one.
-    known = _HEADER_NAMES | {name.strip().lower() for name in asked.columns}
+    if separator := SEPARATOR.match(text):
+        reason = "Its first line tells Excel the delimiter: CSV."
+        return Detection("csv", reason, start, delimiter=separator[1])
+    # Before the search for brackets: a quoted text may contain a line that begins with one.
+    known = _HEADER_NAMES | {name.strip().lower() for name in declared.columns}
     delimiter, names = _split_header(text, known)
     if names & known:
         return _csv(delimiter, names, start)
@@ -182,22 +182,22 @@ def _detect_other(text: str, start: int, asked: Declared) -> Detection:
         array = lines[0].startswith(("//", "/*", "#")) and any(x.startswith("[") for x in lines)
         reason = "A later line begins with a bracket." if array else "Its lines look like JSON."
         return Detection("json" if array else "jsonl", reason, start)
-    if len(names) > 1 or asked.format == "csv":
+    if len(names) > 1 or declared.format == "csv":
         return _csv(delimiter, names, start)
-    fault = Fault("format_unsupported", "The file is neither JSON, nor JSON Lines, nor CSV.")
+    fault = Fault("format_unsupported", "The file is not JSON, JSON Lines or CSV.")
     reason = "It begins with neither [ nor {, and its first line does not name columns."
     return Detection("unknown", reason, fault=fault)
 
 
 def _csv(delimiter: str, names: Collection[str], start: int) -> Detection:
-    reason = f"Its first line names columns, with {_DELIMITERS[delimiter]} between them: CSV."
+    reason = f"Its first line names columns, separated by {_DELIMITERS[delimiter]}: CSV."
     if len(names) == 1:
         reason = "Its first line names a column: CSV."
     return Detection("csv", reason, start, delimiter=delimiter)
 
 
 def _split_header(text: str, known: Set[str]) -> tuple[str, set[str]]:
-    """The delimiter under which the first row names most columns we know, and its names."""
+    """Return the delimiter by which the first row names the most known columns, and the names."""
     splits = []
     for mark in _DELIMITERS:
         row: list[str] = []
@@ -208,10 +208,10 @@ def _split_header(text: str, known: Set[str]) -> tuple[str, set[str]]:
 
 
 def check_declared(declared: str, found: Detection) -> Fault | None:
-    """What to say when a caller named a format. What the bytes say goes."""
+    """Return a fault if the caller declared another format than the detected one, which is used."""
     if declared in ("auto", found.format) or found.fault:
         return None
     if declared not in _SUPPORTED:
-        message = f"`format` says {declared[:40]!a}, which is not accepted; the file was read"
+        message = f"`format` is {declared[:40]!a}, which is not supported; the file was read"
         return Fault("format_mismatch", f"{message} as {found.format}.")
-    return Fault("format_mismatch", f"`format` says {declared}, the file is {found.format}.")
+    return Fault("format_mismatch", f"`format` is {declared}, but the file is {found.format}.")

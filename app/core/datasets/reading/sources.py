@@ -1,4 +1,4 @@
-"""A file of a dataset, opened: unpacked if it is gzip, its format told, and its rows one by one."""
+"""Open a file of a dataset: decompress gzip, detect the format, and read the rows one by one."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ _BUFFER = 1 << 18
 class Upload(NamedTuple):
     path: Path
     name: str | None = None
-    """Shown where a dataset has several files."""
+    """Shown if a dataset has several files."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Source:
     raw: "io.BufferedReader[Any]"
     """The file as it is stored."""
     stream: "io.BufferedReader[Any]"
-    """What is in it."""
+    """Its content, decompressed if it is gzip."""
     size: int
     budget: Budget
     found: Detection
@@ -42,8 +42,8 @@ class Source:
     def rows(
         self, max_chars: int, columns: Mapping[str, str], known: frozenset[str]
     ) -> Iterator[Found]:
-        """`columns`: the caller's mapping; `known`: what may be read of a row, where a format can
-        leave the rest alone. Raises Unreadable behind the last row that could be read.
+        """Yield the rows. `columns`: the caller's mapping; `known`: the columns to read, if the
+        format allows skipping the others. Raises Unreadable after the last row that could be read.
         """
         found, stream = self.found, self.stream
         if found.format == "parquet":
@@ -56,11 +56,11 @@ class Source:
         return read_lines(stream, max_chars)
 
     def prepare(self, columns: Columns | None) -> None:
-        """Choose what tells the columns: that of the file before, or a new one. May raise
+        """Choose what infers the columns: that of the previous file, or a new one. May raise
         Unreadable.
         """
         if self.found.format == "parquet":
-            # Here and not above: pyarrow is for the process that reads Parquet.
+            # Imported here: only a process that reads Parquet loads pyarrow.
             from app.core.datasets.reading.parquet_features import printed
             from app.core.datasets.reading.parquet_rows import open_parquet
 
@@ -80,7 +80,7 @@ class Source:
 
     @property
     def share(self) -> float:
-        """How much of the file is read."""
+        """The share of the file that has been read."""
         if self._parquet is not None:
             num_rows: int = self._parquet.metadata.num_rows
             return self._num_read / max(num_rows, 1)
@@ -88,14 +88,14 @@ class Source:
 
 
 def is_packed(path: Path) -> bool:
-    """Whether there may be far more in a file than it has bytes."""
+    """Whether the content of a file may be far larger than the file."""
     with path.open("rb") as file:
         return file.read(4).startswith((MAGIC, b"PAR1"))
 
 
 @contextmanager
-def opened(path: Path, most: int, asked: Declared = NOTHING_DECLARED) -> Iterator[Source]:
-    """`most`: bytes that may be uploaded. Raises Unreadable."""
+def opened(path: Path, most: int, declared: Declared = NOTHING_DECLARED) -> Iterator[Source]:
+    """Open a file. `most`: the upload limit in bytes. Raises Unreadable."""
     size = path.stat().st_size
     with io.BufferedReader(io.FileIO(path), _BUFFER) as raw:
         budget = Budget(size, most)
@@ -103,10 +103,10 @@ def opened(path: Path, most: int, asked: Declared = NOTHING_DECLARED) -> Iterato
         stream: io.BufferedReader[Any] = raw
         if is_gzip:
             stream = io.BufferedReader(Unpacked(raw, size, budget), _BUFFER)
-        found = detect(stream, asked)
+        found = detect(stream, declared)
         if is_gzip:
             found = _inside(found)
-            # Beforehand: to read the rows takes ten times as long, and others wait.
+            # Up front: reading the rows takes ten times as long, while other uploads wait.
             found = replace(found, fault=found.fault or _weigh(path, size, most))
         stream.seek(0)
         head = stream.read1(HEAD)
@@ -114,7 +114,7 @@ def opened(path: Path, most: int, asked: Declared = NOTHING_DECLARED) -> Iterato
 
 
 def _weigh(path: Path, size: int, most: int) -> Fault | None:
-    """What is wrong with a gzip that becomes too much; damage is told where the rows end."""
+    """Return the fault of a gzip that decompresses to too much; damage is reported at its place."""
     with path.open("rb") as raw:
         unpacked = Unpacked(raw, size, Budget(size, most))
         try:
@@ -126,11 +126,11 @@ def _weigh(path: Path, size: int, most: int) -> Fault | None:
 
 
 def _inside(found: Detection) -> Detection:
-    """What was told of the content, as told of the gzip."""
+    """Turn the detection of a gzip's content into that of the gzip."""
     reason = f"Its first bytes are those of gzip. Inside: {found.reason}"
     fault = found.fault
     if found.format == "parquet" or (fault and fault.code == "format_unsupported"):
-        fault = Fault("gzip_content", f"Inside the gzip is {found.format}.")
+        fault = Fault("gzip_content", f"The gzip contains {found.format}.")
         if found.format == "unknown":
-            fault.message = "What is inside the gzip is neither JSON, nor JSON Lines, nor CSV."
+            fault.message = "The gzip does not contain JSON, JSON Lines or CSV."
     return replace(found, reason=reason, fault=fault)

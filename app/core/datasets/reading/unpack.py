@@ -1,4 +1,4 @@
-"""A gzip file as a stream of what is in it, that ends when it becomes too much."""
+"""A gzip file as a stream of its content, which ends with an error if there is too much."""
 
 import io
 import zlib
@@ -11,11 +11,11 @@ MAGIC = b"\x1f\x8b"
 _CHUNK = 1 << 16
 _MEMBERS = 1_000
 _BYTES_PER_MEMBER = 512
-"""A file may hold one more for as many of its bytes: blocked gzip packs 64 KB into each."""
+"""One more member is allowed for this many bytes of the file: blocked gzip puts 64 KB in each."""
 
 
 class Unpacked(io.RawIOBase):
-    """Raises Unreadable where it cannot go on, after everything before that was handed out."""
+    """Raises Unreadable where it cannot continue, after returning everything before that."""
 
     def __init__(self, packed: BinaryIO, size: int, budget: Budget) -> None:
         self._packed = packed
@@ -43,7 +43,7 @@ class Unpacked(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Back by beginning again: meant for the first bytes."""
+        """Seek; going back starts over from the beginning, so it is meant for the first bytes."""
         if whence != io.SEEK_SET:
             raise io.UnsupportedOperation("only from the start")
         if offset < self._at:
@@ -70,7 +70,7 @@ class Unpacked(io.RawIOBase):
             self._budget.spend(new)
 
     def _some(self, size: int) -> bytes:
-        """At most `size` bytes; none at the end, at a fault and between members."""
+        """Return at most `size` bytes; none at the end, at a fault and between members."""
         if self._member.eof:
             return self._next_member()
         self._rest = self._rest or self._packed.read(_CHUNK)
@@ -82,11 +82,11 @@ class Unpacked(io.RawIOBase):
         is_over = not self._rest
         self._rest = self._member.unconsumed_tail
         if is_over and not piece and not self._member.eof:
-            self._fail("It ends before its end was written: it was cut off.")
+            self._fail("It was cut off.")
         return piece
 
     def _next_member(self) -> bytes:
-        """Another one may follow, or zeros that fill up a block."""
+        """Start the next member, if there is one; zeros that pad a block are skipped."""
         self._rest = self._member.unused_data or self._packed.read(_CHUNK)
         while self._rest and not self._rest.strip(b"\0"):
             self._rest = self._packed.read(_CHUNK)
@@ -95,9 +95,9 @@ class Unpacked(io.RawIOBase):
             return b""
         self._num_members += 1
         if self._num_members > self._most_members:
-            self._fail("It is cut into far too many pieces.")
+            self._fail("It has far too many members.")
         self._member = zlib.decompressobj(wbits=31)
         return b""
 
     def _fail(self, message: str) -> None:
-        self._fault = Fault("gzip_invalid", f"The gzip cannot be read on. {message}")
+        self._fault = Fault("gzip_invalid", f"The gzip cannot be read any further. {message}")

@@ -1,4 +1,4 @@
-"""A stretch of a file's text that moves along it."""
+"""A sliding window over the text of a file."""
 
 import codecs
 import re
@@ -11,7 +11,7 @@ from app.core.datasets.reading.readers import CHUNK, not_utf8
 
 
 class Window:
-    """A stretch of a file's text, from where reading stands to some way ahead."""
+    """A part of a file's text, from the read position to some way ahead."""
 
     def __init__(self, file: BufferedIOBase) -> None:
         self._file = file
@@ -29,11 +29,11 @@ class Window:
         return len(self.text) - self.at
 
     def more(self) -> bool:
-        """At least double what lies ahead; False at the end of the file."""
+        """Read more text, as much as is ahead if possible; False at the end of the file."""
         if self.is_end:
             return False
         self.drop_passed()
-        chunk = self._file.read1(max(CHUNK, self.size))  # what came before a break in it, too
+        chunk = self._file.read1(max(CHUNK, self.size))  # also returns what precedes damage
         self.is_end = not chunk
         self.text += self._decode(chunk, final=self.is_end)
         self._has_bad_bytes = not _is_encodable(self.text)
@@ -57,7 +57,7 @@ class Window:
         self.take(end + len(mark))
 
     def peek(self) -> str:
-        """The next character that is not white space, or "" at the end."""
+        """Skip white space and return the next character, or "" at the end."""
         while True:
             self.take(skip_space(self.text, self.at))
             if self.at < len(self.text):
@@ -66,14 +66,14 @@ class Window:
                 return ""
 
     def ahead(self) -> str:
-        """The next characters, enough to tell what they are and to show them."""
+        """Return the next characters, enough to recognize and to show them."""
         with suppress(Unreadable):  # it is raised again where the text is needed
             while self.size < 200 and self.more():
                 pass
         return self.text[self.at : self.at + 200]
 
     def find_bad_byte(self, text: str) -> Fault | None:
-        """What is not UTF-8 in a text that begins where the window stands."""
+        """Find the first byte that is not UTF-8 in a text that begins at the window's position."""
         bad = re.search("[\udc80-\udcff]", text) if self._has_bad_bytes else None
         if not bad:
             return None

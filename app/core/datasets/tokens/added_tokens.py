@@ -1,4 +1,4 @@
-"""Tokens that a model's files name beside its vocabulary, as transformers adds them to it."""
+"""Tokens that a model's files add to its vocabulary, added as transformers does."""
 
 import json
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ from tokenizers import AddedToken, Tokenizer
 _NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 _FURTHER = ("extra_special_tokens", "additional_special_tokens")
-"""A list of tokens; the first may also give each a name that chat templates know it by."""
+"""Keys of a list of tokens; the first may also map names, for chat templates, to tokens."""
 
 
 def read(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, str], list[AddedToken]]:
-    """Special tokens by name (`eos_token`, ...), and all that the vocabulary may lack, in the
-    order of their ids. `config`: tokenizer_config.json.
+    """Return special tokens by name (`eos_token`, ...), and all tokens that the vocabulary may
+    lack, in the order of their ids. `config`: tokenizer_config.json.
     """
     decoder = config.get("added_tokens_decoder")
-    if decoder is None:  # files of before 2023
+    if decoder is None:  # files from before 2023
         config = {**config, **read_object(folder / "special_tokens_map.json")}
     given = config.get(_FURTHER[0])
     own = dict(given) if isinstance(given, dict) else {}
@@ -37,7 +37,7 @@ def read(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, str], list[
 
 
 def add(core: Tokenizer, tokens: list[AddedToken]) -> None:
-    """Those that it does not know as tokens yet: what is already in its files stays as it is."""
+    """Add the tokens that `core` does not have yet; those it has are not changed."""
     known = {each.content for each in core.get_added_tokens_decoder().values()}
     for token in tokens:
         if token.content not in known:
@@ -46,7 +46,7 @@ def add(core: Tokenizer, tokens: list[AddedToken]) -> None:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Empty where there is no such file; raises ValueError where it is not a JSON object."""
+    """Return {} if there is no such file. Raises ValueError if it is not a JSON object."""
     if not path.is_file():
         return {}
     found = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Chat templates as transformers renders them, in a sandbox; nothing here imports transformers."""
+"""Render chat templates as transformers does, in a sandbox, without importing transformers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,15 @@ _RAISED = (
     ArithmeticError, AttributeError, LookupError, RecursionError, SyntaxError, TypeError,
     ValueError,
 )  # fmt: skip
-"""By what a template does with values; SyntaxError is Python's word on blocks nested too deep."""
+"""What the code of a template can raise; Python raises SyntaxError for blocks nested too deeply."""
 
 
 class TemplateFailed(ValueError):
-    """A chat template is not valid, or refuses these messages; the text says why."""
+    """A chat template is invalid, or refuses these messages; the message gives the reason."""
 
 
 class Generation(Extension):
-    """`{% generation %}` marks what a model wrote; here its body is simply rendered."""
+    """`{% generation %}` marks what the assistant wrote; here its body is simply rendered."""
 
     tags = {"generation"}  # noqa: RUF012
 
@@ -40,7 +40,7 @@ def render(
     *,
     add_generation_prompt: bool = False,
 ) -> str:
-    """The messages as one text. `special_tokens`: what the template knows as `eos_token`, ...
+    """Render the messages as one text. `special_tokens`: by name in the template, `eos_token`, ...
 
     Raises TemplateFailed.
     """
@@ -59,7 +59,7 @@ def render(
 
 
 def parse(template: str) -> nodes.Template:
-    """Its syntax tree. Raises jinja2.TemplateSyntaxError."""
+    """Return the syntax tree of a template. Raises jinja2.TemplateSyntaxError."""
     return _environment().parse(template)
 
 
@@ -85,7 +85,7 @@ def _tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    # Jinja's own escapes for HTML, which no model has seen.
+    # Jinja's own filter escapes HTML characters, which models were not trained on.
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,

@@ -1,4 +1,4 @@
-"""Canonical rows into token ids and labels: what the trainer trains and the preview shows."""
+"""Encode canonical rows as token ids and labels: what the trainer uses and the preview shows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,24 +24,24 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Example:
-    """One row as tokens; labels are the tokens themselves where they are trained."""
+    """One row as tokens; the label of a trained position is its token id."""
 
     input_ids: list[int]
     labels: list[int]
     row: int
-    """Counted from 0 in the rows file."""
+    """0-based number in the rows file."""
     unlike_prompt: bool = False
-    """An answer is trained after a prompt its rendered chat does not have, or not trained at all:
-    the chat template does not render a prefix of a chat as a prefix of its text."""
+    """The chat template does not render a prefix of a chat as a prefix of its text: an answer is
+    trained after a prompt that the rendered chat does not have, or not trained at all."""
 
     @cached_property
     def num_trained(self) -> int:
-        # The first token has nothing before it to be predicted from.
+        # The first token has no context to be predicted from.
         return len(self.labels[1:]) - self.labels[1:].count(IGNORED)
 
     @cached_property
     def prompt_size(self) -> int:
-        """Tokens before the first trained one; all of them where none is trained."""
+        """Tokens before the first trained one; all of them if none is trained."""
         labels = enumerate(self.labels)
         return next((at for at, label in labels if label != IGNORED), len(self.labels))
 
@@ -60,10 +60,11 @@ class Example:
 def encode(
     rows: Sequence[tuple[int, Row]], template: str, train_on: str, tokenizer: RowTokenizer
 ) -> list[Example]:
-    """Numbered rows whole, each trained answer ended; prompt ids are those generation starts from.
+    """Encode numbered rows, untruncated. Each trained answer is ended by EOS or its end of turn,
+    and prompt ids are those that generation starts from.
 
-    What stands behind the last trained answer is left out. With `train_on` "all", weights do not
-    count. Raises chat.TemplateFailed.
+    What follows the last trained answer is left out. With `train_on` "all", weights are ignored.
+    Raises chat.TemplateFailed.
     """
     if train_on == "all" or template == "text":
         return [_all_trained(each) for each in _encode_last(rows, template, tokenizer)]
@@ -81,7 +82,9 @@ def encode(
 
 
 def ended(ids: list[int], tokenizer: RowTokenizer, template: str) -> list[int]:
-    """With one EOS at the end. What a chat template writes after its own, a newline, is cut."""
+    """Return the ids with one EOS at the end. White space that a chat template writes after its
+    own EOS is removed.
+    """
     eos = tokenizer.eos_id
     if ids[-1:] == [eos]:
         return ids
@@ -95,7 +98,7 @@ def ended(ids: list[int], tokenizer: RowTokenizer, template: str) -> list[int]:
 def _encode_last(
     rows: Sequence[tuple[int, Row]], template: str, tokenizer: RowTokenizer
 ) -> list[Example]:
-    """The last answer is trained; a ready text is all answer."""
+    """Encode rows with the last answer trained; a `text` row is all answer."""
     rendered = [_rendered(number, row, template, tokenizer) for number, row in rows]
     special = not is_chat(template)  # a chat template writes its special tokens itself
     whole = tokenizer.ids([each.whole for each in rendered], special=special)
@@ -123,7 +126,7 @@ def _all_trained(example: Example) -> Example:
 def _with_earlier(
     example: Example, row: Row, answers: list[int], template: str, tokenizer: RowTokenizer
 ) -> Example:
-    """The example, whose last answer is trained, with the others that are to be."""
+    """Also train the earlier answers of an example whose last answer is trained."""
     if not answers:
         return replace(example, labels=[IGNORED] * len(example.labels))
     if len(answers) == 1:
@@ -140,7 +143,9 @@ def _with_earlier(
 
 
 def _turn(ids: list[int], row: Row, answer: int, tokenizer: RowTokenizer) -> slice | None:
-    """Where an answer and its end of turn stand; None where the chat does not go on as it began."""
+    """Return the positions of an answer and its end of turn; None if the text of the chat up to
+    the answer is not a prefix of its whole text.
+    """
     messages = whole_chat(row)
     place = len(messages) - 2 * (len(row["history"]) - answer) - 1
     start = tokenizer.render(messages[:place], add_generation_prompt=True)
@@ -155,28 +160,28 @@ def _turn(ids: list[int], row: Row, answer: int, tokenizer: RowTokenizer) -> sli
     shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     if shared < size:
         return None
-    # A token that holds an answer's last letter and what follows it is the answer's.
+    # A token with the answer's last letter and what follows it counts as part of the answer.
     return slice(size, shared if shared == len(through) else shared + 1)
 
 
 def _ended_answers(
     number: int, row: Row, answers: list[int], template: str, tokenizer: RowTokenizer
 ) -> Example:
-    """Each trained answer with an EOS behind it, which the text itself has no place for."""
+    """Encode each trained answer with an EOS after it, which the text itself does not contain."""
     ids: list[int] = []
     labels: list[int] = []
-    told = ""
+    encoded = ""
     for answer in answers:
         part = up_to(row, answer)
         prompt = prompt_text(part, template, tokenizer)
-        context = prompt.removeprefix(told)
+        context = prompt.removeprefix(encoded)
         texts = [context + part["output"], context]
         full, head = tokenizer.ids(texts, special=not ids)
         start = _without_end(head, tokenizer)
         joined = _joined(start, full, part["output"], template, tokenizer)
         ids += joined
         labels += [IGNORED] * len(start) + joined[len(start) :]
-        told = prompt + part["output"]
+        encoded = prompt + part["output"]
     return Example(ids, labels, number)
 
 
@@ -186,11 +191,11 @@ def _joined(
     ids = ended(full, tokenizer, template)
     if ids[: len(start)] == start:
         return ids
-    # A token spans the border. Generation will see the prompt's own tokens: train on those.
+    # A token spans the boundary. Generation will see the prompt's own tokens: train on those.
     (alone,) = tokenizer.ids([answer], special=False)
     return start + ended(alone, tokenizer, template)
 
 
 def _without_end(ids: list[int], tokenizer: RowTokenizer) -> list[int]:
-    """A tokenizer that ends every text with EOS would tell the model to answer after the end."""
+    """Remove a final EOS, which some tokenizers add: the model would learn to answer after it."""
     return ids[:-1] if ids[-1:] == [tokenizer.eos_id] else ids

@@ -1,4 +1,4 @@
-"""How long rows are: histogram, percentiles, and what a `max_length` would cost."""
+"""Row lengths: histogram, percentiles, and what a `max_length` would cost."""
 
 from typing import Any, NamedTuple
 
@@ -14,15 +14,15 @@ class Measured(NamedTuple):
     """One number per row, in the order of the canonical rows."""
 
     characters: Sizes
-    """Of the rendered text, prompt and answer."""
+    """Characters of the rendered text, prompt and answer."""
     tokens: Sizes
-    """With every special token and the closing EOS."""
+    """Tokens, with every special token and the final EOS."""
     prompt_tokens: Sizes
-    """Before the first trained token."""
+    """Tokens before the first trained one."""
 
 
 def describe(measured: Measured, max_length: int) -> dict[str, Any]:
-    """Both distributions, and what `max_length` tokens leave of the rows."""
+    """Return both distributions, and what a limit of `max_length` tokens does to the rows."""
     return {
         "num_rows": len(measured.tokens),
         "max_length": max_length,
@@ -34,7 +34,7 @@ def describe(measured: Measured, max_length: int) -> dict[str, Any]:
 
 
 def cut(measured: Measured, max_length: int) -> dict[str, Any]:
-    """Without packing: what stands behind `max_length` is lost, its EOS with it."""
+    """Without packing: what exceeds `max_length` is lost, and the EOS with it."""
     fits = _fitting(measured, max_length)
     is_cut = fits & (measured.tokens > max_length)
     lost = int((measured.tokens[is_cut] - max_length).sum())
@@ -42,7 +42,7 @@ def cut(measured: Measured, max_length: int) -> dict[str, Any]:
 
 
 def split(measured: Measured, max_length: int) -> dict[str, Any]:
-    """With packing: a long row goes on in the next sequence, whose first token has no context."""
+    """With packing: a long row continues in another piece, whose first token has no context."""
     fits = _fitting(measured, max_length)
     is_split = fits & (measured.tokens > max_length)
     lost = int(((measured.tokens[is_split] - 1) // max_length).sum())
@@ -50,7 +50,7 @@ def split(measured: Measured, max_length: int) -> dict[str, Any]:
 
 
 def _fitting(measured: Measured, max_length: int) -> NDArray[np.bool_]:
-    """Rows that train something: the one token of a row without a prompt has nothing before it."""
+    """Return which rows have a trained token: the first token of a row is never one."""
     prompts = measured.prompt_tokens
     return (prompts < max_length) & (measured.tokens > np.maximum(prompts, 1))
 
@@ -58,7 +58,7 @@ def _fitting(measured: Measured, max_length: int) -> NDArray[np.bool_]:
 def _loss(
     measured: Measured, fits: NDArray[np.bool_], lost: int, *, rows: int, eos_lost: int
 ) -> dict[str, Any]:
-    """A row whose prompt alone fills `max_length` has nothing to train: it is dropped whole."""
+    """Add up the losses. A row whose prompt alone fills `max_length` is dropped whole."""
     dropped = measured.tokens[~fits]
     return {
         "rows": rows,
@@ -87,14 +87,14 @@ def _distribution(sizes: Sizes, limit: int) -> dict[str, Any]:
 
 
 def _histogram(sizes: Sizes) -> dict[str, list[int]]:
-    """Bins of one round width from 0; a bin holds its lower edge and not its upper."""
+    """Return bins of one round width from 0; a bin includes its lower edge, not its upper one."""
     width = _round_up(-(-(int(sizes.max()) + 1) // MAX_BINS))
     counts = np.bincount(sizes // width)
     return {"edges": [width * at for at in range(len(counts) + 1)], "counts": counts.tolist()}
 
 
 def _round_up(width: int) -> int:
-    """To 1, 2 or 5 times a power of ten."""
+    """Round up to 1, 2 or 5 times a power of ten."""
     power = 1
     while True:
         for step in (1, 2, 5):

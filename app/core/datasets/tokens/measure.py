@@ -1,7 +1,7 @@
 """python -m app.core.datasets.tokens.measure MODEL TEMPLATE CHAT_TEMPLATE TRAIN_ON OUT < rows.jsonl
 
-Counts what each row of a canonical file takes, in characters and in tokens. `child` starts it.
-A file CHAT_TEMPLATE, if there is one, takes the place of the model's own.
+Measure each row of a canonical file, in characters and in tokens. Runs as a sandboxed child.
+The file CHAT_TEMPLATE, if it exists, replaces the model's own chat template.
 """
 
 import json
@@ -26,7 +26,7 @@ _CHUNK = 1000
 def measure(
     lines: Iterable[bytes], tokenizer: RowTokenizer, template: str, train_on: str
 ) -> Measured:
-    """One number of each kind per row, by the code that makes the trainer's batches."""
+    """Return one number of each kind per row, by the code that encodes the trainer's batches."""
     counted: list[tuple[int, int, int]] = []
     with paced(enumerate(map(json.loads, lines))) as numbered:
         while rows := list(islice(numbered, _CHUNK)):
@@ -40,10 +40,11 @@ def measure(
 
 
 def main(arguments: list[str]) -> int:
-    model, template, speech, train_on, out = arguments
+    model, template, chat_template, train_on, out = arguments
     tokenizer = RowTokenizer.from_folder(Path(model))
-    if Path(speech).is_file():
-        tokenizer = tokenizer.speaking(Path(speech).read_text(encoding="utf-8"))
+    if Path(chat_template).is_file():
+        text = Path(chat_template).read_text(encoding="utf-8")
+        tokenizer = tokenizer.with_chat_template(text)
     try:
         measured = measure(sys.stdin.buffer, tokenizer, template, train_on)
     except TemplateFailed as error:

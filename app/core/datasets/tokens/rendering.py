@@ -1,6 +1,6 @@
-"""Canonical rows as texts: what stands before an answer, the answer, and which answers are trained.
+"""Render canonical rows as text: the prompt, the answer, and which answers are trained.
 
-A row's `weights` say which; without them it is its `output` alone.
+A row's `weights` determine which; without them it is only its `output`.
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from app.core.datasets.tokens.tokenizer import RowTokenizer
 @dataclass(frozen=True)
 class Rendered:
     prompt: str
-    """Empty for a ready text."""
+    """Empty for a `text` row."""
     answer: str
-    """With the end of turn that a chat template writes."""
+    """Includes the end of turn that a chat template writes."""
     unlike_prompt: bool = False
-    """The rendered chat does not begin with the prompt that generation starts from."""
+    """The rendered chat does not begin with the prompt for generation."""
 
     @property
     def whole(self) -> str:
@@ -25,7 +25,7 @@ class Rendered:
 
 
 def render(row: Row, template: str, tokenizer: RowTokenizer) -> Rendered:
-    """Up to its last answer. Raises chat.TemplateFailed."""
+    """Render a row up to its last answer. Raises chat.TemplateFailed."""
     if template == "text":
         return Rendered("", row["text"])
     prompt = prompt_text(row, template, tokenizer)
@@ -33,20 +33,20 @@ def render(row: Row, template: str, tokenizer: RowTokenizer) -> Rendered:
         return Rendered(prompt, row["output"])
     whole = tokenizer.render(whole_chat(row))
     if not whole.startswith(prompt):
-        # The generation prompt opens a thought, say, that no answer has.
+        # For example, the generation prompt opens a thinking block that no answer has.
         return Rendered(prompt, row["output"], unlike_prompt=True)
     return Rendered(prompt, _closed(whole.removeprefix(prompt), row["output"]))
 
 
 def _closed(answer: str, output: str) -> str:
-    """Without the blanks that a template writes behind its end of turn: EOS comes next."""
+    """Remove the white space that a template writes after its end of turn: EOS comes next."""
     said = output.strip()
     end = answer.rpartition(said)[2] if said else ""
     return answer.rstrip() if end.strip() else answer
 
 
 def prompt_text(row: Row, template: str, tokenizer: RowTokenizer) -> str:
-    """What a model is given before it answers."""
+    """Return the text a model is given before it answers."""
     if template == "text":
         return row.get("text", row.get("instruction", ""))
     if template == "alpaca":
@@ -55,12 +55,12 @@ def prompt_text(row: Row, template: str, tokenizer: RowTokenizer) -> str:
 
 
 def whole_text(row: Row, template: str, tokenizer: RowTokenizer) -> str:
-    """Prompt and answer, before any token is made of them."""
+    """Return prompt and answer as text."""
     return render(row, template, tokenizer).whole
 
 
 def row_text(row: Row, template: str, train_on: str, tokenizer: RowTokenizer) -> str:
-    """The text that is encoded: as far as the last answer that is trained."""
+    """Return the text that is encoded: up to the last answer that is trained."""
     answers = trained_answers(row) if train_on == "completion" and template != "text" else []
     return whole_text(up_to(row, answers[-1]) if answers else row, template, tokenizer)
 
@@ -70,13 +70,13 @@ def whole_chat(row: Row) -> list[dict[str, str]]:
 
 
 def trained_answers(row: Row) -> list[int]:
-    """Which answers are trained, counted from 0 through `history` to `output`."""
+    """Return the 0-based indices of the trained answers: those of `history`, then `output`."""
     last = len(row.get("history", []))
     return [at for at, weight in enumerate(row.get("weights", [0] * last + [1])) if weight]
 
 
 def up_to(row: Row, answer: int) -> Row:
-    """The row as if the conversation had ended with that answer."""
+    """Return the row as if the conversation had ended with that answer."""
     history = row.get("history", [])
     if answer == len(history):
         return row

@@ -1,18 +1,18 @@
-"""Prompt templates: how a row becomes the text before its answer, for trainer and preview alike."""
+"""Prompt templates: how a row becomes the text before its answer, in trainer and preview alike."""
 
 from app.core.datasets.formats import Row
 
 NAMED = ("chatml", "llama-2", "llama-3", "vicuna", "zephyr")
-"""Ours that are Jinja over messages, in `app.core.templates`."""
+"""Built-in templates that are Jinja over messages, in `app.core.templates`."""
 
 
 def is_chat(template: str) -> bool:
-    """Jinja over messages, which writes its special tokens itself: all but the plain ones."""
+    """Whether a template is Jinja over messages, which writes its special tokens itself."""
     return template not in ("alpaca", "text")
 
 
 def is_named(template: str) -> bool:
-    """Takes the place of the chat template that the base has."""
+    """Whether a template replaces the base model's own chat template."""
     return is_chat(template) and template != "chat"
 
 
@@ -21,11 +21,11 @@ def needed_columns(template: str) -> tuple[str, ...]:
 
 
 def optional_columns(template: str) -> tuple[str, ...]:
-    """Texts that a row may have beside them."""
+    """Return the text columns that a row may also have."""
     return () if template == "text" else ("input", "system")
 
 
-# The wording of github.com/tatsu-lab/stanford_alpaca: models trained on it expect these very words.
+# The wording of github.com/tatsu-lab/stanford_alpaca: models trained on it expect it verbatim.
 _WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further "
     "context. Write a response that appropriately completes the request.\n\n"
@@ -39,7 +39,7 @@ _WITHOUT_INPUT = (
 
 
 def alpaca_prompt(row: Row) -> str:
-    """Everything before the answer: a system text, earlier turns oldest first, then the request."""
+    """Return all before the answer: a system text, earlier turns oldest first, then the request."""
     earlier = [
         _alone({"instruction": ask}) + answer + "\n\n" for ask, answer in row.get("history", [])
     ]
@@ -48,7 +48,7 @@ def alpaca_prompt(row: Row) -> str:
 
 
 def chat_messages(row: Row) -> list[dict[str, str]]:
-    """The prompt as messages for the tokenizer's own chat template, the last one from the user."""
+    """Return the prompt as messages for a chat template, the last one from the user."""
     messages = [{"role": "system", "content": row["system"]}] if row.get("system") else []
     for ask, answer in row.get("history", []):
         messages += [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]
@@ -56,7 +56,7 @@ def chat_messages(row: Row) -> list[dict[str, str]]:
 
 
 def _alone(row: Row) -> str:
-    # Cut and joined, not formatted: braces in the data are data.
+    # Split and joined, not formatted: braces in the data are data.
     head, tail = (_WITH_INPUT if row.get("input") else _WITHOUT_INPUT).split("{instruction}")
     before, _, after = tail.partition("{input}")
     return head + row["instruction"] + before + row.get("input", "") + after

@@ -1,4 +1,4 @@
-"""A tokenizer as rows need it: the `tokenizers` library, special tokens and a chat template."""
+"""The tokenizer for rows: the `tokenizers` library, special tokens and a chat template."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +15,12 @@ class RowTokenizer:
     core: Tokenizer
     """Neither pads nor truncates."""
     special_tokens: Mapping[str, str]
-    """By the names chat templates use: `bos_token`, `eos_token`, ..."""
+    """Special tokens by the names chat templates use: `bos_token`, `eos_token`, ..."""
     chat_template: str | None
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
-        """From the files of a model; raises OSError or ValueError where they do not serve."""
+        """Load it from a model's files. Raises OSError or ValueError if they cannot be used."""
         config = added_tokens.read_object(folder / "tokenizer_config.json")
         special, tokens = added_tokens.read(folder, config)
         core = _core((folder / "tokenizer.json").read_text(encoding="utf-8"))
@@ -40,14 +40,14 @@ class RowTokenizer:
         *,
         split_special: bool = False,
     ) -> Self:
-        """From what a library loaded; the backend itself stays as it is."""
+        """Make it from a loaded tokenizer's backend, which is not changed."""
         is_bare = backend.padding is None and backend.truncation is None
         if not is_bare or backend.encode_special_tokens != split_special:
             backend = _bare(Tokenizer.from_str(backend.to_str()), split_special=split_special)
         return cls(backend, dict(special_tokens), default_template(chat_template))
 
-    def speaking(self, chat_template: str | None) -> Self:
-        """With another chat template than the model's own; None changes nothing."""
+    def with_chat_template(self, chat_template: str | None) -> Self:
+        """Replace the model's own chat template; None changes nothing."""
         return self if chat_template is None else replace(self, chat_template=chat_template)
 
     @property
@@ -66,12 +66,12 @@ class RowTokenizer:
         return found
 
     def ids(self, texts: Sequence[str], *, special: bool) -> list[list[int]]:
-        """`special`: with what the tokenizer adds itself, a BOS mostly."""
+        """Encode texts. `special`: with the tokens that the tokenizer adds, usually a BOS."""
         found = self.core.encode_batch_fast(list(texts), add_special_tokens=special)
         return [each.ids for each in found]
 
     def spelled_out(self, tokens: Sequence[str]) -> list[str]:
-        """Those that are not one token here, but letters like any others."""
+        """Return those that are not single tokens in this tokenizer, but plain text."""
         return [each for each in tokens if len(self.ids([each], special=False)[0]) != 1]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -80,7 +80,7 @@ class RowTokenizer:
     def render(
         self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = False
     ) -> str:
-        """Raises chat.TemplateFailed, also where there is no chat template."""
+        """Render messages. Raises chat.TemplateFailed, also if there is no chat template."""
         if not self.chat_template:
             raise chat.TemplateFailed("This model has no chat template.")
         return chat.render(
@@ -92,14 +92,14 @@ class RowTokenizer:
 
 
 def default_template(given: str | Mapping[str, str] | None) -> str | None:
-    """Of several named templates, the one that is taken without naming one."""
+    """Return the chat template or, of several named ones, the one called `default`."""
     return given if given is None or isinstance(given, str) else given.get("default")
 
 
 def _core(text: str) -> Tokenizer:
     try:
         return Tokenizer.from_str(text)
-    except Exception as error:  # the library raises nothing narrower
+    except Exception as error:  # the library raises no narrower one
         raise ValueError(f"tokenizer.json: {error}") from error
 
 
