@@ -268,7 +268,7 @@ def test_garbage_among_the_reports_is_left_out_and_told(bench: Bench) -> None:
     warnings = bench.events(job_id, "warning")
     assert [event.message for event in warnings] == [
         "nul  here",
-        "unreadable reports were left out",
+        "unreadable reports were ignored",
     ]
     assert warnings[0].data == {"x": None}
     assert warnings[1].data["num_lines"] == 7
@@ -296,7 +296,7 @@ def test_output_past_the_cap_is_counted(bench: Bench) -> None:
 
     log = bench.log(job_id, 1)
     assert len(log.encode()) < 1200
-    assert "bytes more were not kept]" in log
+    assert "more bytes were dropped]" in log
 
 
 def test_a_flood_of_reports_becomes_few_events_and_all_of_the_metrics(bench: Bench) -> None:
