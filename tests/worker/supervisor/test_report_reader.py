@@ -1,4 +1,4 @@
-"""What a trainer says and prints, as it comes: any bytes at all."""
+"""Reports and output of a trainer, which may be any bytes at all."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""From a claim to an end, with a trainer that does what the script says."""
+"""A job from claim to end, with a trainer that follows a script."""
 
 import json
 import os
@@ -115,14 +115,14 @@ def test_a_job_that_gets_further_each_time_ends_after_its_retries(bench: Bench) 
     wait_until(lambda: bench.work(retry_base_seconds=0.0) == 0)
 
     job = bench.job(job_id)
-    # It commits steps 1, 3, 5 and dies at 2, 4, 6, but never twice at the same place.
+    # It commits steps 1, 3, 5 and dies at 2, 4, 6, but never twice at the same step.
     assert (job.status, job.status_reason) == (JobStatus.FAILED, "trainer_exit")
     assert job.attempt == 3
     invariants.check(bench.settings, bench.sessions, [job_id])
 
 
 def _start_and_wait(bench: Bench, script: str, **spec: object) -> tuple[str, int]:
-    """A job whose trainer waits for us, and that trainer's pid."""
+    """A job whose trainer waits for the test, and the trainer's pid."""
     job_id = bench.submit(script, **spec)
     bench.start()
     wait_until(lambda: bench.events(job_id, "progress"))
