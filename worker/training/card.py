@@ -51,7 +51,7 @@ def model_card(plan: Plan, state: Any, tally: Tally, *, speaks: bool) -> str:
         job=plan.job_id,
         steps=state.global_step,
         tokens=tally.trained_tokens,
-        loss=f"{losses[0]:.4f} to {losses[-1]:.4f}" if losses else "unknown",
+        loss=f"from {losses[0]:.4f} to {losses[-1]:.4f}" if losses else "unknown",
         valid=f", validation loss {held_out[-1]:.4f}" if held_out else "",
         base_call=json.dumps(plan.base.id if is_public else f"path/to/{plan.base.id}") + revision,
         local="" if is_public else _LOCAL.format(base=plan.base.id),
