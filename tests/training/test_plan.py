@@ -4,12 +4,13 @@ from typing import Any
 import pytest
 import torch
 
+from app.core.estimates.precision import precision
 from app.core.jobs.protocol import Plan
 from app.core.jobs.recipes import RECIPES, resolve
 from app.core.jobs.spec import JobSpec, LoraSpec, TrainingSpec
 from tests.training.bench import Bench
 from worker.training.configs import bits_and_bytes, lora_config, sft_config, training_values
-from worker.training.plan import fingerprint, precision
+from worker.training.plan import fingerprint
 
 SCHEDULED_ELSEWHERE = {
     "max_length",
