@@ -1,4 +1,4 @@
-"""`python -m bench NAME ...`: each benchmark prints ratios, both sides measured in one run."""
+"""`python -m bench NAME ...`: run benchmarks. Most measure two sides together, as a ratio."""
 
 import importlib
 import sys
@@ -7,12 +7,13 @@ NAMES = ("claims", "dryrun", "memory", "packing", "validate")
 
 
 def main() -> int:
-    wanted = sys.argv[1:] or list(NAMES)
-    unknown = [name for name in wanted if name not in NAMES]
+    names = sys.argv[1:] or list(NAMES)
+    unknown = [name for name in names if name not in NAMES]
     if unknown:
-        print(f"No benchmark {unknown[0]!r}. There are: {', '.join(NAMES)}.", file=sys.stderr)
+        known = ", ".join(NAMES)
+        print(f"Unknown benchmark {unknown[0]!r}. Choose from: {known}.", file=sys.stderr)
         return 2
-    for name in wanted:
+    for name in names:
         importlib.import_module(f"bench.{name}").main()
     return 0
 

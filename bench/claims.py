@@ -1,7 +1,6 @@
-"""Claims a second with eight claimers at once: SKIP LOCKED beside the same claim behind one lock.
+"""Claims per second with eight concurrent claimers: SKIP LOCKED against one lock around each claim.
 
-Both sides write the same rows (job, attempt, event); only how claimers keep out of each other's way
-differs.
+Both sides write the same rows (job, attempt, event); they differ only in how claimers are isolated.
 """
 
 import threading

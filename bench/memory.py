@@ -1,7 +1,7 @@
-"""Peak memory of the real trainer beside what a plan says it will be, case by case.
+"""Peak memory of the real trainer compared with its estimate, case by case.
 
-`python -m worker.training RUN_DIR` runs as a process of its own; the kernel's VmHWM is read while
-it lives, and counted anew when a phase begins. Everything is in MB of a million bytes.
+`python -m worker.training RUN_DIR` runs as a separate process; the kernel's VmHWM is polled and
+reset when a phase begins. 1 MB is a million bytes.
 """
 
 import json
@@ -28,7 +28,7 @@ from worker.training.packing import alone, packed
 REPOSITORY = Path(__file__).parents[1]
 _POLL_SECONDS = 0.02
 _PROMPT = 110
-"""Tokens of Alpaca's prompt with the benchmark's tokenizer, rounded up."""
+"""Tokens of the Alpaca prompt with the benchmark's tokenizer, rounded up."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ CASES = (
     Case("DoRA", "wide", batch=2, dora=True),
     Case("adafactor, two targets", "deep", targets=["q_proj", "v_proj"], optim="adafactor"),
 )
-"""The formulas were compared with these while they were written."""
+"""Cases used while the formulas were written."""
 HELD_OUT = (
     Case("held out: unpacked, rank 64", "qwen", batch=2, packing=False, r=64, length=512),
     Case("held out: bf16, checkpointing", "large", precision="bf16", checkpointing=True),
@@ -89,13 +89,13 @@ HELD_OUT = (
     Case("held out: length 1024", "wide", batch=1, length=1024, optim="adafactor", dropout=0.0),
     Case("held out: GPT-2, checkpointing", "gpt2", batch=8, checkpointing=True, packing=False),
 )
-"""And with these only afterwards."""
+"""Cases used only afterwards, to validate the formulas."""
 
 
 @dataclass(frozen=True)
 class Measured:
     phases: dict[str, int]
-    """Highest resident memory of each, in bytes."""
+    """Peak resident memory of each phase, in bytes."""
     reports: list[dict[str, Any]]
     widest: int
     num_tokens: int
@@ -123,12 +123,12 @@ class Compared:
 
     @property
     def error(self) -> float:
-        """Above 0 where the estimate is too high."""
+        """Relative error of the estimate; above 0 if it is too high."""
         return self.estimated.peak_bytes / self.measured.peak - 1
 
     @property
     def adapter_error(self) -> float:
-        """Of the adapter's size on disk, which is that of its parameters."""
+        """Relative error of the adapter's size on disk, which is that of its parameters."""
         files = self.measured.of("artifact")[-1]["files"]
         real = next(each["bytes"] for each in files if each["kind"] == "adapter")
         return float(disk.adapter_bytes(self.shape, self.case.spec()) / real - 1)
@@ -202,7 +202,7 @@ def measure(case: Case, base: Path, device: str = "cpu") -> Measured:
 
 
 def lengths(plan: Plan) -> tuple[int, int]:
-    """Tokens of the longest sequence, and of all rows."""
+    """Number of tokens in the longest sequence, and in all rows."""
     tokenizer = RowTokenizer.from_folder(Path(plan.base.path))
     rows = list(enumerate(read_rows(Path(plan.rows.path))))
     examples = encoding.encode(rows, "alpaca", "completion", tokenizer)
@@ -251,7 +251,7 @@ def highest(pid: int) -> int:
 
 
 def forget(pid: int) -> None:
-    """Let the kernel count the highest anew (proc(5), clear_refs)."""
+    """Reset the kernel's peak (proc(5), clear_refs)."""
     try:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
     except OSError:

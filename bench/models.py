@@ -1,4 +1,4 @@
-"""Bases of 10 to 130 million random weights, each dominated by another part of memory."""
+"""Base models of 10 to 130 million random weights, each dominated by a different part of memory."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def make_model(name: str, folder: Path) -> Path:
-    """A folder in Hugging Face layout, made once."""
+    """A model folder in Hugging Face layout, created once."""
     path = folder / name
     if (path / "model.safetensors").is_file():
         return path
@@ -51,7 +51,7 @@ def make_model(name: str, folder: Path) -> Path:
 
 
 def make_tokenizer() -> Any:
-    """Byte-level, of 420 tokens: rows need not be long to be long in tokens."""
+    """A byte-level tokenizer with 420 tokens: even short rows have many tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -71,7 +71,7 @@ def make_tokenizer() -> Any:
 
 
 def write_rows(path: Path, count: int, letters: int) -> int:
-    """Answers from a few letters to `letters`, which is about a token each."""
+    """Write rows whose outputs have up to `letters` letters, at about one token per letter."""
     sizes = [letters - letters * (number % 7) // 8 for number in range(count)]
     rows = [{"instruction": f"Say {n}", "output": "a b" * (n // 3)} for n in sizes]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

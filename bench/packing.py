@@ -1,9 +1,9 @@
-"""Useful tokens a CPU-second: our trainer beside the tutorial's way of running TRL.
+"""Useful tokens per CPU-second: our trainer against SFTTrainer with TRL's defaults.
 
 Both train one epoch on the same rows of examples/data with the same base, LoRA and learning rate,
-in one process. Theirs is SFTTrainer with TRL's defaults: rows padded to the longest of four,
-activation checkpointing on. Ours packs rows apart from each other. Useful tokens are those of the
-rows, without padding. Peak memory and the GPU are not measured here.
+in one process. TRL's defaults pad rows to the longest of four and use activation checkpointing;
+ours packs rows that do not attend to each other. Useful tokens are those of the rows, without
+padding. Peak memory and the GPU are not measured here.
 """
 
 import contextlib
@@ -55,7 +55,7 @@ def make_plan(folder: Path) -> Plan:
 
 
 def rate(plan: Plan, folder: Path, build: Any) -> float:
-    """Useful tokens of one epoch over the CPU-seconds of `train()`, building left out."""
+    """Useful tokens of one epoch per CPU-second of `train()`, without building the trainer."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         trainer, num_tokens = build(plan, folder / "out")
         begin = time.process_time()

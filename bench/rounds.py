@@ -1,4 +1,4 @@
-"""Two sides, interleaved A B A B in one process tree; the result is a ratio with its range."""
+"""Compares two sides, interleaved A B A B in one process tree, as a ratio with its range."""
 
 import json
 import statistics
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 ROUNDS = 5
 WIDE = 0.25
-"""A range wider than this share of the median is too wide to judge by."""
+"""A range wider than this share of the median is inconclusive."""
 
 
 @dataclass(frozen=True)
 class Side:
     name: str
     measure: Callable[[], float]
-    """Carries out one round and returns its rate: higher is better."""
+    """Run one round and return its rate: higher is better."""
 
 
 def compare(title: str, ours: Side, theirs: Side, unit: str, rounds: int = ROUNDS) -> float:
-    """Print a JSON line per round and a table; returns the median of the per-round ratios.
+    """Print a JSON line per round and a summary; return the median of the per-round ratios.
 
-    A first round of each side warms caches and imports, and does not count.
+    An uncounted first round of each side warms up caches and imports.
     """
     ours.measure(), theirs.measure()
     ratios = []

@@ -1,4 +1,4 @@
-"""A Postgres of the benchmark's own, durable as in production."""
+"""A Postgres server for benchmarks, durable as in production."""
 
 import shutil
 import tempfile

@@ -1,9 +1,9 @@
-"""Rows a CPU-second: the whole check of a dataset beside a loop that only parses its JSON.
+"""Rows per CPU-second: full validation of a dataset against a loop that only parses its JSON.
 
-The same 500,000 rows in Alpaca's form, of about 700 bytes each, as JSON Lines, as one JSON array
-and as Parquet. Ours is the child as the service starts it, its start included; theirs is
-`json.loads` on every line, in this process. One core each. What half a million rows take is printed
-beside.
+The same 500,000 rows in Alpaca format, about 700 bytes each, as JSON Lines, as a JSON array and as
+Parquet. Ours is the child process as the service starts it, including its start; theirs is
+`json.loads` on every line, in this process. One core each. The CPU time for all rows is printed
+too.
 """
 
 import json
@@ -56,7 +56,7 @@ def write(folder: Path, count: int) -> dict[str, Path]:
 
 
 def make_rows(count: int) -> list[dict[str, Any]]:
-    """Alpaca's four columns, its lengths, one word in fifty beyond ASCII."""
+    """Rows with Alpaca's four columns and lengths; one word in fifty is not ASCII."""
     dice = random.Random(count)
     words = [f"w{number:03}" for number in range(490)] + ["sch\u00f6n", "\u65e5\u672c"] * 5
 

@@ -1,4 +1,4 @@
-"""Databases for tests: copies of one that is migrated."""
+"""Databases for tests: copies of a migrated template."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from app.core.db import migrate
 
 
 class Databases:
-    """Makes and drops databases on one server."""
+    """Creates and drops databases on one server."""
 
     def __init__(self, server_url: str) -> None:
         self._server = make_url(server_url)
@@ -20,9 +20,9 @@ class Databases:
         migrate.upgrade(self.url(self.template))
 
     def create(self, template: str | None = None) -> str:
-        """The name of a new database: migrated and empty unless another template is named."""
+        """Create a database, migrated and empty unless given a template; return its name."""
         name = f"test_{token_hex(6)}"
-        # FILE_COPY: half the time of the default for a database this small.
+        # FILE_COPY takes half the time of the default for a database this small.
         self._execute(
             f"CREATE DATABASE {name} TEMPLATE {template or self.template} STRATEGY FILE_COPY"
         )
@@ -33,10 +33,10 @@ class Databases:
 
     @contextmanager
     def fresh(self) -> Iterator[str]:
-        """The URL of a database of one's own."""
+        """Yield the URL of a new database."""
         name = self.create()
         yield self.url(name)
-        # Not at once: dropping one whose last session is just ending waits 0.1 s for it.
+        # Dropped later: dropping a database waits 0.1 s for a session that is just ending.
         self._retired.append(name)
         self._drop_all_but(1)
 

@@ -1,4 +1,4 @@
-"""Rows for tests of the core and the worker, made as the API makes them."""
+"""Database rows for tests of the core and the worker, created as the API creates them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -49,10 +49,10 @@ def make_job(
     spec: Mapping[str, Any] | None = None,
     **values: Any,
 ) -> Job:
-    """A job in a state no lifecycle function had to lead to, with the event that says so."""
+    """A job put directly into a state, without lifecycle functions, and the event of that state."""
     dataset = dataset or make_dataset(session)
-    asked = {"model": "tiny", "dataset": dataset.id, **(spec or {})}
-    resolved = resolve(JobSpec.model_validate(asked))
+    body = {"model": "tiny", "dataset": dataset.id, **(spec or {})}
+    resolved = resolve(JobSpec.model_validate(body))
     job = Job(
         id=new_id("job"),
         project_id=DEFAULT_PROJECT,

@@ -1,4 +1,4 @@
-"""One job over HTTP as a client runs it; shared by the tests of the whole and of its faults."""
+"""One job over HTTP, as a client runs it; shared by end-to-end and fault tests."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ FINAL = {"succeeded", "failed", "cancelled"}
 
 
 def upload(client: httpx.Client, path: Path = TRAIN, name: str = "tickets") -> str:
-    """The id of a dataset that is ready."""
+    """Upload a dataset, wait until it is ready, and return its id."""
     with path.open("rb") as file:
         answer = client.post("/datasets", files={"file": (path.name, file)}, data={"name": name})
     assert answer.status_code == 201, answer.text
@@ -27,7 +27,7 @@ def upload(client: httpx.Client, path: Path = TRAIN, name: str = "tickets") -> s
 
 
 def spec(dataset: str, **overrides: Any) -> dict[str, Any]:
-    """A job of some seconds: few steps, a checkpoint at each of them."""
+    """The spec of a job that takes seconds: few steps, each with a checkpoint."""
     training = {
         "max_steps": 8,
         "per_device_train_batch_size": 2,
@@ -46,7 +46,7 @@ def submit(client: httpx.Client, body: Mapping[str, Any]) -> str:
 
 
 def finished(client: httpx.Client, job: str, timeout: float = 180) -> dict[str, Any]:
-    """The job once it is final. Outages on the way are waited out."""
+    """Wait, through outages, until the job is final, and return it."""
 
     def look() -> dict[str, Any] | None:
         answer = reach(client, f"/jobs/{job}")
@@ -56,7 +56,7 @@ def finished(client: httpx.Client, job: str, timeout: float = 180) -> dict[str, 
 
 
 def reach(client: httpx.Client, path: str) -> dict[str, Any] | None:
-    """None while the server is away."""
+    """GET the path; None while the server is unavailable."""
     try:
         answer = client.get(path)
     except httpx.TransportError:
@@ -65,7 +65,7 @@ def reach(client: httpx.Client, path: str) -> dict[str, Any] | None:
 
 
 def follow(client: httpx.Client, job: str, after: int = 0) -> Iterator[tuple[int, str, Any]]:
-    """(seq, type, event) of the job's stream, to its end."""
+    """Yield (seq, type, event) from the job's stream until it ends."""
     headers = {"Last-Event-ID": str(after)} if after else {}
     with client.stream("GET", f"/jobs/{job}/stream", headers=headers) as answer:
         assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""A whole stack as its users start it: `tunesmith up` as a process, on free ports."""
+"""A whole stack as users start it: a `tunesmith up` process on free ports."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ SHORT_TIMES = {
 
 
 class RunningStack:
-    """`tunesmith up` on a folder. Ends with the test run, even one that is killed."""
+    """`tunesmith up` on a folder. It ends with the test run, even if that is killed."""
 
     def __init__(
         self, data_dir: Path, models_dir: Path, environment: Mapping[str, str], *words: str
@@ -43,7 +43,7 @@ class RunningStack:
         self._up = Process(program, data_dir.parent)
 
     def start(self, timeout: float = 90) -> None:
-        """Returns when the stack is ready; fails with what `up` printed when it gave up."""
+        """Return when the stack is ready; fail with the output of `up` if it exits."""
         self._up.start()
         wait_until(lambda: self._is_up() or self._up.exit_status() is not None, timeout)
         assert self._up.exit_status() is None, self.output
@@ -53,7 +53,7 @@ class RunningStack:
 
     @property
     def output(self) -> str:
-        """What `up` has printed."""
+        """The output of `up`."""
         return self._up.tail(1000)
 
     @property
@@ -74,17 +74,17 @@ class RunningStack:
         return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
 
     def pid(self, name: str) -> int:
-        """Of `postgres`, `valkey`, `api`, `housekeeper`, `worker`, or of `up` itself."""
+        """Pid of `postgres`, `valkey`, `api`, `housekeeper`, `worker`, or of `up` itself."""
         return self._up.pid if name == "up" else self.state.processes[name]
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
-        """Returns the pid that was hit."""
+        """Send a signal; return the pid it was sent to."""
         pid = self.pid(name)
         os.kill(pid, number)
         return pid
 
     def wait_restarted(self, name: str, old_pid: int, timeout: float = 20) -> int:
-        """Until `up` has started a successor; returns its pid. It may not be ready yet."""
+        """Wait until `up` has started a successor; return its pid. It may not be ready yet."""
         wait_until(lambda: self.pid(name) != old_pid, timeout)
         return self.pid(name)
 
@@ -93,5 +93,5 @@ class RunningStack:
 
 
 def _as_found() -> dict[str, str]:
-    """Without what the trainer's tests set in this process: they keep it off the hub."""
+    """The environment without the HF_* variables that the trainer's tests set in this process."""
     return {name: value for name, value in os.environ.items() if not name.startswith("HF_")}

@@ -1,4 +1,4 @@
-"""Over HTTP, on the sample model: first the dry run, then the job it foretold."""
+"""Over HTTP, on the sample model: a dry run, then the job it predicted."""
 
 import pytest
 
@@ -31,9 +31,9 @@ def test_a_job_does_what_its_dry_run_said(client, dataset):
     assert job["trained_tokens"] == plan["dataset"]["trained_tokens"]
     assert job["progress"]["tokens_seen"] == plan["dataset"]["tokens"]
     events = client.get(f"/jobs/{job['id']}/events?type=warning").json()["data"]
-    told = {(each["data"]["pointer"], each["data"]["code"]) for each in events}
-    assert told == {(each["pointer"], each["code"]) for each in plan["warnings"]}
-    assert {"rank_above_default", "validation_small"} <= {code for _, code in told}
+    reported = {(each["data"]["pointer"], each["data"]["code"]) for each in events}
+    assert reported == {(each["pointer"], each["code"]) for each in plan["warnings"]}
+    assert {"rank_above_default", "validation_small"} <= {code for _, code in reported}
 
 
 @pytest.mark.parametrize(

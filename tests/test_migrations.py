@@ -1,4 +1,4 @@
-"""Up, the same as the models, down, and up again."""
+"""Migrations upgrade to what the models declare, downgrade, and upgrade again."""
 
 import pytest
 from alembic import command

@@ -1,4 +1,4 @@
-"""The files around the code: what they run and what they promise is what the project does."""
+"""The files around the code: what they run and promise matches the project."""
 
 import configparser
 import re

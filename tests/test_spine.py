@@ -1,4 +1,4 @@
-"""The whole path on real parts: upload, post, follow, download, load in a process of its own."""
+"""End to end on real parts: upload, submit, follow, download, load in a separate process."""
 
 import hashlib
 import io
@@ -44,7 +44,7 @@ def client(stack):
 
 @pytest.fixture(scope="module")
 def job(client):
-    """A job that has been followed to its end: (job, events of its stream)."""
+    """A job followed to its end: (job, events of its stream)."""
     dataset = spine.upload(client)
     body = spine.spec(dataset, validation={"fraction": 0.1}, sample_prompts=["Good morning."])
     number = spine.submit(client, body)
@@ -103,9 +103,9 @@ def test_the_downloaded_adapter_is_what_the_manifest_says_and_loads(job, client,
     zipfile.ZipFile(io.BytesIO(answer.content)).extractall(tmp_path)
 
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    for said in manifest["files"]:
-        found = (tmp_path / said["path"]).read_bytes()
-        assert hashlib.sha256(found).hexdigest() == said["sha256"]
+    for entry in manifest["files"]:
+        found = (tmp_path / entry["path"]).read_bytes()
+        assert hashlib.sha256(found).hexdigest() == entry["sha256"]
     base = spine.ROOT / "examples/models" / spine.MODEL
     done = subprocess.run(
         [sys.executable, "-c", LOAD, base, tmp_path], capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a deadline; tests never sleep for a time."""
+"""Waiting for a condition with a deadline; tests never sleep for a fixed time."""
 
 import time
 from collections.abc import Callable
@@ -8,10 +8,10 @@ T = TypeVar("T")
 
 
 def wait_until(predicate: Callable[[], T], timeout: float = 10, every: float = 0.02) -> T:
-    """The first true answer. Fails the test when none came within `timeout` seconds."""
+    """Return the first truthy result; fail the test if there is none within `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (answer := predicate()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout} s; last answer: {answer!r}")
+            raise AssertionError(f"no result within {timeout} s; last: {answer!r}")
         time.sleep(every)
     return answer

@@ -1,4 +1,4 @@
-"""`python -m worker`: the Celery worker of one device, with the arguments it is tested with."""
+"""`python -m worker`: the Celery worker of one device, run with the arguments that are tested."""
 
 import os
 import socket
@@ -10,12 +10,12 @@ from app.core.settings import Settings
 
 
 def main() -> None:
-    """Becomes Celery: signals sent to this process reach it without a middleman."""
+    """Replace this process with Celery (exec), so that it receives signals directly."""
     settings = Settings()
     arguments = [
         *("-A", "worker.celery_app", "worker", "-Q", celery_queue(settings.queue), "-c", "1"),
         *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
-        # Unique, so that several workers and stacks live side by side.
+        # Unique, so that several workers and stacks can run side by side.
         *("-n", f"{new_id('worker')}@{socket.gethostname()}"),
     ]
     os.execv(sys.executable, [sys.executable, "-m", "celery", *arguments])

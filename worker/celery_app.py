@@ -1,7 +1,7 @@
-"""The Celery application: it wakes workers over the Redis protocol, never a source of truth.
+"""The Celery application. Its messages, sent over the Redis protocol, only wake workers.
 
-A message only wakes a worker up. It may be lost, doubled or late; the claim in the database decides
-who works on what. Celery 5.7 is the last line that supports Python 3.11.
+A message may be lost, duplicated or late: the claim in the database decides which worker runs which
+job. Celery 5.7 is the last release line that supports Python 3.11.
 """
 
 import contextlib
@@ -24,26 +24,26 @@ from worker.supervisor import orphans
 def make_app(settings: Settings) -> Celery:
     made = Celery("tunesmith", broker=redis_url(settings), include=["worker.tasks"])
     made.conf.update(
-        # Late acknowledgement re-runs whatever outlasts the visibility timeout, and a prefetched
-        # message is delivered again too.
+        # With late acknowledgement, a task that outlasts the visibility timeout is delivered
+        # again; so is a prefetched message.
         task_acks_late=False,
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
         # The database owns retries.
         task_reject_on_worker_lost=False,
         task_retry_on_worker_lost=False,
-        # True killed a job on an 8 s broker blip; the default flips in 6.0.
+        # True killed a job during an 8 s broker outage; it becomes the default in 6.0.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         # State is in the database; there is no result backend.
         task_ignore_result=True,
         task_serializer="json",
         accept_content=["json"],
         task_default_queue=celery_queue(settings.queue),
-        # By default it gives up after 100 tries.
+        # The default gives up after 100 tries.
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
-            # Short is safe because nothing stays unacknowledged.
+            # Short is safe: no message stays unacknowledged.
             "visibility_timeout": 300,
             "unacked_restore_interval": 10,
             "unacked_restore_throttle": 1,
@@ -53,7 +53,7 @@ def make_app(settings: Settings) -> Celery:
             "health_check_interval": 10,
             "global_keyprefix": KEY_PREFIX,
         },
-        # A fresh child per wake-up; SIGTERM is warm, drain is ours.
+        # A fresh child process per wake-up. SIGTERM is a warm shutdown; we drain ourselves.
         worker_pool="prefork",
         worker_concurrency=1,
         worker_max_tasks_per_child=1,
@@ -77,7 +77,7 @@ def _configure_logging(**_: Any) -> None:
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
 def _arrive(sender: Any, **_: Any) -> None:
-    """Clean up after the dead, then let a process beside us show that we live."""
+    """Clear a drain request and orphans left by earlier workers, then start `worker.presence`."""
     global _presence
     settings = Settings()
     Slot(settings.data_dir, sender.hostname).reopen()
@@ -89,7 +89,7 @@ def _arrive(sender: Any, **_: Any) -> None:
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _drain(sender: str, **_: Any) -> None:
-    """SIGTERM: what runs commits a checkpoint and goes back to the queue."""
+    """On SIGTERM, have the running job commit a checkpoint and go back to the queue."""
     Slot(Settings().data_dir, sender).drain()
 
 
@@ -98,7 +98,7 @@ def _leave(sender: Any, **_: Any) -> None:
     if _presence is not None:
         _presence.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            # It may have a trainer of its own, whose end is still to be judged and written.
+            # It may run a trainer itself, whose outcome it must still record.
             _presence.wait(Settings().stop_grace_seconds + _CONCLUDE_SECONDS)
         _presence.kill()
     Slot(Settings().data_dir, sender.hostname).forget()

@@ -1,6 +1,6 @@
-"""`python -m worker.health`: exits 0 while this machine's worker is seen in the database.
+"""`python -m worker.health`: exit 0 if the database has seen a worker of this host recently.
 
-The health check of docker/worker.Dockerfile, where a container is a machine of its own.
+The health check of docker/worker.Dockerfile, where each container is its own host.
 """
 
 import socket
@@ -14,7 +14,7 @@ from app.core.settings import Settings
 from worker.servers import database_url
 
 SEEN_WITHIN = timedelta(seconds=60)
-"""Presence writes its row every 10 s."""
+"""`worker.presence` updates the row every 10 s."""
 
 
 def is_seen(sessions: Sessions, hostname: str) -> bool:

@@ -1,7 +1,7 @@
-"""`python -m worker.presence NODE PARENT`: beside a Celery worker, keeps its row in `workers`
-fresh, and looks for work by itself when no wake-up comes.
+"""`python -m worker.presence NODE PARENT`: runs beside a Celery worker, keeps its row in `workers`
+fresh, and looks for work itself when a wake-up was missed.
 
-A process and no thread: Celery's main process forks, and must not do so beside live connections.
+A process, not a thread: Celery's main process forks, which is unsafe with open connections.
 """
 
 import os
@@ -55,7 +55,7 @@ class Presence:
         self._try(self._forget)
 
     def look(self) -> None:
-        """From the main thread: a trainer dies with the thread that started it."""
+        """Look for missed work. Main thread only: a trainer dies with its starting thread."""
         while not self._over.wait(min(_LOOK_SECONDS, self._settings.wake_seconds)):
             self._try(self._pull)
 
@@ -65,7 +65,7 @@ class Presence:
             wiring.work(self._settings, self._id)
 
     def _is_unclaimed(self) -> bool:
-        """Whether a job of our queue still waits although its wake-up had time to arrive."""
+        """Whether a job is still queued in our queue although its wake-up had time to arrive."""
         since = NOW - timedelta(seconds=self._settings.wake_seconds)
         waiting = select(Job.id).where(
             Job.status == JobStatus.QUEUED,
@@ -108,20 +108,20 @@ class Presence:
             _log.exception("presence_failed")
 
 
-def device_of(wanted: str) -> str:
-    """What `auto` will come to; asked of the driver, since torch is not loaded here."""
-    if wanted != "auto":
-        return wanted
+def device_of(setting: str) -> str:
+    """Resolve `auto` to a device by asking the driver: torch is not loaded here."""
+    if setting != "auto":
+        return setting
     program = shutil.which("nvidia-smi")
-    asked = program and subprocess.run([program, "-L"], capture_output=True, check=False)
-    return "cuda:0" if asked and asked.returncode == 0 and asked.stdout.strip() else "cpu"
+    gpus = program and subprocess.run([program, "-L"], capture_output=True, check=False)
+    return "cuda:0" if gpus and gpus.returncode == 0 and gpus.stdout.strip() else "cpu"
 
 
 def main() -> None:
     node, parent = sys.argv[1:]
-    # Told and not guessed: in a container the worker itself may be process 1.
+    # An argument, not deduced from the parent being pid 1: in a container the worker may be pid 1.
     if not processes.die_with(int(parent)):
-        raise SystemExit("The worker is gone.")
+        raise SystemExit("The Celery worker that started this process has exited.")
     settings = Settings()
     logs.configure(settings.log_format)
     engine = make_engine(database_url(settings), pool_size=2)
@@ -131,7 +131,7 @@ def main() -> None:
         presence.leave()
 
     signal.signal(signal.SIGTERM, leave)
-    # Ctrl-C reaches the whole foreground group; Celery decides what it means.
+    # Ctrl-C signals the whole foreground process group; Celery decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     beat = start_thread("beat", presence.beat)
     presence.look()

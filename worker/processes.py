@@ -1,6 +1,4 @@
-"""What /proc knows: who is alive, in which group, started when, with which token in its
-environment.
-"""
+"""Processes as /proc shows them: alive or not, process group, start time, run token."""
 
 import contextlib
 import ctypes
@@ -10,16 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TOKEN_VARIABLE = "TUNESMITH_RUN_TOKEN"
-"""In the environment of a trainer and all it starts; how `orphans` finds what is left of one."""
+"""Set in the environment of a trainer and its children; `orphans` finds leftover ones by it."""
 
 _PROC = Path("/proc")
 _PR_SET_PDEATHSIG = 1
 
 
 def die_with(parent: int) -> bool:
-    """Have the kernel kill this process when the thread that started it ends.
+    """Have the kernel kill this process when the thread that started it ends (PDEATHSIG).
 
-    False when `parent` was gone before the request was made: then nothing will come.
+    Return False if `parent` had already exited: then the signal will never come.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     return os.getppid() == parent
@@ -36,7 +34,7 @@ def start_ticks(pid: int) -> int | None:
 
 
 def group_members(group: int) -> list[int]:
-    """Live processes of a group. Zombies are left out: nobody may be there to reap them."""
+    """Live processes of a group. Zombies are left out: they may have no parent to reap them."""
     members = []
     for pid in pids():
         fields = _stat(pid)
@@ -46,9 +44,9 @@ def group_members(group: int) -> list[int]:
 
 
 def with_token(token: str) -> list[int]:
-    """Live processes that carry a run's token."""
-    wanted = f"{TOKEN_VARIABLE}={token}".encode()
-    return [pid for pid in pids() if wanted in _environment(pid)]
+    """Live processes with a run's token in their environment."""
+    entry = f"{TOKEN_VARIABLE}={token}".encode()
+    return [pid for pid in pids() if entry in _environment(pid)]
 
 
 def kill_group(group: int, number: signal.Signals) -> None:
@@ -62,12 +60,12 @@ def kill(pid: int, number: signal.Signals) -> None:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the third, the state, on."""
+    """Fields of /proc/PID/stat from the third one (state) on; None if the process is gone."""
     try:
         text = (_PROC / str(pid) / "stat").read_text(errors="replace")
     except OSError:
         return None
-    # The second field is the name in parentheses and may hold anything.
+    # The second field is the name in parentheses and may contain anything.
     return text.rpartition(")")[2].split()
 
 

@@ -1,11 +1,11 @@
-"""Where the database and the broker are, for a process that cannot do without them."""
+"""URLs of the database and the broker, for processes that cannot run without them."""
 
 from app.core.settings import Settings
 
 
 class NotConfigured(SystemExit):
     def __init__(self, name: str) -> None:
-        super().__init__(f"Set TUNESMITH_{name}: a worker needs to be told where it is.")
+        super().__init__(f"Set TUNESMITH_{name}: this process cannot run without it.")
 
 
 def database_url(settings: Settings) -> str:

@@ -1,5 +1,5 @@
-"""A worker's one slot: whoever runs a job on its device holds a lock on a file, and a note beside
-it says when to leave.
+"""A worker's single slot: the process that runs a job on its device holds a file lock. A second
+file beside the lock requests a drain.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ class Slot:
 
     @contextmanager
     def held(self) -> Iterator[bool]:
-        """Whether the slot was free; it is ours until the block ends, or this process does."""
+        """Yield whether the slot was free. It is held until the block, or this process, ends."""
         self._folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -31,16 +31,16 @@ class Slot:
         return self._path("drain").exists()
 
     def drain(self) -> None:
-        """Finish what runs at its next checkpoint, and take nothing new."""
+        """Request a drain: stop the running job at its next checkpoint and claim no other."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._path("drain").touch()
 
     def reopen(self) -> None:
-        """Forget a drain that a worker of the same name was asked for."""
+        """Remove a drain request left from an earlier worker of the same name."""
         self._path("drain").unlink(missing_ok=True)
 
     def forget(self) -> None:
-        """The worker is gone."""
+        """Delete the files of a worker that has shut down."""
         self.reopen()
         self._path("lock").unlink(missing_ok=True)
 

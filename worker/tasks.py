@@ -1,4 +1,4 @@
-"""The Celery tasks: one, which wakes a worker up."""
+"""The only Celery task: it wakes a worker."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ _log = structlog.get_logger(__name__)
 
 @celery_app.task(name=WAKE_TASK, bind=True)  # type: ignore[untyped-decorator]
 def wake(self: Any, queue: str = "") -> None:
-    """Look for work. The message says nothing else: which job, and of which queue, the database
-    and our own settings decide.
+    """Look for work. The message names no job: the database and this worker's settings decide which
+    job is claimed, and from which queue.
     """
     try:
         wiring.work(Settings(), self.request.hostname)
     except BaseException:
-        # Raised, a MemoryError would take the whole Celery worker along.
+        # If raised, a MemoryError would bring down the whole Celery worker.
         _log.exception("wake_failed", queue=queue)

@@ -1,4 +1,4 @@
-"""Threads that keep the log context (job, epoch) of whoever started them."""
+"""Threads that inherit the log context (job, epoch) of the thread that starts them."""
 
 import contextvars
 import threading
@@ -17,9 +17,9 @@ def start_thread(name: str, target: Callable[[], None]) -> threading.Thread:
 
 
 def in_background(name: str, work: Callable[[], T]) -> Future[T]:
-    """Run something that may block for long, such as a download, and can be walked away from.
+    """Run work that may block for long, such as a download, and that can be abandoned.
 
-    A daemon thread and no executor: an executor's threads are joined at exit.
+    In a daemon thread, not an executor, whose threads are joined at exit.
     """
     future: Future[T] = Future()
 

@@ -1,8 +1,8 @@
-"""A scripted trainer that keeps the contract of app/core/jobs/protocol.py, for tests of timing.
+"""A scripted trainer that follows the protocol of app/core/jobs/protocol.py, for tests of timing.
 
-Its script is the tag `script` of the job: words such as `steps=5 pause=0.05 save=2 3:kill`. A word
-`N:deed` is done when step N is reached; `N:deed@1` only in the first attempt. Standard library
-only: it must start fast.
+Its script is the job's tag `script`: words such as `steps=5 pause=0.05 save=2 3:kill`. A word
+`N:action` runs when step N is reached; `N:action@K` only up to attempt K. Standard library only,
+so that it starts fast.
 """
 
 import ctypes
@@ -78,8 +78,8 @@ def stop_if_asked(step: int, steps: int) -> None:
 
 
 def fail(status: int, code: str, class_: str) -> None:
-    said = {"class": class_, "code": code, "message": "it failed", "hint": "do better"}
-    raw(json.dumps({"type": "error", "message": "it failed", "data": said}).encode() + b"\n")
+    failure = {"class": class_, "code": code, "message": "it failed", "hint": "do better"}
+    raw(json.dumps({"type": "error", "message": "it failed", "data": failure}).encode() + b"\n")
     sys.exit(status)
 
 
@@ -99,8 +99,8 @@ def finish(steps: int) -> None:
     report("artifact", trained_tokens=steps * 10, files=files, environment={"device": "fake"})
 
 
-def do(deed: str, step: int, steps: int) -> None:
-    name, _, argument = deed.partition("=")
+def do(action: str, step: int, steps: int) -> None:
+    name, _, argument = action.partition("=")
     match name:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -118,7 +118,7 @@ def do(deed: str, step: int, steps: int) -> None:
         case "deaf":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         case "child":
-            # One of ours that ignores SIGTERM too, as a data loader might.
+            # A child that ignores SIGTERM too, as a data loader might.
             code = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
             subprocess.Popen([sys.executable, "-c", code])
         case "wait":
@@ -147,23 +147,23 @@ def do(deed: str, step: int, steps: int) -> None:
             with (RUN_DIR / "artifact" / "adapter_config.json").open("a") as file:
                 file.write(" ")
         case _:
-            raise ValueError(deed)
+            raise ValueError(action)
 
 
 def main() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    # As the real one: a signal alone changes nothing, the file beside it says what is wanted.
+    # Like the real one: a signal alone changes nothing, the stop file gives the reason.
     signal.signal(signal.SIGTERM, lambda *_: None)
     plan = json.loads((RUN_DIR / "plan.json").read_text())
     words = plan["spec"]["tags"].get("script", "").split()
     options = {"steps": 3.0, "pause": 0.01, "save": 1.0}
-    deeds: dict[int, list[str]] = {}
+    actions: dict[int, list[str]] = {}
     for word in words:
-        at, colon, deed = word.partition(":")
+        at, colon, action = word.partition(":")
         if colon:
-            deed, _, attempt = deed.partition("@")
+            action, _, attempt = action.partition("@")
             if not attempt or int(attempt) >= plan["attempt"]:
-                deeds.setdefault(int(at), []).append(deed)
+                actions.setdefault(int(at), []).append(action)
         else:
             name, _, value = word.partition("=")
             options[name] = float(value)
@@ -174,8 +174,8 @@ def main() -> None:
     first = committed(plan["resume_from"]) + 1
     report("phase", phase="training")
     for step in range(first, steps + 1):
-        for deed in deeds.get(step, []):
-            do(deed, step, steps)
+        for action in actions.get(step, []):
+            do(action, step, steps)
         time.sleep(options["pause"])
         report("metrics", step=step, values={"train_loss": 1 / step, "learning_rate": 1e-4})
         report("progress", step=step, max_steps=steps, epoch=step / steps, fraction=step / steps)
@@ -183,8 +183,8 @@ def main() -> None:
             save(step, steps)
         stop_if_asked(step, steps)
     finish(steps)
-    for deed in deeds.get(steps + 1, []):
-        do(deed, steps, steps)
+    for action in actions.get(steps + 1, []):
+        do(action, steps, steps)
 
 
 main()

@@ -1,4 +1,4 @@
-"""The bench of tests/worker, for faults."""
+"""The bench of tests/worker, for fault tests."""
 
 from tests.worker.conftest import bench
 

@@ -1,5 +1,5 @@
-"""What must hold after any fault (reliability.md, section 6), checked against database, store and
-processes; the caller's ledger of acknowledged ids is a witness of its own.
+"""Invariants that must hold after any fault (reliability.md, section 6), checked against database,
+store and processes, and against the caller's ledger of acknowledged ids.
 """
 
 import hashlib
@@ -18,11 +18,11 @@ from app.core.settings import Settings
 from app.core.storage import Storage, open_storage
 from worker import processes
 
-REAPER_SECONDS = 20
+RECLAIM_SECONDS = 20
 
 
 def check(settings: Settings, sessions: Sessions, ledger: Collection[str]) -> None:
-    """Fails the test with every violation there is."""
+    """Fail the test with all violations found."""
     found = list(violations(settings, sessions, ledger))
     assert not found, "\n".join(found)
 
@@ -32,7 +32,7 @@ def violations(settings: Settings, sessions: Sessions, ledger: Collection[str]) 
     with transaction(sessions) as session:
         jobs = {job.id: job for job in session.scalars(select(Job))}
         for missing in set(ledger) - jobs.keys():
-            yield f"I13 {missing} was acknowledged and is gone"
+            yield f"I13 {missing} was acknowledged but is missing"
         for job in jobs.values():
             events = session.scalars(
                 select(Event).where(Event.job_id == job.id).order_by(Event.seq)
@@ -49,8 +49,8 @@ def _log_is_sound(job: Job, events: Collection[Event]) -> Iterator[str]:
     numbers = [event.seq for event in events]
     if numbers != list(range(1, job.last_seq + 1)):
         yield f"I3 {job.id}: events {numbers} do not run from 1 to {job.last_seq}"
-    said = [(event.seq, event.data["status"]) for event in events if _is_move(event)]
-    ends = [seq for seq, status in said if JobStatus(status) in FINAL]
+    moves = [(event.seq, event.data["status"]) for event in events if _is_move(event)]
+    ends = [seq for seq, status in moves if JobStatus(status) in FINAL]
     if len(ends) != (JobStatus(job.status) in FINAL):
         yield f"I1 {job.id} is {job.status} with {len(ends)} final events"
     if ends and ends[0] != job.last_seq:
@@ -62,11 +62,11 @@ def _log_is_sound(job: Job, events: Collection[Event]) -> Iterator[str]:
     if len(set(started)) != len(started):
         yield f"I4 {job.id}: two starts in one epoch: {started}"
     if job.epoch < max(epochs, default=0):
-        yield f"I5 {job.id}: an event from the future"
+        yield f"I5 {job.id}: an event of an epoch that has not started"
 
 
 def _is_move(event: Event) -> bool:
-    """A change of state, and not a mere remark about it."""
+    """Whether the event is a change of status and not a remark about one."""
     return event.type == "status" and "status" in event.data and event.message != _REMARK
 
 
@@ -91,8 +91,8 @@ def _lease_is_live(session: Session, job: Job) -> Iterator[str]:
         return
     overdue = text("SELECT clock_timestamp() - lease_until > :most * interval '1 s' FROM jobs "
                    "WHERE id = :id")  # fmt: skip
-    if session.scalar(overdue, {"most": REAPER_SECONDS, "id": job.id}):
-        yield f"I8 {job.id} is running on a lease nobody took away"
+    if session.scalar(overdue, {"most": RECLAIM_SECONDS, "id": job.id}):
+        yield f"I8 {job.id} is running on a lease that nobody reclaimed"
 
 
 def _artifact_is_whole(storage: Storage, job: Job) -> Iterator[str]:
@@ -103,9 +103,9 @@ def _artifact_is_whole(storage: Storage, job: Job) -> Iterator[str]:
     prefix = job.artifact["prefix"]
     for file in job.artifact["files"]:
         if _sha256(storage, prefix + file["path"]) != file["sha256"]:
-            yield f"I6 {job.id}: {file['path']} is not what the row says"
+            yield f"I6 {job.id}: {file['path']} differs from the job's row"
     if _sha256(storage, prefix + "adapter.zip") != job.artifact["zip"]["sha256"]:
-        yield f"I6 {job.id}: the archive is not what the row says"
+        yield f"I6 {job.id}: the archive differs from the job's row"
     manifest = json.loads(b"".join(storage.read(prefix + "manifest.json")))
     named = {file["path"] for file in manifest["files"]}
     stored = {key.removeprefix(prefix) for key in storage.keys(prefix)}
@@ -121,11 +121,11 @@ def _sha256(storage: Storage, key: str) -> str:
 
 
 def _no_orphan_artifacts(storage: Storage, jobs: dict[str, Job]) -> Iterator[str]:
-    """I7, as far as the garbage collector is not to wait an hour: epochs that never were."""
+    """I7, without waiting an hour for the garbage collector: epochs that never existed."""
     for key in storage.keys("artifacts/"):
         _, job_id, epoch, _ = key.split("/")
         if job_id not in jobs or int(epoch) > jobs[job_id].epoch:
-            yield f"I7 {key} belongs to nobody"
+            yield f"I7 {key} has no owner"
 
 
 def _no_orphan_processes(runs_dir: Path, jobs: dict[str, Job]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A TCP proxy that can be cut: between one of our processes and the database."""
+"""A TCP proxy between one of our processes and the database that can be cut."""
 
 import socket
 import threading
@@ -17,7 +17,7 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
-        """Every connection breaks and none is made."""
+        """Break every connection and refuse new ones."""
         self._is_cut = True
         for each in list(self._open):
             self._shut(each)

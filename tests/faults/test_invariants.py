@@ -1,4 +1,4 @@
-"""Each invariant is tripped by a bug planted for it: only then does finding nothing prove much."""
+"""Each invariant detects a fault planted for it: otherwise, finding none would prove little."""
 
 import pytest
 from sqlalchemy import text

@@ -1,4 +1,4 @@
-"""Kill -9 of each process during a real job on the real stack: the job still succeeds."""
+"""SIGKILL of each process during a real job on the real stack: the job still succeeds."""
 
 import signal
 
@@ -10,7 +10,7 @@ from tests.waiting import wait_until
 
 
 def trainers(stack) -> list[int]:
-    """Pids of the trainers of a stack."""
+    """Pids of a stack's trainers."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []

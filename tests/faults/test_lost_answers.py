@@ -1,4 +1,4 @@
-"""A commit that counts although its answer never came."""
+"""A commit that takes effect although its response is lost."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from worker.supervisor.relay import Relay
 
 
 class Unsure(sessionmaker[Session]):
-    """Sessions whose next commits are carried out, or not, and then end in an error."""
+    """Sessions whose next commits raise an error, whether they were carried out or not."""
 
     def __init__(self, **kw: Any) -> None:
         super().__init__(**kw)
@@ -50,11 +50,11 @@ def test_events_are_told_once_whichever_answers_are_lost(
         assert job is not None
     sessions = Unsure(**bench.sessions.kw)
     relay = Relay(sessions, Lease(job_id, job.epoch), bench.notifier, tmp_path)
-    told = iter(range(100))
+    numbered = iter(range(100))
 
     def note(number: int) -> None:
         for _ in range(number):
-            relay.note(Entry("log", "said", data={"number": next(told), "loss": 0.1 + 0.2}))
+            relay.note(Entry("log", "said", data={"number": next(numbered), "loss": 0.1 + 0.2}))
 
     note(2)
     relay.flush()
@@ -66,5 +66,5 @@ def test_events_are_told_once_whichever_answers_are_lost(
     relay.flush_last()
 
     numbers = [event.data["number"] for event in bench.events(job_id, "log")]
-    assert numbers == list(range(next(told)))
+    assert numbers == list(range(next(numbered)))
     invariants.check(bench.settings, bench.sessions, [job_id])

@@ -1,4 +1,4 @@
-"""The database or the broker goes away while a trainer runs."""
+"""The database or the broker becomes unavailable while a trainer runs."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ from worker.supervisor.run_directory import RunDirectories
 
 @pytest.fixture
 def proxy(bench: Bench) -> Iterator[Proxy]:
-    """Between the supervisor and the database; the test itself keeps its own way."""
+    """A proxy between the supervisor and the database; the test itself connects directly."""
     url = make_url(str(bench.settings.database_url))
     assert url.host is not None
     with between(url.host, url.port or 5432) as made:

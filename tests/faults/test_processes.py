@@ -1,4 +1,4 @@
-"""Worker and housekeeper as real processes on a real broker, killed, frozen and starved."""
+"""Worker and housekeeper as real processes on a real broker: killed, frozen and starved."""
 
 import json
 import os
@@ -232,7 +232,7 @@ def test_the_janitor_kills_what_a_dead_supervisor_left_running(
         start_new_session=True,
     )  # fmt: skip
     wait_until(lambda: processes.with_token(token))
-    assert orphans.sweep(bench.settings.runs_dir) == 0, "its supervisor lives: this process"
+    assert orphans.sweep(bench.settings.runs_dir) == 0, "its supervisor, this process, is alive"
 
     note = json.loads((run_dir / "process.json").read_text())
     (run_dir / "process.json").write_text(json.dumps({**note, "supervisor_ticks": 1}))

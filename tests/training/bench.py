@@ -1,4 +1,4 @@
-"""Plans, run directories and runs of the real trainer, for the tests beside this file."""
+"""Plans, run directories and runs of the real trainer, for the tests in this folder."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def sum_rows(count: int) -> list[dict[str, Any]]:
 
 @dataclass
 class Bench:
-    """Makes plans and run directories, runs them in this process, reads what they said."""
+    """Creates plans and run directories, runs them in this process and reads their reports."""
 
     folder: Path
     base: Path
@@ -97,7 +97,7 @@ class Bench:
         return folder
 
     def run(self, plan: Plan, run_dir: Path | None = None) -> "Outcome":
-        """In this process: what `python -m worker.training` does after its environment is set."""
+        """Run in this process what `python -m worker.training` runs in the environment it sets."""
         run_dir = run_dir or self.run_dir(plan)
         with (run_dir / "reports.jsonl").open("ab") as stream:
             status = attempt(run_dir, Reporter(stream), StopRequest(run_dir))
@@ -123,7 +123,7 @@ class Outcome:
 
     @property
     def warnings(self) -> list[str]:
-        """Without those that runs as small as these have all."""
+        """Codes of all warnings, except those that every run as small as these gets."""
         small = {"rows_few", "validation_small", "epochs_many"}
         return [each["code"] for each in self.of("warning") if each["code"] not in small]
 

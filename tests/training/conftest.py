@@ -1,4 +1,4 @@
-"""A tiny real base model and plans for it; the trainer here is the real one, on the CPU."""
+"""A tiny real base model and plans for it; the trainer is the real one, on the CPU."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.training.bench import Bench, Outcome, make_tokenizer, start_trainer, 
 from worker.training.__main__ import ENVIRONMENT
 
 LIBRARY_WARNINGS = [
-    # peft 0.21 still reads transformers' old name.
+    # peft 0.21 still uses transformers' old name.
     "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning",
     "ignore:`gradient_checkpointing_(enable|disable)` is deprecated:FutureWarning",
 ]
@@ -18,7 +18,7 @@ LIBRARY_WARNINGS = [
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(ENVIRONMENT)
-    # On matrices this small a second thread is only waited for, worst on a busy machine.
+    # With matrices this small a second thread only adds waiting, most on a busy machine.
     os.environ["OMP_NUM_THREADS"] = "1"
     for each in LIBRARY_WARNINGS:
         config.addinivalue_line("filterwarnings", each)
@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama of 2 layers with a byte-level tokenizer that knows Alpaca's wording."""
+    """A Llama with 2 layers and a byte-level tokenizer trained on the Alpaca prompt."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -42,7 +42,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=512,
-        initializer_range=0.2,  # logits of a size at which a leak between rows shows
+        initializer_range=0.2,  # logits large enough to show a leak between rows
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -70,7 +70,7 @@ def shared_bench(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> B
 
 @pytest.fixture(scope="session")
 def succeeded(shared_bench: Bench) -> Outcome:
-    """One whole run as a process of its own, with everything in it that has no test of its own."""
+    """A complete run as a separate process, with every feature that has no separate test."""
     plan = shared_bench.plan(
         sum_rows(20),
         validation={"fraction": 0.2},

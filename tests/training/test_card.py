@@ -1,4 +1,4 @@
-"""The card's snippet must run as it stands, or say what to put in."""
+"""The card's code snippet must run as it is, or say what to replace."""
 
 import pytest
 

@@ -69,9 +69,9 @@ def test_a_broken_newest_checkpoint_falls_back_to_the_one_before(tmp_path, harm,
 
     assert found is not None
     assert found.step == 1
-    told = [each.path.name for each in rejected]
-    # Without its manifest it was never announced, so there is nothing to tell either.
-    assert told == ([] if (name, harm) == (COMMIT, Path.unlink) else ["checkpoint-2"])
+    names = [each.path.name for each in rejected]
+    # Without its manifest it was never reported, so there is nothing to report now either.
+    assert names == ([] if (name, harm) == (COMMIT, Path.unlink) else ["checkpoint-2"])
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": 3, "versions": {}}', "\x00"])
@@ -108,7 +108,7 @@ def test_one_made_for_something_else_is_rejected(tmp_path):
     found, rejected = checkpoints.newest([tmp_path], "other")
 
     assert found is None
-    assert "another spec" in rejected[0].reason
+    assert "a different spec" in rejected[0].reason
 
 
 def test_a_run_whose_newest_checkpoint_broke_goes_on_from_the_one_before_and_says_so(bench):

@@ -13,7 +13,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def learned(shared_bench):
-    """An adapter that has learned four answers by heart."""
+    """An adapter that has memorized four answers."""
     plan = shared_bench.plan(
         ROWS,
         lora={"r": 32, "lora_alpha": 64, "lora_dropout": 0.0},

@@ -1,4 +1,4 @@
-"""The same runs on a GPU, where there is one: bf16, quantized bases, the probe, the proof."""
+"""The same runs on a GPU, if there is one: bf16, quantized bases, the probe, verification."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from tests.training.bench import start_trainer, sum_rows
 
 
 def has_gpu() -> bool:
-    """Asked of the driver: this process may have hidden the GPU from its own libraries."""
+    """Ask the driver: this process may have hidden the GPU from its own libraries."""
     program = shutil.which("nvidia-smi")
     return bool(program) and subprocess.run([program, "-L"], capture_output=True).returncode == 0
 
@@ -51,11 +51,11 @@ def test_a_run_on_a_gpu_learns_in_bf16_and_is_proven(bench, quantization):
 )
 def test_the_plan_foretells_a_gpus_peak_within_10_percent(tmp_path, case):
     base = make_model(case.model, tmp_path / "models")
-    seen = measure(case, base, "cuda:0")
+    measured = measure(case, base, "cuda:0")
     shape = read_shape(base)
     assert isinstance(shape, ModelShape)
-    told = memory.estimate(shape, case.spec(), seen.widest, "cuda")
+    estimated = memory.estimate(shape, case.spec(), measured.widest, "cuda")
 
-    # `max_memory_allocated`, which knows nothing of the context.
-    peak = seen.of("metrics")[-1]["values"]["device_memory_peak_bytes"]
-    assert told.peak_bytes - told.runtime == pytest.approx(peak, rel=0.10)
+    # `max_memory_allocated`, which does not include the CUDA context.
+    peak = measured.of("metrics")[-1]["values"]["device_memory_peak_bytes"]
+    assert estimated.peak_bytes - estimated.runtime == pytest.approx(peak, rel=0.10)

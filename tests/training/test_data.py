@@ -144,7 +144,7 @@ def pairs_of(text: str) -> list[str]:
 
 
 def merging_tokenizer(texts: list[str]) -> Any:
-    """Its tokens, pairs of characters, span the border between an odd prompt and its answer."""
+    """A tokenizer of character pairs: one token spans the end of an odd prompt and its answer."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,4 +1,4 @@
-"""A dry run says what the real trainer then does: steps, tokens, counts, warnings and refusals."""
+"""A dry run predicts what the real trainer does: steps, tokens, counts, warnings and refusals."""
 
 import json
 from pathlib import Path

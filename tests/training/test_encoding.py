@@ -1,4 +1,4 @@
-"""The API's tokens are the trainer's: no transformers on one side, the real one on the other."""
+"""The API, without transformers, produces the same tokens as the trainer, with transformers."""
 
 import json
 from typing import Any

@@ -13,7 +13,7 @@ def test_a_validation_dataset_of_its_own_is_evaluated_and_never_trained(bench: B
     assert outcome.status == 0
     assert len(outcome.of("eval")) == 2
     only_training = bench.run(bench.plan(sum_rows(8)))
-    # Dropout draws are as if nobody had evaluated: evaluation leaves the random state alone.
+    # Dropout draws are as without evaluation, which leaves the random state unchanged.
     assert outcome.adapter == only_training.adapter
 
 
@@ -43,7 +43,7 @@ def test_training_stops_early_when_validation_no_longer_improves(bench: Bench):
     best = [each["step"] for each in outcome.of("checkpoint") if each["best"]]
     assert best[-1] == steps[losses.index(min(losses))]
 
-    # Gone on from where it stopped, it is over: all that can be missing is the artifact.
+    # Resumed from where it stopped, training is over: only the artifact can be missing.
     folder = str(outcome.run_dir / "checkpoints")
     resumed = bench.run(plan.model_copy(update={"resume_from": [folder]}))
     assert resumed.of("metrics") == []
@@ -91,12 +91,12 @@ def test_trained_tokens_are_those_with_a_label_times_the_epochs(bench: Bench, to
 
 
 def test_accumulated_small_batches_teach_what_one_large_batch_does(bench: Bench):
-    """Each token weighs the same, however the rows of an optimizer step are dealt out."""
+    """Each token has the same weight, however the rows of a step are split into batches."""
     weights = []
     for batch_size, steps in ((4, 1), (1, 4)):
         training = {
             "packing": False,
-            "optim": "sgd",  # its step is the gradient
+            "optim": "sgd",  # its update is the gradient
             "per_device_train_batch_size": batch_size,
             "gradient_accumulation_steps": steps,
         }
@@ -106,5 +106,5 @@ def test_accumulated_small_batches_teach_what_one_large_batch_does(bench: Bench)
     large, small = weights
     for name in large:
         assert (large[name] - small[name]).abs().max() < 1e-6
-    # B starts at zero, so what it is now is what was learned.
+    # B starts at zero, so its values are what was learned.
     assert max(large[name].abs().max() for name in large if "lora_B" in name) > 1e-4

@@ -1,4 +1,4 @@
-"""What an artifact takes from a tokenizer, and which tokenizers are refused before training."""
+"""What an artifact takes from a tokenizer, and which tokenizers are rejected before training."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def test_a_base_with_several_chat_templates_gives_an_artifact_with_its_default_o
 
 
 class Odd:
-    """Saves one file beside its configuration."""
+    """A tokenizer that saves one file besides its configuration."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""The plan's figure beside the real trainer's peak; `python -m bench memory` has more of them."""
+"""Estimated and measured peak memory of the trainer; `python -m bench memory` has more cases."""
 
 from functools import cache
 
@@ -20,7 +20,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A case's run, made once."""
+    """Runs a case, once per module."""
     models = tmp_path_factory.mktemp("models")
     return cache(lambda case: compare(case, models))
 
@@ -29,10 +29,12 @@ def run(tmp_path_factory):
 def test_the_plan_foretells_the_trainers_peak_within_15_percent(run, case):
     compared = run(case)
 
-    told, seen = compared.estimated, compared.measured.peak
-    assert abs(compared.error) <= 0.15, f"{vars(told)}: {told.peak_bytes:,} told, {seen:,} seen"
-    # Libraries alone are half of it: what depends on the job must be right by itself.
-    assert told.peak_bytes - told.runtime == pytest.approx(seen - told.runtime, rel=0.3)
+    estimated, peak = compared.estimated, compared.measured.peak
+    message = f"{vars(estimated)}: {estimated.peak_bytes:,} estimated, {peak:,} measured"
+    assert abs(compared.error) <= 0.15, message
+    # Libraries alone are half of it: the part that depends on the job must be right by itself.
+    runtime = estimated.runtime
+    assert estimated.peak_bytes - runtime == pytest.approx(peak - runtime, rel=0.3)
 
 
 def test_the_plan_foretells_what_a_checkpoint_and_an_adapter_take_on_disk(run):
@@ -44,6 +46,6 @@ def test_the_plan_foretells_what_a_checkpoint_and_an_adapter_take_on_disk(run):
         for each in compared.measured.of("artifact")[-1]["files"]
         if each["kind"] == "tokenizer"
     )
-    told = disk.checkpoint_bytes(compared.shape, compared.case.spec()) + tokenizer
-    assert told == pytest.approx(written, rel=0.05)
+    expected = disk.checkpoint_bytes(compared.shape, compared.case.spec()) + tokenizer
+    assert expected == pytest.approx(written, rel=0.05)
     assert abs(compared.adapter_error) < 0.01

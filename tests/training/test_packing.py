@@ -68,7 +68,7 @@ def test_a_packed_row_has_the_logits_it_has_alone(tiny_base, attention, mode):
 
 
 def wrapped(examples: list[Example], max_length: int) -> list[Any]:
-    """TRL's `wrapped` strategy: rows in one stream, cut anywhere, positions running through."""
+    """TRL's `wrapped` strategy: rows in one stream, cut anywhere, with continuous positions."""
     ids = [token for each in examples for token in each.input_ids]
     labels = [label for each in examples for label in each.labels]
     stream = [Example(ids, labels, 1)]
@@ -114,7 +114,7 @@ def test_the_probe_tells_a_model_that_leaks_from_one_that_does_not(tiny_base):
         dtype, device = model.dtype, model.device
 
         def __call__(self, input_ids: Any, position_ids: Any, **options: Any) -> Any:
-            mask = torch.ones_like(input_ids)  # as most code passes it: rows see each other
+            mask = torch.ones_like(input_ids)  # as most code passes it: rows attend to each other
             return model(input_ids, attention_mask=mask, position_ids=position_ids, **options)
 
     assert keeps_rows_apart(model, examples, 2)
@@ -145,7 +145,7 @@ def test_packing_splits_a_long_row_and_loses_no_trained_token_but_each_pieces_fi
 
     kept = [token for each in sequences for token in each.input_ids]
     assert sorted(kept) == ids
-    # Tokens 20 and 40 open a piece: nothing stands before them to predict them from.
+    # Tokens 20 and 40 start a piece: no token before them can predict them.
     assert trained(sequences) == [token for token in ids[5:] if token not in (ids[20], ids[40])]
 
 

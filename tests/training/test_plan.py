@@ -21,7 +21,7 @@ SCHEDULED_ELSEWHERE = {
     "save_steps",
     "early_stopping_patience",
 }
-"""Fields of TrainingSpec that `data`, `packing`, `model` and `watch` read themselves."""
+"""Fields of TrainingSpec that `data`, `packing`, `model` and `RunCallback` read themselves."""
 
 OTHER: dict[str, Any] = {
     "num_train_epochs": 7.5,

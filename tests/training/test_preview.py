@@ -1,4 +1,4 @@
-"""What a preview shows is the trainer's batch, token for token, for every template."""
+"""A preview shows the trainer's batch, token for token, for every template."""
 
 import json
 import subprocess
@@ -48,7 +48,7 @@ TEXTS = [{"text": "one two"}, {"text": LONG}, {"text": "</s>"}, {"text": " caf\u
 
 @pytest.fixture(params=[byte_level, metaspace_with_bos, ends_with_eos], ids=lambda f: f.__name__)
 def folder(request: pytest.FixtureRequest, tiny_base: Path, tmp_path: Path) -> Path:
-    """A base with a tokenizer of this kind; only its files are read here."""
+    """A base model with a tokenizer of this kind; only its files are read."""
     made = request.param()
     made.chat_template = OWN
     made.save_pretrained(tmp_path / "base")
@@ -57,26 +57,26 @@ def folder(request: pytest.FixtureRequest, tiny_base: Path, tmp_path: Path) -> P
     return tmp_path / "base"
 
 
-def shown(rows: list[Any], folder: Path, template: str, **asked: Any) -> list[Any]:
-    settings = PreviewSettings(template, ours()[template].chat_template, (), **asked)
+def shown(rows: list[Any], folder: Path, template: str, **options: Any) -> list[Any]:
+    settings = PreviewSettings(template, ours()[template].chat_template, (), **options)
     return preview(list(enumerate(rows)), settings, RowTokenizer.from_folder(folder))
 
 
-def trained(rows: list[Any], bench: Any, folder: Path, template: str, **asked: Any) -> Any:
-    """(tokenizer, splits) of the real trainer, which reads the base with transformers."""
+def trained(rows: list[Any], bench: Any, folder: Path, template: str, **options: Any) -> Any:
+    """Splits of the real trainer, which reads the base model with transformers."""
     bench.base = folder
-    length, packing = asked.pop("max_length"), asked.pop("packing")
+    length, packing = options.pop("max_length"), options.pop("packing")
     training = {"max_length": length, "packing": packing}
-    plan = bench.plan(rows, template=template, training=training, on_invalid_row="skip", **asked)
+    plan = bench.plan(rows, template=template, training=training, on_invalid_row="skip", **options)
     tokenizer = load_tokenizer(plan)
     return load_splits(plan, tokenizer)
 
 
 def size_of(rows: list[Any], folder: Path, template: str, share: float) -> int:
-    """That this share of the rows fits into."""
-    asked = {"train_on": "all", "max_length": 1 << 20, "packing": False}
-    sizes = sorted(row["num_tokens"] for row in shown(rows, folder, template, **asked))
-    # A trained answer of `history` takes an EOS that its text has no place for.
+    """A `max_length` that this share of the rows fits into."""
+    options = {"train_on": "all", "max_length": 1 << 20, "packing": False}
+    sizes = sorted(row["num_tokens"] for row in shown(rows, folder, template, **options))
+    # A trained answer in `history` gets an EOS that its text does not have.
     return max(8, sizes[round(share * len(sizes)) - 1] + (8 if share == 1 else 0))
 
 
@@ -92,15 +92,15 @@ def test_rows_by_themselves_are_the_collated_batch(bench, folder, template, trai
         return
     rows = TEXTS if template == "text" else ROWS
     max_length = size_of(rows, folder, template, share)
-    asked = {"train_on": train_on, "max_length": max_length, "packing": False}
+    options = {"train_on": train_on, "max_length": max_length, "packing": False}
 
-    told = shown(rows, folder, template, **asked)
+    previewed = shown(rows, folder, template, **options)
 
-    splits = trained(rows, bench, folder, template, **asked)
+    splits = trained(rows, bench, folder, template, **options)
     batch = collator(0)([vars(each) for each in alone(splits.train, max_length)])
-    kept = [row for row in told if not row["dropped"]]
+    kept = [row for row in previewed if not row["dropped"]]
     assert [row["row"] for row in kept] == [each.row for each in splits.train]
-    assert [row["row"] for row in told if row["dropped"]] == splits.counts.dropped
+    assert [row["row"] for row in previewed if row["dropped"]] == splits.counts.dropped
     for at, (row, example) in enumerate(zip(kept, splits.train, strict=True)):
         size = row["num_tokens"]
         expected = cells(batch["input_ids"][at, :size], batch["labels"][at, :size])
@@ -109,9 +109,9 @@ def test_rows_by_themselves_are_the_collated_batch(bench, folder, template, trai
         lost = max(0, example.size - max_length)
         assert (row["truncated"] or {"num_tokens": 0})["num_tokens"] == lost
         assert row["eos"] == {"present": not lost, "trained": not lost, "lost": bool(lost)}
-    assert any(row["truncated"] for row in told) == (share < 1)
+    assert any(row["truncated"] for row in previewed) == (share < 1)
     assert batch["num_tokens"] == sum(row["num_tokens"] for row in kept)
-    assert batch["num_trained"] == sum(row["num_trained"] for row in told)
+    assert batch["num_trained"] == sum(row["num_trained"] for row in previewed)
 
 
 @pytest.mark.parametrize("train_on", ["completion", "all"])
@@ -121,11 +121,11 @@ def test_packed_rows_are_the_parts_of_the_collated_sequences(bench, folder, temp
         return
     rows = TEXTS if template == "text" else ROWS
     max_length = size_of(rows, folder, template, 0.5)
-    asked = {"train_on": train_on, "max_length": max_length, "packing": True}
+    options = {"train_on": train_on, "max_length": max_length, "packing": True}
 
-    told = shown(rows, folder, template, **asked)
+    previewed = shown(rows, folder, template, **options)
 
-    splits = trained(rows, bench, folder, template, **asked)
+    splits = trained(rows, bench, folder, template, **options)
     sequences = packed(splits.train, max_length)
     batch = collator(0)([vars(each) for each in sequences])
     expected = []
@@ -135,7 +135,7 @@ def test_packed_rows_are_the_parts_of_the_collated_sequences(bench, folder, temp
             expected.append(cells(ids[at : at + length], labels[at : at + length]))
             at += length
     made = []
-    for row in told:
+    for row in previewed:
         at = 0
         for piece in row["pieces"]:
             tokens = row["tokens"][at : at + piece["num_tokens"]]
@@ -145,9 +145,9 @@ def test_packed_rows_are_the_parts_of_the_collated_sequences(bench, folder, temp
             assert piece["num_trained"] == sum(each["trained"] for each in tokens)
         assert at == row["num_tokens"] == len(row["tokens"])
     assert sorted(made) == sorted(expected)
-    assert batch["num_trained"] == sum(row["num_trained"] for row in told)
-    assert any(len(row["pieces"]) > 1 for row in told)
-    assert not any(row["truncated"] for row in told)
+    assert batch["num_trained"] == sum(row["num_trained"] for row in previewed)
+    assert any(len(row["pieces"]) > 1 for row in previewed)
+    assert not any(row["truncated"] for row in previewed)
 
 
 def test_the_texts_of_tokens_are_the_text(folder):
@@ -164,12 +164,12 @@ def test_a_row_shows_the_text_that_its_tokens_are_of(folder):
     row = ROWS[4]
 
     for template, train_on in product(("alpaca", "chatml"), ("completion", "all")):
-        asked = {"train_on": train_on, "max_length": 512, "packing": False}
-        (told,) = shown([row], folder, template, **asked)
-        assert ("y" in told["text"].splitlines()[-1:]) == (
+        options = {"train_on": train_on, "max_length": 512, "packing": False}
+        (previewed,) = shown([row], folder, template, **options)
+        assert ("y" in previewed["text"].splitlines()[-1:]) == (
             template == "alpaca" and train_on == "all"
         )
-        assert LONG in told["text"]
+        assert LONG in previewed["text"]
 
 
 def test_a_preview_reads_few_libraries():
@@ -193,12 +193,12 @@ def test_lengths_plan_and_preview_lose_the_same(bench, folder, template, packing
     sizes = {int(size) + more for size in measured.tokens for more in (-1, 0, 1)}
 
     for max_length in sorted({8, 9, 50} | {size for size in sizes if 8 <= size <= 400}):
-        asked = {"train_on": train_on, "max_length": max_length, "packing": packing}
-        told = shown(rows, folder, template, **asked)
+        options = {"train_on": train_on, "max_length": max_length, "packing": packing}
+        previewed = shown(rows, folder, template, **options)
         try:
-            splits = trained(rows, bench, folder, template, **asked)
+            splits = trained(rows, bench, folder, template, **options)
         except NoTrainedTokens:
-            assert all(row["dropped"] for row in told)
+            assert all(row["dropped"] for row in previewed)
             continue
         laid = describe(splits, max_length, packed=packing)
         found = (lengths.split if packing else lengths.cut)(measured, max_length)
@@ -209,6 +209,6 @@ def test_lengths_plan_and_preview_lose_the_same(bench, folder, template, packing
             "eos_lost_rows": laid.eos_lost.count,
             "tokens_lost": laid.tokens_lost,
         }
-        assert [row["row"] for row in told if row["dropped"]] == splits.counts.dropped
-        assert sum(row["eos"]["lost"] for row in told) == laid.eos_lost.count
-        assert sum(row["num_trained"] for row in told) == laid.train.trained_tokens
+        assert [row["row"] for row in previewed if row["dropped"]] == splits.counts.dropped
+        assert sum(row["eos"]["lost"] for row in previewed) == laid.eos_lost.count
+        assert sum(row["num_trained"] for row in previewed) == laid.train.trained_tokens

@@ -36,16 +36,16 @@ def test_the_longest_batch_is_run_and_leaves_no_trace(bench: Bench, tokenizer: A
     tally = Tally()
     trainer = prepare.build_trainer(plan, tmp_path, "cpu", base, tokenizer, train, [], tally)
     weights = {name: each.clone() for name, each in trainer.model.named_parameters()}
-    before, seen = random_states(), []
+    before, shapes = random_states(), []
     handle = base.register_forward_pre_hook(
-        lambda module, args, inputs: seen.append(inputs["input_ids"].shape), with_kwargs=True
+        lambda module, args, inputs: shapes.append(inputs["input_ids"].shape), with_kwargs=True
     )
 
     run_longest_batch(trainer, train)
 
     handle.remove()
     lengths = sorted((len(each.input_ids) for each in train), reverse=True)
-    assert seen == [torch.Size([2, lengths[0]])]
+    assert shapes == [torch.Size([2, lengths[0]])]
     assert random_states() == before
     assert tally == Tally()
     assert all(each.grad is None for each in trainer.model.parameters())
@@ -62,7 +62,7 @@ def test_the_longest_batch_is_run_with_the_memory_that_training_will_take(
     train, _ = prepare.sequences(plan, splits, base, tokenizer, Reporter(io.BytesIO()))
     trainer = prepare.build_trainer(plan, tmp_path, "cpu", base, tokenizer, train, [], Tally())
     calls: list[None] = []
-    # The hook of a part of it: those of the layer itself stay outside the checkpoint.
+    # A hook on a submodule: hooks of the layer itself run outside activation checkpointing.
     layer = base.model.layers[0].mlp
     layer.register_forward_pre_hook(lambda module, args: calls.append(None))
 
@@ -91,11 +91,13 @@ def test_a_model_that_does_not_keep_packed_rows_apart_is_trained_unpacked(
     train, _ = prepare.sequences(plan, splits, Leaking(), tokenizer, Reporter(stream))
 
     assert [len(each.lengths) for each in train] == [1] * 9
-    told = [json.loads(line) for line in stream.getvalue().splitlines()]
-    # Told as what happens to it: one by one, a long row is cut.
+    warnings = [json.loads(line) for line in stream.getvalue().splitlines()]
+    # Reported as what happens: unpacked, a long row is truncated.
     codes = ["packing_unsafe", "rows_truncated", "eos_lost", "tokens_lost"]
-    assert [each["data"]["code"] for each in told] == codes
-    assert told[1]["message"] == "1 of 9 rows were cut to `max_length` (rows 8, counted from 0)."
+    assert [each["data"]["code"] for each in warnings] == codes
+    assert (
+        warnings[1]["message"] == "1 of 9 rows were cut to `max_length` (rows 8, counted from 0)."
+    )
 
 
 def test_code_in_a_models_folder_never_runs(bench: Bench, tiny_base: Path, tmp_path: Path):

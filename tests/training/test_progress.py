@@ -104,7 +104,7 @@ def test_every_long_phase_gives_signs_of_getting_on(bench):
 def test_the_heart_beats_while_the_trainer_is_busy():
     program = (
         "import sys, time, worker.training.reporter as p; p.HEARTBEAT_SECONDS = 0.05\n"
-        "p.start_heartbeat(p.Reports(sys.stdout.buffer)); time.sleep(0.5)"
+        "p.start_heartbeat(p.Reporter(sys.stdout.buffer)); time.sleep(0.5)"
     )
     output = run_python(program, stdout=subprocess.PIPE).stdout
 
@@ -118,7 +118,7 @@ def test_a_trainer_nobody_listens_to_ends():
     os.close(reading)
     program = (
         "import worker.training.reporter as p; from pathlib import Path\n"
-        "p.open_reports(Path('.')).phase('preparing'); print('still here')"
+        "p.open_reporter(Path('.')).phase('preparing'); print('still here')"
     )
     result = run_python(
         program,

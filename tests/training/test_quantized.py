@@ -32,7 +32,7 @@ def test_the_adapter_of_a_quantized_base_is_trained_and_kept_in_full_precision(b
 
     tensors = load_file(outcome.run_dir / "artifact" / "adapter_model.safetensors")
     assert {each.dtype for each in tensors.values()} == {torch.float32}
-    # Rounded to bf16 on the way, every value would survive another rounding.
+    # If rounded to bf16 on the way, every value would be unchanged by another rounding.
     assert any((each != each.bfloat16().float()).any() for each in tensors.values())
 
 

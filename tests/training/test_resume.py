@@ -1,4 +1,4 @@
-"""Stop anywhere, go on, end with the bytes of the run that was never stopped."""
+"""A run stopped anywhere and resumed ends with the bytes of a run that was never stopped."""
 
 import json
 import signal
@@ -10,8 +10,8 @@ import pytest
 
 from tests.training.bench import Bench, Outcome, start_trainer, sum_rows
 
-# Dropout, accumulation that does not divide an epoch, evaluation and a NEFTune draw: all that
-# takes random numbers or spans steps.
+# Dropout, accumulation that does not divide an epoch, evaluation and NEFTune noise: everything that
+# draws random numbers or spans steps.
 HARD = {
     "num_train_epochs": 3,
     "gradient_accumulation_steps": 2,
@@ -49,7 +49,7 @@ def checkpoints_of(outcome: Outcome) -> list[Path]:
 
 
 def only(tmp_path: Path, checkpoint: Path) -> Path:
-    """A `checkpoints` folder that holds just this one."""
+    """A `checkpoints` folder with only this checkpoint."""
     folder = tmp_path / "earlier" / checkpoint.parent.name
     folder.mkdir(parents=True)
     (folder / checkpoint.name).symlink_to(checkpoint)
@@ -68,7 +68,7 @@ def test_a_run_resumed_from_any_checkpoint_ends_with_the_same_adapter(bench, who
     steps = [each["step"] for each in resumed.of("metrics")]
     step = int(checkpoint.name.rpartition("-")[2])
     assert steps == [each["step"] for each in whole.of("metrics")][step:]
-    # What is told over the whole job goes on counting.
+    # Counts over the whole job continue.
     assert resumed.of("artifact")[0]["trained_tokens"] == whole.of("artifact")[0]["trained_tokens"]
     tables = [
         (each.run_dir / "artifact" / "metrics.csv").read_text().splitlines()

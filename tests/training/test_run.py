@@ -1,4 +1,4 @@
-"""One whole run, as a process of its own: what it leaves behind and what it says."""
+"""A complete run as a separate process: the files it leaves and the reports it sends."""
 
 import csv
 import hashlib

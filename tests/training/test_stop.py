@@ -16,7 +16,7 @@ LONG = {"num_train_epochs": 100, "save_strategy": "no", "logging_steps": 1}
 
 
 def run_and_stop(bench: Bench, plan: object, reason: str) -> Outcome:
-    """Ask for a stop once the first step is logged."""
+    """Run the plan; request a stop once the first step is logged."""
     run_dir = bench.run_dir(plan)  # type: ignore[arg-type]
 
     def ask() -> None:
@@ -58,8 +58,8 @@ def test_a_drained_run_commits_a_checkpoint_and_ends_later_as_if_never_stopped(b
     drained = run_and_stop(bench, plan, "drain")
     assert drained.status == ExitCode.DRAINED
     assert len(committed(drained)) == 1
-    (told,) = drained.of("checkpoint")
-    assert Path(told["path"]) == committed(drained)[0].parent
+    (report,) = drained.of("checkpoint")
+    assert Path(report["path"]) == committed(drained)[0].parent
 
     folder = str(drained.run_dir / "checkpoints")
     resumed = bench.run(plan.model_copy(update={"resume_from": [folder]}))

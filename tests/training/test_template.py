@@ -1,4 +1,4 @@
-"""A template goes from the plan to the adapter, whose tokenizer then gives the trained prompt."""
+"""The plan's template is saved with the adapter, whose tokenizer renders the trained prompt."""
 
 import json
 from hashlib import sha256
@@ -24,7 +24,7 @@ ROWS: list[Any] = [
 
 
 def plan_of(bench: Any, name: str, **training: Any) -> Plan:
-    """With the template frozen into it, as the supervisor does."""
+    """A plan with the template frozen into it, as the supervisor does."""
     made = bench.plan(ROWS, template=name, training={"max_length": 512, **training})
     if name == "house":
         digest = sha256(HOUSE.encode()).hexdigest()
@@ -35,8 +35,8 @@ def plan_of(bench: Any, name: str, **training: Any) -> Plan:
     return made.model_copy(update={"template": template})
 
 
-def asked(row: Any, template: str) -> list[dict[str, str]]:
-    """The messages of a row; Alpaca's own template tells instruction and input apart."""
+def messages_of(row: Any, template: str) -> list[dict[str, str]]:
+    """The messages of a row; Alpaca's template takes instruction and input separately."""
     if template != "alpaca":
         return chat_messages(row)
     messages = chat_messages({**row, "input": ""})
@@ -56,7 +56,7 @@ def test_the_adapters_tokenizer_gives_the_prompt_that_was_trained(bench, name):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     for row, example in zip(ROWS, load_splits(plan, load_tokenizer(plan)).train, strict=True):
         prompt = tokenizer.apply_chat_template(
-            asked(row, name), add_generation_prompt=True, return_dict=False
+            messages_of(row, name), add_generation_prompt=True, return_dict=False
         )
         assert example.input_ids[: example.prompt_size] == prompt
         assert len(prompt) > 10
@@ -69,8 +69,8 @@ def test_the_adapters_tokenizer_gives_the_prompt_that_was_trained(bench, name):
             plan.template.sha256
         )
     missing = plan.template.special_tokens
-    told = [each for each in outcome.of("warning") if each["code"] == "template_tokens_missing"]
-    assert [each["pointer"] for each in told] == ["/template"] * bool(missing)
+    warnings = [each for each in outcome.of("warning") if each["code"] == "template_tokens_missing"]
+    assert [each["pointer"] for each in warnings] == ["/template"] * bool(missing)
 
 
 def test_a_base_that_chats_does_not_lend_its_template_to_alpaca(bench, tmp_path, tiny_base):

@@ -1,4 +1,4 @@
-"""Conversations of which several answers are trained, held against transformers' own rendering."""
+"""Conversations with several trained answers, compared with what transformers renders."""
 
 from itertools import product
 from typing import Any
@@ -34,7 +34,7 @@ FORGETFUL = CHATML.replace(
 
 @pytest.fixture
 def chat(tokenizer):
-    """Gives the tokenizer a chat template for the length of a test."""
+    """Set the tokenizer's chat template during a test."""
 
     def use(template: str) -> Any:
         tokenizer.chat_template = template
@@ -51,7 +51,7 @@ def encoded(tokenizer: Any, template: str, weights: Any, train_on: str = "comple
 
 
 def spans(example: Any) -> list[list[int]]:
-    """The trained tokens, neighbours together."""
+    """Runs of consecutive trained tokens."""
     found: list[list[int]] = []
     before = IGNORED
     for label in example.labels:

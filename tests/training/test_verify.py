@@ -1,4 +1,4 @@
-"""The proof itself is tried: an adapter that is not the trained one must not pass."""
+"""Verification itself: an adapter that is not the trained one must not pass."""
 
 import pytest
 from peft import LoraConfig, get_peft_model
@@ -17,7 +17,7 @@ def plan(bench):
 
 
 def trained_model(plan, **options):
-    """As after training: every adapter weight moved a little."""
+    """A model as after training: every adapter weight has changed a little."""
     import torch
 
     config = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", **options)

@@ -1,4 +1,4 @@
-"""Weights of an upload, as far as the labels of the trainer's batch."""
+"""Message weights, from an upload to the labels of the trainer's batch."""
 
 import json
 from itertools import product
@@ -45,7 +45,7 @@ def as_alpaca(weights: Any) -> dict[str, Any]:
 
 
 def trained(bench: Any, tokenizer: Any, tmp_path: Path, row: dict[str, Any]) -> list[str]:
-    """The answers that the labels of the trainer's batch hold, from an upload of one row."""
+    """The answers in the labels of the trainer's batch, from an upload of one row."""
     upload = tmp_path / "upload"
     upload.write_text(json.dumps(row))
     report = check(upload, tmp_path, declared="auto", max_row_chars=100_000)
@@ -76,7 +76,7 @@ def test_every_answer_without_weight_0_is_trained(bench, tokenizer, tmp_path, fo
 
 @pytest.mark.parametrize("weights", [each for each in GIVEN if any(w != 0 for w in each[1:])])
 def test_of_prompt_and_completion_only_the_completions_are(bench, tokenizer, tmp_path, weights):
-    # The prompt goes as far as the second question.
+    # The prompt ends with the second question.
     only = (0, *weights[1:])
 
     assert trained(bench, tokenizer, tmp_path, as_halves(weights)) == ended(only)

@@ -1,4 +1,4 @@
-"""A supervisor in this process, with the scripted trainer, on real servers."""
+"""A supervisor in this process, with the scripted trainer and real servers."""
 
 import sys
 import threading
@@ -20,7 +20,7 @@ FAKE_TRAINER = (sys.executable, str(Path(__file__).parents[1] / "fakes" / "train
 
 
 def make_model(folder: Path) -> None:
-    """What passes for a base model as long as nobody loads it."""
+    """Create files that pass as a base model as long as nobody loads it."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text('{"model_type": "llama"}')
     (folder / "tokenizer.json").write_text("{}")
@@ -35,7 +35,7 @@ class Bench:
         self.settings = settings
         self.sessions = sessions
         self.workers_sessions = sessions
-        """Of the supervisors, where these are to take another way to the database."""
+        """Sessions of the supervisors; a test may route them through a proxy."""
         self.storage = open_storage(settings)
         self.notifier = Notifier(str(settings.redis_url))
         self.draining = threading.Event()
@@ -66,11 +66,11 @@ class Bench:
         return Supervisor(workplace, worker_id)
 
     def work(self, **changes: Any) -> int:
-        """In this thread, until the queue is empty."""
+        """Run a supervisor in this thread until the queue is empty."""
         return self.supervisor(**changes).drain()
 
     def start(self, worker_id: str = "worker-1", **changes: Any) -> threading.Thread:
-        """In a thread of its own; the trainer dies with that thread."""
+        """Run a supervisor in a separate thread; the trainer dies with that thread."""
         supervisor = self.supervisor(worker_id, **changes)
         thread = threading.Thread(target=supervisor.drain, daemon=True)
         thread.start()

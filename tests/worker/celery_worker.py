@@ -1,4 +1,4 @@
-"""Real worker and housekeeper processes of a test's own."""
+"""Real worker and housekeeper processes, started by a test."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 class Process:
-    """A program of ours, in a session of its own, its output in a file."""
+    """One of our programs, in its own session, with its output in a file."""
 
     def __init__(self, module: str, settings: Settings, log: Path) -> None:
         self.log = log
@@ -50,7 +50,7 @@ class Process:
         processes.kill_group(self.pid, number)
 
     def kill(self) -> None:
-        """Only the main process, as the kernel or a person would."""
+        """Kill only the main process, as the kernel or a person would."""
         self._process.kill()
         self._process.wait()
 
@@ -70,7 +70,7 @@ class Process:
 
 @contextmanager
 def running(module: str, settings: Settings, name: str = "") -> Iterator[Process]:
-    """`worker` or `worker.housekeeper`, killed with its group in the end."""
+    """Run `worker` or `worker.housekeeper`; kill its process group at the end."""
     folder = settings.data_dir / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     process = Process(module, settings, folder / f"{name or module}.log")

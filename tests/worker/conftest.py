@@ -1,4 +1,4 @@
-"""A workplace with the scripted trainer, and jobs for it."""
+"""A bench with the scripted trainer, and jobs for it."""
 
 from collections.abc import Iterator
 from pathlib import Path

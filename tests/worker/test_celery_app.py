@@ -1,4 +1,4 @@
-"""The settings that keep a message a mere hint (reliability.md 2.4), and the worker's slot."""
+"""Settings that keep messages mere hints (reliability.md 2.4), and the worker's slot."""
 
 from pathlib import Path
 

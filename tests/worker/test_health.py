@@ -1,4 +1,4 @@
-"""The container's health check: a worker is well while its row is fresh."""
+"""The container's health check: a worker is healthy while its row is fresh."""
 
 from datetime import timedelta
 

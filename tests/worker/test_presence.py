@@ -1,4 +1,4 @@
-"""What a worker says of itself."""
+"""What a worker reports about itself."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`python -m worker.housekeeper`: the housekeeper, until it is asked to stop."""
+"""`python -m worker.housekeeper`: run the housekeeper until it is told to stop."""
 
 from worker.housekeeper.housekeeper import main
 

@@ -1,6 +1,6 @@
-"""Datasets the housekeeper works on: each is one process's at a time, under a lease.
+"""Claims on datasets that housekeepers import or validate: one process at a time, under a lease.
 
-A process that dies half way loses it, and the next one does the work again.
+If that process dies, the lease expires and another one does the work again.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ class Claims:
     sessions: Sessions
 
     def take(self, where: ColumnElement[bool]) -> Dataset | None:
-        """The oldest dataset that is not judged yet, that nobody is at and that fits."""
+        """Claim the oldest unclaimed dataset in `validating` that matches `where`, if any."""
         free = (Dataset.lease_until.is_(None)) | (Dataset.lease_until < NOW)
         oldest = (
             select(Dataset)
@@ -37,13 +37,13 @@ class Claims:
         with transaction(self.sessions) as session:
             dataset = session.scalar(oldest)
             if dataset is not None:
-                dataset.progress = None  # of a process that died at it
+                dataset.progress = None  # left by a process that died
                 self._hold(session, dataset.id)
         return dataset
 
     @contextmanager
     def held(self, dataset_id: str) -> Iterator[None]:
-        """The claim is renewed from a thread of its own while the block runs."""
+        """Renew the claim from a background thread while the block runs."""
 
         def renew() -> None:
             with transaction(self.sessions) as session:
@@ -53,16 +53,18 @@ class Claims:
             yield
 
     def release(self, dataset_id: str, **values: Any) -> bool:
-        """Write what came of it. False for a dataset that was deleted meanwhile: whatever was
-        stored may have come after the deletion.
+        """Write the result and give up the claim.
+
+        Return False if the dataset was deleted meanwhile: objects stored for it may have been
+        written after the deletion.
         """
-        mine = (Dataset.id == dataset_id, Dataset.status == DatasetStatus.VALIDATING)
+        unfinished = (Dataset.id == dataset_id, Dataset.status == DatasetStatus.VALIDATING)
         is_deleted = select(Dataset.id).where(
             Dataset.id == dataset_id, Dataset.deleted_at.is_not(None)
         )
         with transaction(self.sessions) as session:
             session.execute(
-                update(Dataset).where(*mine).values(lease_until=None, progress=None, **values)
+                update(Dataset).where(*unfinished).values(lease_until=None, progress=None, **values)
             )
             return session.scalar(is_deleted) is None
 

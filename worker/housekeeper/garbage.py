@@ -1,5 +1,5 @@
-"""Files nobody owns: of jobs and datasets that are gone, of epochs that were superseded, of runs
-long over.
+"""Deletes files without an owner: of deleted jobs and datasets, superseded epochs and runs that
+ended long ago.
 """
 
 import shutil
@@ -22,13 +22,13 @@ from app.core.storage import Storage
 
 _log = structlog.get_logger(__name__)
 KEEP_SECONDS = 3600.0
-"""Files younger than this are left alone: whoever writes them may not have told the database."""
+"""Younger files are left alone: their writer may not have updated the database yet."""
 CACHE_SECONDS = 7 * 86400.0
-"""Rows fetched for a run and not used since."""
+"""Age at which rows cached for runs, and not used since, are deleted."""
 COUNTS_SECONDS = 30 * 86400.0
-"""What was counted of a dataset's rows; asked for again, it is counted again."""
+"""Age at which stored counts of a dataset's rows are deleted; they are recomputed on demand."""
 UPLOAD_SECONDS = 86400.0
-"""Bytes of a dataset without a row: for so long its upload may still be coming in."""
+"""Age at which bytes of a dataset without a row are deleted: its upload may still be running."""
 _BATCH = 500
 
 
@@ -49,7 +49,7 @@ class Garbage:
     counts_seconds: float = COUNTS_SECONDS
 
     def collect(self) -> int:
-        """Delete what nobody owns; returns how many folders and prefixes that was."""
+        """Delete what has no owner; return how many folders, prefixes and files that was."""
         in_store = self._prefixes() + self._logs() + self._datasets() + self._parts()
         return self._runs() + in_store + self._counts() + self._left_overs()
 
@@ -73,8 +73,9 @@ class Garbage:
             session.execute(update(Checkpoint).where(*held).values(kept=False))
 
     def _prefixes(self) -> int:
-        """Artifacts no job's row points to. Listed before the rows are read: what is published
-        after the listing is not in it.
+        """Delete artifacts that no job's row points to.
+
+        Listed before the rows are read, so that one published in between is not deleted.
         """
         prefixes = set(map(store_keys.artifact_of, self.storage.keys(store_keys.ARTIFACTS)))
         owners = self._owners(set(map(store_keys.owner, prefixes)))
@@ -92,7 +93,7 @@ class Garbage:
         return len(gone)
 
     def _datasets(self) -> int:
-        """Deleted ones whose bytes stayed or came back, and uploads that got no row."""
+        """Delete the bytes of deleted datasets, and of uploads that never got a row."""
         found = self._ids(store_keys.DATASETS)
         is_deleted = self._deleted(found)
         doomed = [
@@ -104,7 +105,7 @@ class Garbage:
         return len(doomed)
 
     def _deleted(self, dataset_ids: Iterable[str]) -> dict[str, bool]:
-        """Of each dataset that has a row: whether it was deleted."""
+        """Whether each dataset was deleted, for those that have a row."""
         ids = sorted(dataset_ids)
         known: dict[str, bool] = {}
         for start in range(0, len(ids), _BATCH):
@@ -116,8 +117,10 @@ class Garbage:
         return known
 
     def _parts(self) -> int:
-        """Of uploads that were completed, dropped, or not completed in time; and their rows.
-        Listed before the rows are read: a row is there before its first part.
+        """Delete parts of uploads that were completed, deleted or not completed in time; the last
+        lose their rows too.
+
+        Listed before the rows are read: a row exists before its first part.
         """
         found = self._ids(store_keys.UPLOADS)
         with transaction(self.sessions) as session:
@@ -137,7 +140,7 @@ class Garbage:
         return len(old)
 
     def _left_overs(self) -> int:
-        """Of the rows' cache, and of intakes and writers that were killed."""
+        """Delete unused cached rows, and what killed intakes and writers left behind."""
         data_dir = self.settings.data_dir.absolute()
         cached = [path for path in data_dir.glob("cache/datasets/*") if _age(path) > CACHE_SECONDS]
         for path in cached:
@@ -148,7 +151,7 @@ class Garbage:
         return len(cached) + len(killed) + self.storage.drop_unfinished(UPLOAD_SECONDS)
 
     def _ids(self, root: str) -> set[str]:
-        """Whom the objects under a root belong to."""
+        """Ids of the jobs, datasets or uploads that own the objects under a root."""
         return set(map(store_keys.owner, self.storage.keys(root)))
 
     def _owners(self, job_ids: Iterable[str]) -> dict[str, _Owner]:
@@ -168,7 +171,7 @@ class Garbage:
 
 
 def _is_spent(run_dir: Path, owner: _Owner | None) -> bool:
-    """A run directory nobody will go on from. Failed jobs keep their checkpoints: a person may."""
+    """Whether nothing will resume from it. Failed jobs keep checkpoints: a user may resume them."""
     if owner is None:
         return True
     if not owner.is_long_over:
@@ -186,7 +189,7 @@ def _is_orphan(prefix: str, owners: Mapping[str, _Owner]) -> bool:
 
 
 def _id_age(name: str) -> float:
-    """Seconds since an id was made: a uuid7 begins with its milliseconds. 0 for another name."""
+    """Seconds since an id was created: a UUIDv7 begins with a timestamp. 0 for other names."""
     try:
         return time.time() - UUID(name.partition("_")[2]).int / (1 << 80) / 1000
     except ValueError:

@@ -1,7 +1,7 @@
-"""The housekeeper, `python -m worker.housekeeper`: wakes workers for jobs that wait, reclaims jobs
-of dead workers, deletes garbage, has imports fetched and uploads validated.
+"""The housekeeper, `python -m worker.housekeeper`: wakes workers for queued jobs, reclaims jobs of
+dead workers, deletes garbage, fetches imports and validates uploads.
 
-Several may run: one leads, by an advisory lock; all of them take uploads in.
+Several may run: an advisory lock elects one leader; all of them fetch and validate.
 """
 
 import signal
@@ -36,7 +36,8 @@ DISPATCH_SECONDS = 1.0
 INTAKE_SECONDS = 0.3
 GARBAGE_SECONDS = 600.0
 FORGET = timedelta(days=1)
-"""Workers unseen, and idempotency keys past the time the API honours them."""
+"""Age at which rows of unseen workers, and idempotency keys, are deleted: the API no longer honours
+those keys."""
 
 
 @dataclass
@@ -47,11 +48,11 @@ class Housekeeper:
     notifier: Notifier
     garbage: Garbage
     leads_since: float | None = None
-    """On the monotonic clock: since when we have led without losing sight of the database."""
+    """Monotonic time since when we have led without losing the database."""
     _next: dict[str, float] = field(default_factory=dict)
 
     def tick(self) -> None:
-        """Whatever is due, as the leader."""
+        """Do what is due. For the leader only."""
         now = time.monotonic()
         self.leads_since = self.leads_since or now
         self.dispatch()
@@ -62,17 +63,18 @@ class Housekeeper:
             self.garbage.collect()
 
     def dispatch(self) -> int:
-        """Wake workers for jobs that wait: one message for each job, up to the number of workers,
-        less those nobody has taken yet; returns how many were sent.
+        """Wake workers for queued jobs; return how many messages were sent.
+
+        One message per job, up to the number of live workers, less those still in the queue.
         """
         with transaction(self.sessions) as session:
             due = dispatch.take_due(session, self.settings.wake_seconds)
-            wanted = {
+            num_wakes = {
                 queue: min(waiting, max(1, dispatch.num_workers(session, queue)))
                 for queue, waiting in due.items()
             }
         num_sent = 0
-        for queue, number in wanted.items():
+        for queue, number in num_wakes.items():
             pending = self.worker_queue.num_pending(queue)
             if pending is None:
                 continue
@@ -80,10 +82,10 @@ class Housekeeper:
         return num_sent
 
     def reclaim(self) -> int:
-        """Reclaim jobs of dead workers; returns how many.
+        """Reclaim jobs of dead workers; return how many jobs changed.
 
-        Not before we have watched for a full lease: an outage that stopped us may have stopped
-        their renewals as well.
+        Not before we have led for a full lease: an outage that stopped us may have stopped their
+        renewals as well.
         """
         since = self.leads_since
         if since is None or time.monotonic() - since < self.settings.lease_seconds:
@@ -119,7 +121,7 @@ class Housekeeper:
 
 
 def lead(housekeeper: Housekeeper, leadership: Leadership, over: threading.Event) -> None:
-    """Until asked to stop; no failure of a server ends it."""
+    """Run the leader's loop until told to stop; no server failure ends it."""
     while not over.wait(DISPATCH_SECONDS):
         try:
             if leadership.hold():
@@ -133,7 +135,7 @@ def lead(housekeeper: Housekeeper, leadership: Leadership, over: threading.Event
 
 
 def take_in(intake: Intake | Imports, over: threading.Event) -> None:
-    """Validate datasets, or fetch imports, until asked to stop."""
+    """Validate datasets, or fetch imports, until told to stop."""
     is_busy = False
     while not over.wait(0 if is_busy else INTAKE_SECONDS):
         try:
@@ -166,7 +168,7 @@ def main() -> None:
     )
     intake = Intake(settings, sessions, storage, worker_queue, notifier)
     imports = Imports(settings, sessions, storage)
-    # Each on its own: a slow hub must not keep uploads waiting.
+    # Separate threads: a slow Hub must not delay uploads.
     threads = [
         start_thread("intake", lambda: take_in(intake, over)),
         start_thread("imports", lambda: take_in(imports, over)),

@@ -1,7 +1,6 @@
-"""Brings the files of an import from the hub into the store; from there it is taken in like any
-upload.
+"""Fetches the files of an import from the Hub into the store; it is then validated like an upload.
 
-A file that is stored is whole and checked, so a second try goes on behind the last one.
+A stored file is complete and checked, so that a retry continues after the last one.
 """
 
 import hashlib
@@ -26,9 +25,9 @@ from worker.housekeeper.intake import temporary
 
 _log = structlog.get_logger(__name__)
 MAX_TRIES = 10
-"""Of one process at a hub that is away: one per `lease_seconds`."""
+"""Tries per process while the Hub is unavailable, one per `lease_seconds`."""
 MAX_WRONG = 3
-"""At a file that does not come as it was announced."""
+"""Tries for a file that differs from what the Hub announced, or after a crash."""
 
 Fetch = Callable[[Settings, Source, File, Path], None]
 
@@ -45,19 +44,19 @@ class Imports:
         self._claims = Claims(self.settings, self.sessions)
 
     def take_one(self) -> bool:
-        """Fetch the oldest import that is not here yet. False when idle."""
+        """Fetch the oldest import that is not in the store yet. False when idle."""
         dataset = self._claims.take(Dataset.sha256.is_(None))
         if dataset is None:
             return False
         with structlog.contextvars.bound_contextvars(dataset_id=dataset.id):
-            self._bring(dataset)
+            self._import(dataset)
         return True
 
-    def _bring(self, dataset: Dataset) -> None:
-        """What goes wrong leaves the claim to lapse: until then nobody tries again."""
+    def _import(self, dataset: Dataset) -> None:
+        """After a failure the claim is left to expire: nobody retries before that."""
         try:
             with self._claims.held(dataset.id):
-                sha256 = self._bring_files(dataset)
+                sha256 = self._fetch_files(dataset)
             self._finish(dataset.id, sha256=sha256)
         except HubRefused as refused:
             self._give_up(dataset.id, "hub_import_refused", refused.detail)
@@ -71,11 +70,11 @@ class Imports:
             _log.warning("storage_unavailable", error=type(error).__name__)
         except Exception:
             _log.exception("import_failed")
-            message = "The import broke off."
+            message = "The import failed unexpectedly."
             self._note_failure(dataset.id, "validator_crashed", message, MAX_WRONG)
 
-    def _bring_files(self, dataset: Dataset) -> str:
-        """Returns the hash of all their bytes, one file after another."""
+    def _fetch_files(self, dataset: Dataset) -> str:
+        """Store all files; return the SHA-256 of their concatenated bytes."""
         source = Source.from_dict(dataset.source or {})
         digest = hashlib.sha256()
         keys = content.content_keys(dataset.id, dataset.source)
@@ -111,7 +110,7 @@ class Imports:
         _log.warning("import_given_up", code=code)
 
     def _finish(self, dataset_id: str, **values: object) -> None:
-        is_wanted = self._claims.release(dataset_id, **values)
+        still_exists = self._claims.release(dataset_id, **values)
         self._num_tries.pop(dataset_id, None)
-        if not is_wanted:
+        if not still_exists:
             self.storage.delete_all(store_keys.dataset(dataset_id))

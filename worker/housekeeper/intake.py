@@ -1,7 +1,7 @@
-"""Takes datasets in: claims one, has it validated in a child process, stores what came out, and
-lets the jobs that waited for it go on.
+"""Takes datasets in: claims one, validates it in a sandboxed child, stores the result, and admits
+or rejects the jobs that waited for it.
 
-What is written does not depend on who does it.
+The result does not depend on which process does the work.
 """
 
 import shutil
@@ -36,14 +36,14 @@ from worker.housekeeper.settling import Waiting
 
 _log = structlog.get_logger(__name__)
 MAX_FAILURES = 3
-"""Tries of one process at a dataset, before it is declared invalid for our own failing."""
+"""Failures of our own, in one process, after which a dataset is declared invalid."""
 _PROGRESS_SECONDS = 1.0
 
 Validate = Callable[..., Verdict]
 
 
 class UploadGone(Exception):
-    """Deleted meanwhile, or never uploaded whole."""
+    """The upload was deleted meanwhile, or was never complete."""
 
 
 @dataclass
@@ -60,15 +60,15 @@ class Intake:
         self._claims = Claims(self.settings, self.sessions)
 
     def take_one(self) -> bool:
-        """Judge the next upload, if any; then settle the jobs that wait. False when idle."""
-        # Those without a hash are fetched first, by `worker.housekeeper.hub_imports`.
+        """Validate the next upload, if any; then settle waiting jobs. False when idle."""
+        # A dataset without a hash is fetched first, by `worker.housekeeper.hub_imports`.
         claimed = self._claims.take(Dataset.sha256.is_not(None))
         if claimed is not None:
             with structlog.contextvars.bound_contextvars(dataset_id=claimed.id):
-                self._judge(claimed)
+                self._process(claimed)
         return self._settle() > 0 or claimed is not None
 
-    def _judge(self, dataset: Dataset) -> None:
+    def _process(self, dataset: Dataset) -> None:
         dataset_id = dataset.id
         try:
             with self._claims.held(dataset_id), temporary(self.settings) as folder:
@@ -80,14 +80,14 @@ class Intake:
         except OUTAGE:
             raise
         except (StoreError, OSError) as error:
-            # The store's or the disk's fault and not the upload's: not counted, and tried again
-            # when the claim has lapsed.
+            # The store or the disk is at fault, not the upload: not counted, and retried when the
+            # claim has expired.
             _log.warning("storage_unavailable", error=type(error).__name__)
         except Exception:
             _log.exception("intake_failed")
             failures = self._num_failures[dataset_id] = self._num_failures.get(dataset_id, 0) + 1
             if failures >= MAX_FAILURES:
-                self._give_up(dataset_id, "The check of the file broke off again and again.")
+                self._give_up(dataset_id, "Validation of the file crashed repeatedly.")
 
     def _validate(self, dataset: Dataset, folder: Path) -> Verdict:
         try:
@@ -126,13 +126,13 @@ class Intake:
         self._finish(dataset_id, status=DatasetStatus.INVALID, num_rows=0, num_valid_rows=0)
 
     def _finish(self, dataset_id: str, **values: Any) -> None:
-        is_wanted = self._claims.release(dataset_id, validated_at=NOW, **values)
+        still_exists = self._claims.release(dataset_id, validated_at=NOW, **values)
         self._num_failures.pop(dataset_id, None)
-        if not is_wanted:
+        if not still_exists:
             self.storage.delete_all(store_keys.dataset(dataset_id))
 
     def _settle(self) -> int:
-        """Admit or reject every job whose datasets have been judged; returns how many."""
+        """Admit or reject each job whose datasets have been validated; return how many moved."""
         with transaction(self.sessions) as session:
             waiting = settling.waiting(session)
         return sum(self._settle_job(each) for each in waiting)
@@ -141,7 +141,7 @@ class Intake:
         job = waiting.job
         try:
             failure = settling.failure(waiting, self.storage)
-            told = [] if failure else settling.skipped_rows(waiting, self.storage)
+            skipped = [] if failure else settling.skipped_rows(waiting, self.storage)
         except (StoreError, OSError) as error:
             _log.warning("storage_unavailable", error=type(error).__name__, job_id=job.id)
             return False
@@ -149,26 +149,26 @@ class Intake:
             if failure:
                 moved = lifecycle.reject(session, job.id, failure.as_json())
             elif moved := lifecycle.admit(session, job.id):
-                log.append(session, job.id, *told)
+                log.append(session, job.id, *skipped)
                 after_commit(session, lambda: self.queue.wake(job.queue))
             after_commit(session, lambda: self.notifier.notify_followers(job.id))
         return moved
 
     @contextmanager
     def _followed(self, dataset_id: str, out: Path) -> Iterator[None]:
-        """While the block runs, how far the check is stands in the dataset's row."""
-        unjudged = (Dataset.id == dataset_id, Dataset.status == DatasetStatus.VALIDATING)
-        row = update(Dataset).where(*unjudged)
+        """Copy the progress of the validation into the dataset's row while the block runs."""
+        unfinished = (Dataset.id == dataset_id, Dataset.status == DatasetStatus.VALIDATING)
+        row = update(Dataset).where(*unfinished)
         last: list[Any] = [None]
 
-        def tell_progress() -> None:
-            told = progress.read(out / "progress.json")
-            if told != last[0]:
+        def write_progress() -> None:
+            latest = progress.read(out / "progress.json")
+            if latest != last[0]:
                 with transaction(self.sessions) as session:
-                    session.execute(row.values(progress=told))
-                last[0] = told
+                    session.execute(row.values(progress=latest))
+                last[0] = latest
 
-        with repeated(tell_progress, _PROGRESS_SECONDS):
+        with repeated(write_progress, _PROGRESS_SECONDS):
             yield
 
 

@@ -1,11 +1,11 @@
-"""One leader per database: whoever holds the advisory lock. It is lost with its connection."""
+"""Elects one leader per database: the holder of an advisory lock, lost with its connection."""
 
 import structlog
 from sqlalchemy import Connection, Engine, text
 
 _log = structlog.get_logger(__name__)
 _KEY = 0x74756E65
-"""Of the lock; any number that nobody else uses in this database."""
+"""Key of the lock: any number not used otherwise in this database."""
 
 
 class Leadership:
@@ -14,7 +14,7 @@ class Leadership:
         self._connection: Connection | None = None
 
     def hold(self) -> bool:
-        """Whether we lead. Raises what the database raises when it cannot be asked."""
+        """Whether we lead. Raises the database's error if it cannot be reached."""
         try:
             if self._connection is None:
                 return self._take()
@@ -27,7 +27,7 @@ class Leadership:
     def release(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            # Not back to the pool: the lock ends with the session.
+            # Not returned to the pool: the lock ends with the database session.
             connection.invalidate()
             connection.close()
 

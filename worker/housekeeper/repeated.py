@@ -1,4 +1,4 @@
-"""Something done again and again while something else is under way."""
+"""Repeats an action while other work is under way."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ _log = structlog.get_logger(__name__)
 
 @contextmanager
 def repeated(action: Callable[[], None], seconds: float) -> Iterator[None]:
-    """From a thread of its own while the block runs; a database that is away is asked again."""
+    """Run `action` every `seconds` in a background thread until the block ends; survive outages."""
     over = threading.Event()
 
     def repeat() -> None:

@@ -1,4 +1,4 @@
-"""Jobs that wait for the verdict on their datasets: what it means for each of them.
+"""Decides what happens to jobs that wait for the validation of their datasets.
 
 The store is read between two transactions, never inside one.
 """
@@ -28,7 +28,7 @@ _USUAL = JobSpec.model_fields["max_skip_share"].default
 class Waiting:
     job: Job
     datasets: Sequence[Dataset | None]
-    """Those it names, judged; None where there is none of that name."""
+    """The datasets the job names, validated; None for one that does not exist."""
 
     @property
     def skips(self) -> bool:
@@ -36,14 +36,14 @@ class Waiting:
 
 
 def waiting(session: Session) -> list[Waiting]:
-    """The oldest jobs whose datasets have all been judged."""
-    # Who waits for either dataset is left out, or a hundred of them would hide the others.
+    """The oldest jobs whose datasets have all been validated."""
+    # Jobs that still wait for either dataset are excluded: a hundred of them would hide the rest.
     named = (Job.dataset_id, Job.spec["validation"]["dataset"].astext)
-    unjudged = exists().where(or_(*(Dataset.id == each for each in named)))
+    named_dataset = exists().where(or_(*(Dataset.id == each for each in named)))
     query = (
         select(Job)
         .where(Job.status == JobStatus.VALIDATING)
-        .where(~unjudged.where(Dataset.status == DatasetStatus.VALIDATING))
+        .where(~named_dataset.where(Dataset.status == DatasetStatus.VALIDATING))
         .order_by(Job.id)
         .limit(_AT_A_TIME)
     )
@@ -52,12 +52,12 @@ def waiting(session: Session) -> list[Waiting]:
 
 
 def failure(waiting: Waiting, storage: Storage) -> FailureReport | None:
-    """Why the job cannot go on, told of the first dataset in its way."""
+    """Why the job cannot run, for the first dataset that prevents it; None if it can."""
     return next(filter(None, (_failure(waiting, each, storage) for each in waiting.datasets)), None)
 
 
 def skipped_rows(waiting: Waiting, storage: Storage) -> list[Entry]:
-    """An event for each dataset of which rows are left out."""
+    """One event for each dataset whose invalid rows are skipped."""
     invalid = [each for each in waiting.datasets if each and each.status != DatasetStatus.READY]
     return [Skipped.of(each).entry(bad_rows.errors(storage, each.id)) for each in invalid]
 
@@ -69,13 +69,15 @@ def _named(job: Job) -> list[str]:
 
 def _failure(waiting: Waiting, dataset: Dataset | None, storage: Storage) -> FailureReport | None:
     if dataset is None:
-        return user_failure("dataset_invalid", "The dataset is gone.", hint="Name another one.")
+        return user_failure(
+            "dataset_invalid", "The dataset no longer exists.", hint="Choose another dataset."
+        )
     if dataset.status == DatasetStatus.READY:
         return None
     evidence = _evidence(dataset.id, storage)
     if not waiting.skips or not dataset.num_valid_rows:
         message = f"Dataset {dataset.id!r} has rows that cannot be trained on."
-        hint = f"Read GET /datasets/{dataset.id}/report; repair the rows"
+        hint = f"See GET /datasets/{dataset.id}/report; fix the rows"
         hint += ', or set `on_invalid_row` to "skip".' if dataset.num_valid_rows else "."
         return user_failure("dataset_invalid", message, hint=hint, evidence=evidence)
     message = Skipped.of(dataset).objection(waiting.job.spec.get("max_skip_share", _USUAL)) or ""

@@ -1,1 +1,1 @@
-"""The supervisor: claims a job, starts its trainer, relays its reports, concludes the attempt."""
+"""The supervisor: claims a job, runs its trainer, relays the reports, concludes the attempt."""

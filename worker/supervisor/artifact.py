@@ -1,4 +1,4 @@
-"""An adapter on its way out: checked file by file, then stored under its epoch, manifest last."""
+"""Publishes an adapter: verifies each file, then stores them under the epoch, manifest last."""
 
 import hashlib
 import json
@@ -15,16 +15,16 @@ from worker.supervisor.report_reader import ArtifactFile
 
 
 class BadArtifact(Exception):
-    """What lies in the run directory is not what the trainer said it wrote."""
+    """The files in the run directory are not the ones the trainer reported."""
 
 
 def verify(folder: Path, reported: Sequence[ArtifactFile]) -> list[File]:
-    """The files, manifest last, each proven to be what was reported. Raises BadArtifact."""
+    """Return the files, manifest last, each verified against the report. Raises BadArtifact."""
     listed = {file.path: file for file in reported if file.path != MANIFEST}
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
     if not listed or found != {*listed, MANIFEST}:
-        odd = sorted(found ^ {*listed, MANIFEST})[:5]
-        raise BadArtifact(f"The artifact's files are not those that were reported: {odd}.")
+        differing = sorted(found ^ {*listed, MANIFEST})[:5]
+        raise BadArtifact(f"The artifact's files differ from the reported ones: {differing}.")
     _check_manifest(folder, listed)
     files = []
     for name, file in sorted(listed.items()):
@@ -38,10 +38,10 @@ def verify(folder: Path, reported: Sequence[ArtifactFile]) -> list[File]:
 
 
 def publish(storage: Storage, folder: Path, files: Sequence[File], to: str) -> dict[str, Any]:
-    """Store verified files and their archive under a prefix of their own; returns what the job's
-    row is to say.
+    """Store verified files and their zip under the prefix `to`; return the `artifact` of the job's
+    row.
 
-    Nothing of it is visible before that row says so.
+    Nothing is visible to clients before that row is written.
     """
 
     def chunks(name: str) -> Iterator[bytes]:
@@ -72,7 +72,7 @@ def _check_weights(path: Path) -> None:
 
 
 def _check_manifest(folder: Path, listed: dict[str, ArtifactFile]) -> None:
-    """The manifest's own list agrees with the report: {path: {...}} or [{"path", ...}]."""
+    """Check the manifest's list, {path: {...}} or [{"path", ...}], against the report."""
     try:
         files = json.loads((folder / MANIFEST).read_bytes())["files"]
         each = (
@@ -80,11 +80,11 @@ def _check_manifest(folder: Path, listed: dict[str, ArtifactFile]) -> None:
             if isinstance(files, dict)
             else files
         )
-        said = {file["path"]: (file["bytes"], file["sha256"]) for file in each}
+        manifest = {file["path"]: (file["bytes"], file["sha256"]) for file in each}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadArtifact("The artifact has no readable manifest.") from error
-    if said != {name: (file.bytes, file.sha256) for name, file in listed.items()}:
-        raise BadArtifact("The manifest and the report name different files.")
+    if manifest != {name: (file.bytes, file.sha256) for name, file in listed.items()}:
+        raise BadArtifact("The manifest and the report list different files.")
 
 
 def _measured(folder: Path, name: str, kind: str) -> File:
@@ -94,7 +94,7 @@ def _measured(folder: Path, name: str, kind: str) -> File:
         or not path.is_file()
         or not path.resolve().is_relative_to(folder.resolve())
     ):
-        raise BadArtifact(f"{name} is not a plain file of the artifact.")
+        raise BadArtifact(f"{name} is not a regular file inside the artifact.")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"path": name, "bytes": path.stat().st_size, "sha256": digest, "kind": kind}

@@ -1,7 +1,7 @@
-"""One attempt at one job: prepare, start the trainer, relay what it says, judge how it ended.
+"""One attempt at a job: prepare it, run the trainer, relay its reports, decide the outcome.
 
-The database is written only under the lease. A lost lease ends everything quietly: the group is
-killed and nothing is written, because somebody else owns the job.
+The database is written only under the lease. When the lease is lost, the process group is killed
+and nothing is written, because the job no longer belongs to this worker.
 """
 
 import shutil
@@ -52,12 +52,12 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 _TICK_SECONDS = 0.25
-"""Between two batches of reports."""
+"""Seconds between two batches of reports."""
 _REASONS = {
     Stop.CANCEL: StopReason.CANCEL,
     Stop.DEADLINE: StopReason.DEADLINE,
     Stop.DRAIN: StopReason.DRAIN,
-    # Whoever hangs or has lost the database may still have a checkpoint to commit.
+    # After a stall or an outage, the trainer may still be able to commit a checkpoint.
     Stop.STALL: StopReason.DRAIN,
     Stop.OUTAGE: StopReason.DRAIN,
 }
@@ -65,19 +65,19 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Workplace:
-    """What a supervisor works with."""
+    """Settings, connections and the trainer command of a supervisor."""
 
     settings: Settings
     sessions: Sessions
     storage: Storage
     notifier: Notifier
     command: Sequence[str]
-    """What starts a trainer; the run directory is appended."""
+    """Command that starts a trainer; the run directory is appended."""
     should_drain: Callable[[], bool]
 
 
 class Interrupted(Exception):
-    """Asked to stop before or after the trainer ran."""
+    """A stop was requested before or after the trainer ran."""
 
     def __init__(self, stop: Stop) -> None:
         self.stop = stop
@@ -96,7 +96,7 @@ class Attempt:
         self._deadline_at = self._deadline()
 
     def run(self) -> JobStatus:
-        """Carry the job as far as it goes; returns where it went. Raises LeaseLost."""
+        """Run the attempt and return the job's new status. Raises LeaseLost."""
         try:
             outcome = self._train()
             if isinstance(outcome, Succeeded):
@@ -165,12 +165,12 @@ class Attempt:
 
     def _is_past_deadline(self, now: float) -> bool:
         if self._relay.phase == "finalizing":
-            # Trained in time: the rest is ours to allow.
+            # Training ended in time; the deadline does not cover verifying and saving.
             return False
         return self._deadline_at is not None and now >= self._deadline_at
 
     def _why_not_publish(self) -> Stop | None:
-        """What is trained and proven goes out, unless its owner wants none of it."""
+        """A verified adapter is published unless the job was cancelled."""
         return Stop.CANCEL if self._keeper.desired is Desired.CANCEL else None
 
     def _succeed(self, outcome: Succeeded) -> JobStatus:
@@ -203,7 +203,7 @@ class Attempt:
     def _while_held(
         self, name: str, work: Callable[[], T], why_stop: Callable[[], Stop | None]
     ) -> T:
-        """The result of work that may block for long. Raises Interrupted or LeaseLost meanwhile."""
+        """Return the result of work that may block; raise Interrupted or LeaseLost meanwhile."""
         future = in_background(name, work)
         while not future.done():
             self._keeper.check()
@@ -218,7 +218,7 @@ class Attempt:
         return patiently(work, seconds=self._settings.outage_seconds)
 
     def _deadline(self) -> float | None:
-        """When, on this process's clock, all attempts together have used up the job's time."""
+        """Monotonic time at which all attempts together exceed `max_seconds`; None if unlimited."""
         limits = self._job.spec.get("limits") or {}
         seconds = limits.get("max_seconds")
         if seconds is None:
@@ -236,13 +236,13 @@ class Attempt:
     def _note_end(self, status: int, stop: Stop | None, num_garbage: int) -> None:
         if num_garbage:
             data = {"code": "report_garbage", "num_lines": num_garbage}
-            self._relay.note(Entry("warning", "unreadable reports were left out", "warning", data))
+            self._relay.note(Entry("warning", "unreadable reports were ignored", "warning", data))
         if status < 0 and stop is None:
             exit_data = {"code": "trainer_exit", "signal": -status}
             self._relay.note(Entry("warning", describe(status), "warning", exit_data))
 
     def _keep_log(self) -> None:
-        """Best effort: a log that cannot be stored must not cost the job."""
+        """Store the trainer log. Best effort: a failure to store it must not fail the job."""
         path = self._run_dir / "trainer.log"
         try:
             if path.is_file():
@@ -253,10 +253,10 @@ class Attempt:
 
 
 def _stuck(stop: Stop | None) -> Outcome:
-    """Of a trainer that SIGKILL did not end. Nothing more of it is waited for."""
+    """The outcome for a trainer that survived SIGKILL and is not waited for any longer."""
     if stop is Stop.CANCEL:
         return Cancelled()
-    hint = "Look at the machine: a process hangs in its kernel, on a disk or on the GPU."
+    hint = "Check the worker's machine: a process hangs in the kernel, on a disk or the GPU."
     return Died(system_failure("trainer_stuck", "The trainer could not be killed.", hint=hint))
 
 

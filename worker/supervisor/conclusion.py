@@ -1,5 +1,5 @@
-"""The last write about an attempt. The job's row is locked first, so that of a cancel and an end
-that meet exactly one counts.
+"""The final write of an attempt. The job's row is locked first, so that exactly one of a cancel and
+a completion that arrive together takes effect.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,10 @@ def conclude(
     *,
     artifact: Mapping[str, Any] | None = None,
 ) -> JobStatus:
-    """Where the job went. `artifact` is what was published, for a success. Raises LeaseLost."""
+    """Record the outcome and return the job's new status. Raises LeaseLost.
+
+    `artifact` is what was published; only a success has one.
+    """
     desired = lifecycle.renew(session, lease, settings.lease_seconds)
     if isinstance(outcome, Cancelled) or desired is Desired.CANCEL:
         lifecycle.finish(session, lease, JobStatus.CANCELLED)
@@ -47,8 +50,8 @@ def conclude(
 def _succeed(
     session: Session, lease: Lease, reported: ArtifactData, artifact: Mapping[str, Any]
 ) -> None:
-    told = {"files": artifact["files"], "zip": artifact["zip"]}
-    lifecycle.record(session, lease, Entry("artifact", "adapter ready", data=told))
+    data = {"files": artifact["files"], "zip": artifact["zip"]}
+    lifecycle.record(session, lease, Entry("artifact", "adapter ready", data=data))
     lifecycle.finish(
         session,
         lease,

@@ -1,6 +1,4 @@
-"""Holds a lease from a thread of its own while a job is worked on, and hears what its owner
-wants.
-"""
+"""Renews a job's lease from a background thread and reads its `desired` state, such as a cancel."""
 
 import threading
 import time
@@ -18,7 +16,7 @@ from worker.threads import start_thread
 
 _log = structlog.get_logger(__name__)
 _LOOK_SECONDS = 1.0
-"""Between two looks at what the owner wants: how long a cancel takes to be heard."""
+"""Between two reads of `desired`: how long a cancel can go unnoticed."""
 
 
 class LeaseKeeper:
@@ -52,7 +50,7 @@ class LeaseKeeper:
         return time.monotonic() - self._renewed_at
 
     def check(self) -> None:
-        """Raises LeaseLost when somebody else owns the job."""
+        """Raise LeaseLost if the job no longer belongs to us."""
         if self.is_lost:
             raise LeaseLost(self._lease.job_id)
 
@@ -66,14 +64,14 @@ class LeaseKeeper:
             except OUTAGE as error:
                 _log.warning("lease_not_renewed", error=type(error).__name__)
             except Exception:
-                # A thread that ends silently would let the lease run out.
+                # If this thread ended silently, the lease would expire.
                 _log.exception("lease_not_renewed")
 
     def _is_due(self) -> bool:
         return self.seconds_unrenewed >= self._renew_seconds
 
     def _renew(self) -> Desired:
-        # Taken before the write: the lease is never believed to last longer than it does.
+        # Read before the write, so that the lease is never assumed to last longer than it does.
         at = time.monotonic()
         with transaction(self._sessions) as session:
             desired = lifecycle.renew(session, self._lease, self._lease_seconds)

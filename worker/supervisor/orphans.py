@@ -1,7 +1,7 @@
-"""Kills what dead supervisors of this machine left running, before new work is taken.
+"""Kills processes that dead supervisors of this machine left running, before a job is claimed.
 
-A run is noted before its trainer starts. Its processes are found by the token in their environment
-and not by their number, which may be somebody else's by now.
+A run is recorded before its trainer starts. Its processes are found by the token in their
+environment and not by pid, which may have been reused.
 """
 
 import json
@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 
 
 def note_run(run_dir: Path) -> str:
-    """Write down whose run this is; returns the token its processes are to carry."""
+    """Record which supervisor owns the run; return the token for its processes' environment."""
     token = secrets.token_hex(16)
     note = {
         "token": token,
@@ -41,7 +41,7 @@ def forget_run(run_dir: Path) -> None:
 
 
 def sweep(runs_dir: Path) -> int:
-    """Kill what is left of runs whose supervisor is dead; returns how many processes that was."""
+    """Kill the processes of runs whose supervisor is dead; return how many were killed."""
     num_killed = 0
     for path in runs_dir.glob(f"*/*/{_NOTE}"):
         note = _read(path)

@@ -1,4 +1,4 @@
-"""What an attempt's end means for its job, from how the trainer ended and what it was asked."""
+"""The outcome of an attempt, from the trainer's exit and the stop request, if any."""
 
 import signal
 from collections.abc import Callable, Mapping
@@ -27,14 +27,14 @@ class Succeeded:
 
 @dataclass(frozen=True)
 class Failed:
-    """The job's own fault, or its limits': no other attempt would do better."""
+    """The job itself or its limits are at fault: another attempt would end the same way."""
 
     failure: FailureReport
 
 
 @dataclass(frozen=True)
 class Died:
-    """The machine's fault: another attempt goes on from the last checkpoint."""
+    """The machine is at fault: another attempt resumes from the last checkpoint."""
 
     failure: FailureReport
 
@@ -52,14 +52,14 @@ class Cancelled:
 Outcome = Succeeded | Failed | Died | Drained | Cancelled
 
 DRAINED_PAUSE_SECONDS = 10.0
-"""After a drain that was not ours: whoever asked for it may ask again at once."""
+"""Delay after a drain that this supervisor did not request: it may be requested again at once."""
 _FINAL: Mapping[int, tuple[Callable[..., FailureReport], str, str]] = {
     ExitCode.USER: (user_failure, "trainer_refused", "The trainer refused the job."),
-    ExitCode.DATA: (user_failure, "dataset_invalid", "The dataset could not be trained on."),
+    ExitCode.DATA: (user_failure, "dataset_invalid", "The dataset cannot be used for training."),
     ExitCode.OOM_GPU: (capacity_failure, "oom_gpu", "The GPU ran out of memory."),
     ExitCode.OOM_HOST: (capacity_failure, "oom_host", "The machine ran out of memory."),
 }
-"""Kind, code and sentence, for a trainer that gave no report of its own."""
+"""Kind, code and message for a trainer that exited without a report of its own."""
 
 
 def judge(
@@ -69,7 +69,7 @@ def judge(
     failure: FailureReport | None,
     artifact: ArtifactData | None,
 ) -> Outcome:
-    """`status` as Popen gives it: negative for a signal."""
+    """Decide the outcome. `status` is Popen's return code: negative for a signal."""
     if stop is Stop.CANCEL:
         return Cancelled()
     if status == ExitCode.OK and artifact is not None:
@@ -77,11 +77,11 @@ def judge(
     if stop is Stop.DRAIN:
         return Drained()
     if stop is Stop.DEADLINE:
-        return Failed(_told_deadline(failure) or deadline_exceeded())
+        return Failed(_reported_deadline(failure) or deadline_exceeded())
     if stop is Stop.STALL:
         return Died(system_failure("stalled", "The trainer stopped making progress."))
     if stop is Stop.OUTAGE:
-        return Died(system_failure("database_lost", "The database was away for too long."))
+        return Died(system_failure("database_lost", "The database was unavailable for too long."))
     if status == ExitCode.DRAINED:
         return Drained(DRAINED_PAUSE_SECONDS)
     if status in _FINAL:
@@ -99,8 +99,8 @@ def describe(status: int) -> str:
     return f"The trainer ended with status {status}."
 
 
-def _told_deadline(failure: FailureReport | None) -> FailureReport | None:
-    """The trainer's own report of its deadline, so that event and job tell one story."""
+def _reported_deadline(failure: FailureReport | None) -> FailureReport | None:
+    """The trainer's own report of its deadline, so that event and job agree."""
     return failure if failure is not None and failure.code == "deadline_exceeded" else None
 
 
@@ -112,7 +112,7 @@ def deadline_exceeded() -> FailureReport:
 
 def _unexplained(status: int) -> FailureReport:
     make, code, message = _FINAL[status]
-    return make(code, message, hint="The attempt's log says more.")
+    return make(code, message, hint="See the attempt's log for details.")
 
 
 def _signal_name(number: int) -> str:

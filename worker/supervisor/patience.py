@@ -1,4 +1,4 @@
-"""Living through a database outage: trying again until it is over."""
+"""Retries through a database outage."""
 
 import time
 from collections.abc import Callable
@@ -14,9 +14,9 @@ _log = structlog.get_logger(__name__)
 
 
 def patiently(work: Callable[[], T], *, seconds: float) -> T:
-    """The result of `work`, tried again through an outage of up to `seconds`.
+    """Return the result of `work`, retried through an outage of up to `seconds`.
 
-    A commit whose answer got lost is tried again too: fenced writes then raise LeaseLost.
+    A commit whose response was lost is retried too: fenced writes then raise LeaseLost.
     """
     until = time.monotonic() + seconds
     while True:

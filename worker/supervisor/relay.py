@@ -1,7 +1,7 @@
-"""Reports become rows: gathered as they come, written a few times a second in one fenced
-transaction.
+"""Turns reports into rows: collects them as they arrive and writes them a few times a second, in
+one fenced transaction.
 
-While the database is away the batch waits, bounded, and the trainer goes on.
+While the database is unavailable, reports stay in a bounded batch and the trainer keeps running.
 """
 
 import threading
@@ -31,11 +31,11 @@ from worker.supervisor.report_rows import mark_kept, upsert_checkpoint, upsert_m
 _log = structlog.get_logger(__name__)
 
 PROGRESS_SECONDS = 1.0
-"""Between two progress events; the column follows every batch."""
+"""Between two progress events; the `progress` column is updated with every batch."""
 MAX_METRIC_EVENTS = 5
-"""Of one batch; the table gets every step all the same."""
+"""Per batch; the metrics table still gets every step."""
 MAX_SPOOLED = 5_000
-"""Events, and metric steps, kept while the database is away."""
+"""Events, and steps with metrics, kept while the database is unavailable."""
 _MANY = 2 * MAX_SPOOLED
 
 
@@ -55,7 +55,7 @@ class Batch:
             self.metrics.setdefault(step, {}).update(values)
 
     def follow(self, later: "Batch") -> None:
-        """Take in what came after this batch."""
+        """Append a later batch to this one."""
         self.entries += later.entries
         for step, values in later.metrics.items():
             self.add_metrics(step, values)
@@ -63,7 +63,7 @@ class Batch:
         self.columns |= later.columns
 
     def latest(self) -> dict[str, float | None]:
-        """The newest value of each metric, by step."""
+        """The value of each metric at its latest step."""
         newest: dict[str, float | None] = {}
         for _, values in sorted(self.metrics.items()):
             newest |= values
@@ -82,18 +82,18 @@ class Relay:
         self._progress_at = 0.0
         self._num_dropped = 0
         self._known_seq = 0
-        """Of the last event whose commit was answered."""
+        """Number of the last event whose commit was confirmed."""
         self._is_in_doubt = False
-        """Whether the batch may be written already, in part: a commit's answer was lost."""
+        """True after a commit whose response was lost: part of the batch may already be written."""
         self.last_sign_at = time.monotonic()
-        """Of getting on: any report but a heartbeat, which a hung trainer may go on sending."""
+        """Time of the last report other than a heartbeat, which a hung trainer may still send."""
         self.phase = ""
-        """The trainer's last word on how far it is."""
+        """The last phase that the trainer reported."""
         self.failure: FailureReport | None = None
         self.artifact: ArtifactData | None = None
 
     def take(self, report: Report) -> None:
-        """From the reader's thread."""
+        """Add a report to the batch. Called from the reader thread."""
         if report.type == "heartbeat":
             return
         with self._lock:
@@ -101,19 +101,19 @@ class Relay:
             self._take(report)
 
     def note(self, entry: Entry) -> None:
-        """An event of the supervisor's own."""
+        """Add an event of the supervisor itself."""
         with self._lock:
             self._batch.entries.append(entry)
 
     def flush(self) -> None:
-        """Write what has gathered; in an outage it is kept. Raises LeaseLost."""
+        """Write the batch; keep it during an outage. Raises LeaseLost."""
         try:
             self._flush(is_last=False)
         except OUTAGE as error:
             _log.warning("reports_spooled", error=type(error).__name__)
 
     def flush_last(self) -> None:
-        """Write all that is left. Raises LeaseLost, and in an outage what the database raises."""
+        """Write everything left. Raises LeaseLost and, during an outage, the database's error."""
         self._flush(is_last=True)
 
     def _flush(self, *, is_last: bool) -> None:
@@ -144,7 +144,7 @@ class Relay:
             case "error":
                 self.failure = FailureReport.model_validate(data)
             case "artifact":
-                # Its event follows when it is published.
+                # Its event is added when it is published.
                 self.artifact = ArtifactData.model_validate(data)
                 return
             case "phase":
@@ -158,9 +158,9 @@ class Relay:
     def _add(self, entry: Entry) -> None:
         entries = self._batch.entries
         if entry.type == "metrics":
-            told = [at for at, each in enumerate(entries) if each.type == "metrics"]
-            if len(told) >= MAX_METRIC_EVENTS:
-                del entries[told[0]]
+            metrics = [at for at, each in enumerate(entries) if each.type == "metrics"]
+            if len(metrics) >= MAX_METRIC_EVENTS:
+                del entries[metrics[0]]
         if len(entries) < MAX_SPOOLED:
             entries.append(entry)
         else:
@@ -175,7 +175,7 @@ class Relay:
             self._progress_at = now
 
     def _write(self, session: Session, batch: Batch) -> int:
-        """The number of the job's last event then."""
+        """Write a batch; return the number of the job's last event."""
         columns = dict(batch.columns)
         if batch.metrics:
             columns["metrics"] = Job.metrics.op("||", return_type=JSONB())(batch.latest())
@@ -190,16 +190,16 @@ class Relay:
         return session.execute(last).scalar_one()
 
     def _unwritten(self, session: Session, entries: list[Entry]) -> list[Entry]:
-        """Without those that are there, though the answer to their commit was lost.
+        """Drop the entries that a commit whose response was lost has already written.
 
-        All else but events is written the same way twice.
+        Only events need this: all other writes are idempotent.
         """
         if not self._is_in_doubt:
             return entries
         lifecycle.record(session, self._lease)
         num_written = 0
         for event in log.read(session, self._lease.job_id, after=self._known_seq, limit=_MANY):
-            # What is there of ours is a beginning, with events of others in between.
+            # Our written events are a prefix of `entries`, with events of others in between.
             is_ours = event.epoch == self._lease.epoch and num_written < len(entries)
             if is_ours and _is_same(event, entries[num_written]):
                 num_written += 1
@@ -207,12 +207,12 @@ class Relay:
 
 
 def _is_same(event: Event, entry: Entry) -> bool:
-    there = (event.type, event.level, event.message, event.data)
-    return there == (entry.type, entry.level, entry.message, dict(entry.data))
+    written = (event.type, event.level, event.message, event.data)
+    return written == (entry.type, entry.level, entry.message, dict(entry.data))
 
 
 def _entry(report: Report) -> Entry:
     data = dict(report.data)
-    # A path of this machine is nobody's business.
+    # Paths of this machine are not exposed.
     data.pop("path", None)
     return Entry(report.type, report.message, report.level, data)

@@ -1,6 +1,6 @@
-"""Report lines as they come from a trainer: parsed, checked and cleaned, or counted as garbage.
+"""Reads a trainer's report lines: each is parsed, validated and cleaned, or counted as garbage.
 
-A trainer is not trusted: what passes here can be written to the database.
+The trainer is not trusted: what passes here is safe to write to the database.
 """
 
 import json
@@ -36,7 +36,7 @@ class ProgressData(_Data):
 
 
 class ValuesData(_Data):
-    """Of `metrics` and `eval`."""
+    """Data of `metrics` and `eval` reports."""
 
     step: Step
     values: dict[Annotated[str, Field(max_length=200)], float | None]
@@ -84,7 +84,7 @@ class ReportReader:
         self.num_garbage = 0
 
     def read(self) -> None:
-        """Until every writer has closed the pipe."""
+        """Read until every writer has closed the pipe."""
         with os.fdopen(self._descriptor, "rb", buffering=0) as pipe:
             while chunk := pipe.read(_READ_BYTES):
                 *ended, rest = chunk.split(b"\n")
@@ -95,7 +95,7 @@ class ReportReader:
         self._end_line()
 
     def _extend(self, part: bytes) -> None:
-        # One byte past the limit is kept: it tells a line that is too long.
+        # One byte past the limit is kept: it marks a line that is too long.
         self._line += part[: MAX_REPORT_BYTES + 1 - len(self._line)]
 
     def _end_line(self) -> None:
@@ -113,7 +113,7 @@ class ReportReader:
 
 
 def parse(line: bytes) -> Report | None:
-    """None for anything that is not a report of the contract."""
+    """Return the report, or None for anything that does not follow the protocol."""
     if len(line) > MAX_REPORT_BYTES:
         return None
     try:
@@ -131,7 +131,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _clean(value: Any) -> Any:
-    """Without what Postgres refuses: NUL and lone surrogates in strings, endless numbers."""
+    """Redact secrets and remove what Postgres rejects: NUL, lone surrogates, infinite numbers."""
     if isinstance(value, str):
         return redact(value.replace("\0", "").encode("utf-8", "replace").decode())
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,6 +1,6 @@
-"""Rows that a trainer's reports become: metrics by step, checkpoints by step.
+"""Writes the rows that a trainer's reports become: metrics and checkpoints, by step.
 
-Each write may be made twice and says the same the second time.
+Every write is idempotent.
 """
 
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ def upsert_checkpoint(session: Session, lease: Lease, checkpoint: CheckpointData
 def add_found_checkpoint(
     session: Session, lease: Lease, *, step: int, run_epoch: int, train_epoch: float, num_bytes: int
 ) -> bool:
-    """Add a checkpoint that lies on disk and was never reported. False when it is known."""
+    """Add a checkpoint found on disk that was never reported. False if it is already known."""
     values = {
         "run_epoch": run_epoch,
         "train_epoch": train_epoch,
@@ -63,7 +63,7 @@ def add_found_checkpoint(
 
 
 def mark_kept(session: Session, lease: Lease, folder: Path) -> None:
-    """Older checkpoints of this run that the trainer has deleted to keep its limit."""
+    """Mark checkpoints of this run that the trainer has deleted (`save_total_limit`)."""
     steps = [int(path.name.rpartition("-")[2]) for path in folder.glob("checkpoint-*[0-9]")]
     own = (Checkpoint.job_id == lease.job_id, Checkpoint.run_epoch == lease.epoch)
     gone = update(Checkpoint).where(*own, Checkpoint.kept, Checkpoint.step.not_in(steps))

@@ -1,4 +1,4 @@
-"""Where a new attempt may go on from: the checkpoints earlier epochs of the job left behind."""
+"""Finds the checkpoints of earlier epochs that a new attempt of the job may resume from."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ COMMIT = "COMMIT.json"
 
 @dataclass(frozen=True)
 class Found:
-    """A committed checkpoint on this disk, whether or not its hashes hold."""
+    """A committed checkpoint on this disk; its hashes have not been verified."""
 
     run_epoch: int
     step: int
@@ -28,9 +28,9 @@ class Found:
 
 
 def folders(job_dir: Path, epoch: int) -> list[Path]:
-    """`checkpoints` folders of earlier epochs with at least one committed, newest epoch first.
+    """`checkpoints` folders of earlier epochs that hold a committed one, newest epoch first.
 
-    The trainer verifies the hashes and takes the newest that holds; a broken one is its to refuse.
+    The trainer verifies the hashes, rejects corrupt checkpoints and uses the newest valid one.
     """
     earlier = sorted(
         (int(path.name) for path in job_dir.glob("[0-9]*") if path.name.isdigit()), reverse=True
@@ -40,7 +40,7 @@ def folders(job_dir: Path, epoch: int) -> list[Path]:
 
 
 def committed(folder: Path) -> list[Found]:
-    """Those of one epoch's `checkpoints` folder, by step."""
+    """Committed checkpoints of one epoch's `checkpoints` folder, sorted by step."""
     run_epoch = int(folder.parent.name)
     found = []
     for path in folder.glob(f"checkpoint-*[0-9]/{COMMIT}"):
@@ -51,10 +51,9 @@ def committed(folder: Path) -> list[Found]:
 
 
 def note(sessions: Sessions, lease: Lease, run_dir: Path, *, seconds: float) -> None:
-    """Write down from which step the attempt resumes, if any, through an outage of up to `seconds`.
+    """Record the step the attempt resumes from, if any; retry through an outage of up to `seconds`.
 
-    Checkpoints whose report died with the worker that should have relayed it are reported too.
-    Raises LeaseLost.
+    Checkpoints whose report was lost with an earlier worker are reported too. Raises LeaseLost.
     """
     earlier = folders(run_dir.parent, lease.epoch)
     found = [each for folder in earlier for each in committed(folder)]
@@ -65,12 +64,12 @@ def note(sessions: Sessions, lease: Lease, run_dir: Path, *, seconds: float) -> 
 def _write(sessions: Sessions, lease: Lease, found: list[Found]) -> None:
     step = max(each.step for each in found)
     row = (Attempt.job_id == lease.job_id, Attempt.epoch == lease.epoch)
-    entry = Entry("log", f"going on from step {step}", data={"step": step})
+    entry = Entry("log", f"resuming from step {step}", data={"step": step})
     with transaction(sessions) as session:
         lifecycle.record(session, lease)
-        untold = [each for each in found if add_found_checkpoint(session, lease, **asdict(each))]
-        told = [Entry("checkpoint", "found on disk", data={"step": each.step}) for each in untold]
-        lifecycle.record(session, lease, *told, entry)
+        added = [each for each in found if add_found_checkpoint(session, lease, **asdict(each))]
+        events = [Entry("checkpoint", "found on disk", data={"step": each.step}) for each in added]
+        lifecycle.record(session, lease, *events, entry)
         session.execute(update(Attempt).where(*row).values(resumed_from_step=step))
 
 

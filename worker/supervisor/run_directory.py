@@ -1,4 +1,4 @@
-"""Lays out a run directory: the rows, the base model, the plan."""
+"""Prepares a run directory: fetches the rows and the base model, writes the plan."""
 
 import json
 import os
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 class DatasetGone(Exception):
-    """The dataset's row or its rows are not there any more."""
+    """The dataset, or the file with its rows, no longer exists."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class RunDirectories:
         return self.settings.runs_dir / job.id / str(job.epoch)
 
     def prepare(self, job: Job) -> Path:
-        """Everything the trainer needs, in a fresh directory of this epoch.
+        """Create a fresh directory for this epoch with everything the trainer needs.
 
         May take long: rows and models are fetched. Raises DatasetGone, a coded Failure of the
-        model or the template, or what the store raises.
+        model or the template, or the store's error.
         """
-        # Through JSON text: only there does a strict model take JSON's own types.
+        # From JSON text: only there does a strict model accept JSON's types.
         spec = JobSpec.model_validate_json(json.dumps(job.spec))
         run_dir = self.path(job)
         shutil.rmtree(run_dir, ignore_errors=True)
@@ -86,13 +86,13 @@ class RunDirectories:
         return RowsFile(
             path=str(path),
             dataset=dataset_id,
-            sha256=sha256 or "",  # whatever has rows has a hash
+            sha256=sha256 or "",  # a dataset with rows has a hash
             num_rows=num_rows or 0,
             license=(source or {}).get("license"),
         )
 
     def _fetched(self, dataset_id: str) -> Path:
-        """A dataset never changes, so one copy serves every run on this machine."""
+        """Return the local copy of the rows. It serves every run here: datasets never change."""
         path = self.settings.data_dir.absolute() / "cache" / "datasets" / f"{dataset_id}.jsonl"
         key = store_keys.rows(dataset_id)
         try:
@@ -106,14 +106,14 @@ class RunDirectories:
         return path
 
     def _fetch(self, key: str, path: Path) -> None:
-        # A name of its own: in two containers on one disk, two workers have the same pid.
+        # A unique name: workers in two containers that share a disk may have the same pid.
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
         os.close(descriptor)
         partial = Path(name)
         try:
             self.storage.read_file(key, partial)
             if partial.stat().st_size != self.storage.size(key):
-                raise OSError(f"{key} came in cut.")
+                raise OSError(f"{key} was only partly downloaded.")
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

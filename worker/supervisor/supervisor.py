@@ -1,6 +1,4 @@
-"""Claims jobs one after the other and attends to each until none is left that this worker may
-take.
-"""
+"""Claims jobs one after another and runs each, until none is left that this worker may claim."""
 
 from dataclasses import dataclass
 
@@ -27,7 +25,7 @@ class Supervisor:
     worker_id: str
 
     def drain(self) -> int:
-        """Work until the queue has nothing for us; returns how many attempts were made."""
+        """Run jobs until the queue has none for us; return the number of attempts."""
         num_attempts = 0
         while not self.workplace.should_drain():
             orphans.sweep(self.workplace.settings.runs_dir)
@@ -78,7 +76,7 @@ class Supervisor:
         except LeaseLost:
             _log.warning("lease_lost")
         except OUTAGE as error:
-            # The lease runs out and the housekeeper reclaims the job.
+            # The lease expires and the housekeeper reclaims the job.
             _log.error("job_abandoned", error=type(error).__name__)
         except Exception as error:
             _log.exception("attempt_crashed")
@@ -87,7 +85,7 @@ class Supervisor:
             self._show_idle()
 
     def _give_back(self, lease: Lease, error: Exception) -> None:
-        """Our own fault, not the job's: tried again, within the same limits."""
+        """The supervisor is at fault, not the job: retry it, within the usual limits."""
         died_of = system_failure("supervisor_error", f"The worker failed: {type(error).__name__}.")
         base = self.workplace.settings.retry_base_seconds
 
@@ -100,7 +98,7 @@ class Supervisor:
         except (LeaseLost, *OUTAGE):
             _log.warning("job_not_given_back")
         except Exception:
-            # The lease runs out and the housekeeper reclaims the job.
+            # The lease expires and the housekeeper reclaims the job.
             _log.exception("job_not_given_back")
 
     def _show(self, session: Session, job_id: str | None) -> None:

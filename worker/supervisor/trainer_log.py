@@ -1,6 +1,6 @@
-"""What a trainer prints, copied into its log: lines cut, the whole capped, secrets out.
+"""Copies a trainer's output to its log: long lines cut, total size capped, secrets redacted.
 
-The pipe is always read to its end, so that a trainer never blocks on its own chatter.
+The pipe is always read to its end, so that a trainer never blocks on its own output.
 """
 
 import os
@@ -25,7 +25,7 @@ class TrainerLog:
         self._is_cut = False
 
     def copy(self) -> None:
-        """Until every writer has closed the pipe."""
+        """Copy until every writer has closed the pipe."""
         with self._file, os.fdopen(self._descriptor, "rb", buffering=0) as pipe:
             while chunk := pipe.read(_READ_BYTES):
                 if self._room > 0:
@@ -34,11 +34,11 @@ class TrainerLog:
                     self._dropped += len(chunk)
             self._keep(b"\n" if self._line else b"")
             if self._dropped:
-                note = f"[log full: {self._dropped} bytes more were not kept]\n"
+                note = f"[log full: {self._dropped} more bytes were dropped]\n"
                 self._file.write(note.encode())
 
     def _keep(self, chunk: bytes) -> None:
-        # A progress bar's carriage returns are line ends too.
+        # The carriage returns of a progress bar are line ends too.
         *ended, rest = chunk.replace(b"\r", b"\n").split(b"\n")
         lines = bytearray()
         for part in ended:
@@ -62,7 +62,7 @@ class TrainerLog:
     def _write(self, lines: bytes) -> None:
         text = redact(_ESCAPES.sub("", lines.decode("utf-8", "replace")))
         clean = text.encode()
-        # Not in the middle of a character.
+        # Do not cut inside a character.
         kept = clean[: self._room].decode("utf-8", "ignore").encode()
         self._file.write(kept)
         self._file.flush()

@@ -1,4 +1,4 @@
-"""The trainer as a process: started in a group of its own with nothing secret, stopped by steps."""
+"""The trainer process: started in its own process group without secrets, stopped in steps."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ _log = structlog.get_logger(__name__)
 
 
 class TrainerProcess:
-    """Start it from the main thread: a trainer dies with the thread that started it (PDEATHSIG)."""
+    """Create it in the main thread: a trainer dies with the thread that started it (PDEATHSIG)."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class TrainerProcess:
 
     @property
     def is_stuck(self) -> bool:
-        """SIGKILL did not end it: it hangs in the kernel, as on a lost disk or a sick GPU."""
+        """SIGKILL did not end it: it hangs in the kernel, as on a lost disk or a faulty GPU."""
         killed_at = self._killed_at
         return killed_at is not None and time.monotonic() - killed_at > _LAST_WORDS_SECONDS
 
@@ -86,18 +86,18 @@ class TrainerProcess:
         return self._reports.num_garbage
 
     def wait(self, seconds: float) -> int | None:
-        """The exit status, negative for a signal, or None after `seconds`."""
+        """The exit status (negative for a signal); None if still running after `seconds`."""
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
 
     def stop(self, reason: StopReason) -> None:
-        """Begin to stop it: the file, SIGTERM, SIGKILL. `press` carries out what is due."""
+        """Start stopping it: the stop file, SIGTERM, SIGKILL. `press` sends what is due."""
         if self.is_stopping:
             return
         now = self._stop_at = time.monotonic()
-        # The file says what is wanted and the signal that it is there.
+        # The file gives the reason; the signal says that the file is there.
         _write_atomically(self._run_dir / "stop", reason.value)
         self._signals = [(now, signal.SIGTERM), (now + self._grace_seconds, signal.SIGKILL)]
         self.press()
@@ -113,9 +113,9 @@ class TrainerProcess:
                 kill_group(self.pid, number)
 
     def close(self) -> None:
-        """No process of the group is left, and all that it said has been taken in.
+        """Kill the whole group and wait until all of its output has been read.
 
-        One that cannot be killed is left to `orphans`, which finds it by its note.
+        A process that cannot be killed is left to `orphans`, which finds it by its note.
         """
         while True:
             self._kill()
@@ -138,7 +138,7 @@ class TrainerProcess:
 def environment(
     ours: Mapping[str, str], run_dir: Path, descriptor: int, token: str
 ) -> dict[str, str]:
-    """An allow-list, so that no credential of this process reaches the trainer."""
+    """The trainer's environment: an allow-list, so that none of our credentials reach it."""
     passed = {
         name: value
         for name, value in ours.items()

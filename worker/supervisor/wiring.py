@@ -1,4 +1,4 @@
-"""Puts a supervisor together from settings, in the process that is to run it."""
+"""Builds a supervisor from settings, in the process that will run it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +38,7 @@ def open_supervisor(settings: Settings, worker_id: str, slot: Slot) -> Iterator[
 
 
 def work(settings: Settings, worker_id: str) -> int:
-    """Take the worker's slot, if it is free, and attend to jobs until none is left."""
+    """Run jobs until none is left, if the worker's slot is free; return how many attempts."""
     slot = Slot(settings.data_dir, worker_id)
     with slot.held() as is_ours:
         if not is_ours:

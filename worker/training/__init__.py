@@ -1,1 +1,1 @@
-"""The trainer: a plain program that turns a run directory into a proven adapter."""
+"""The trainer: a plain program that turns a run directory into a verified adapter."""

@@ -1,6 +1,6 @@
-"""python -m worker.training RUN_DIR: train what RUN_DIR/plan.json asks for (a protocol.Plan).
+"""python -m worker.training RUN_DIR: train as RUN_DIR/plan.json (a protocol.Plan) describes.
 
-What libraries print goes to stdout and stderr and means nothing; reports are the interface.
+Libraries print to stdout and stderr; nothing there is parsed. Reports are the interface.
 """
 
 import faulthandler
@@ -24,24 +24,24 @@ from worker.training.reporter import Reporter, open_reporter, start_heartbeat
 from worker.training.stop import StopRequest
 
 ENVIRONMENT = {
-    # The base lies on this disk; nothing is asked of a network.
+    # The base model is on this disk; the network is never used.
     "HF_HUB_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    # The Trainer forks no loader; the tokenizer may use every core before torch does.
+    # The Trainer forks no data loader; the tokenizer may use every core before torch does.
     "TOKENIZERS_PARALLELISM": "true",
-    # Threads that wait by spinning starve the ones they wait for: a 2-thread run beside other work
-    # was seen 6 to 12 times slower than with waiting asleep (2 cores, load 6).
+    # Threads that spin while waiting starve the ones they wait for: beside other work, a 2-thread
+    # run was 6 to 12 times slower than with passive waiting (2 cores, load 6).
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "0",
-    # Rows differ in length: fixed segments would fragment the GPU's memory.
+    # Rows differ in length: fixed segments would fragment GPU memory.
     "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
 }
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status of a run; `ExitCode` says what it means."""
+    """Run the trainer and return its exit status, see `ExitCode`."""
     if len(arguments) != 1:
         print("usage: python -m worker.training RUN_DIR", file=sys.stderr)
         return ExitCode.USER
@@ -49,12 +49,12 @@ def main(arguments: list[str]) -> int:
         die_with_parent()
     run_dir = Path(arguments[0]).absolute()
     if not run_dir.is_dir():
-        print(f"{run_dir} is not a folder.", file=sys.stderr)
+        print(f"{run_dir} is not a directory.", file=sys.stderr)
         return ExitCode.USER
     reports = open_reporter(run_dir)
     stop = StopRequest(run_dir)
     beating = start_heartbeat(reports)
-    # After a crash in compiled code, the log says where.
+    # After a crash in native code, the log shows where.
     faulthandler.enable()
     try:
         stop.listen()
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
 
 
 def attempt(run_dir: Path, reports: Reporter, stop: StopRequest) -> int:
-    """Run the plan; whatever ends it becomes a report and a status."""
+    """Run the plan; turn whatever ends it into a report and an exit status."""
     plan: Plan | None = None
     try:
         plan = read_plan(run_dir)
@@ -78,7 +78,7 @@ def attempt(run_dir: Path, reports: Reporter, stop: StopRequest) -> int:
     except Stopped as stopped:
         if stopped.reason is not StopReason.DEADLINE:
             return STOP_EXITS[stopped.reason]
-        return fail(DeadlineExceeded("The job ran out of its time."), plan, reports)
+        return fail(DeadlineExceeded("The job exceeded its time limit."), plan, reports)
     except Exception as error:
         return fail(error, plan, reports)
     return ExitCode.OK
@@ -93,17 +93,17 @@ def fail(error: Exception, plan: Plan | None, reports: Reporter) -> int:
 
 
 def leave_out(package: str) -> None:
-    """Let libraries believe an optional package is not installed.
+    """Make libraries believe that an optional package is not installed.
 
-    Importing bitsandbytes brings torch's compiler with it: 1.3 of 6.6 CPU seconds (measured).
+    Importing bitsandbytes also imports torch's compiler: 1.3 of 6.6 CPU seconds (measured).
     """
     modules: dict[str, Any] = sys.modules
-    if "torch" not in modules:  # in a process that serves several runs the next may need it
+    if "torch" not in modules:  # else the process serves several runs and the next may need it
         modules[package] = None
 
 
 def set_environment(device: str) -> None:
-    """One device at most is visible, so that no library spreads over several."""
+    """Set ENVIRONMENT and make at most one device visible: no library may use several."""
     os.environ.update(ENVIRONMENT)
     visible = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
     if device == "cpu":
@@ -116,7 +116,7 @@ def set_environment(device: str) -> None:
 
 
 def die_with_parent() -> None:
-    """A trainer whose supervisor is gone has lost its lease: the kernel ends it."""
+    """Have the kernel kill this trainer with its supervisor: without it, the lease is lost."""
     if not processes.die_with(os.getppid()):
         os._exit(ExitCode.INFRA)
 

@@ -1,4 +1,4 @@
-"""The callback of a run: schedules saving and evaluating, reports what happens, obeys a stop."""
+"""The run's TrainerCallback: schedules saving and evaluation, sends reports, obeys a stop."""
 
 import json
 import math
@@ -26,7 +26,7 @@ METRIC_NAMES = {
     "eval_loss": "valid_loss",
     "eval_mean_token_accuracy": "valid_mean_token_accuracy",
 }
-"""From the Trainer's words to ours."""
+"""Our metric names by the Trainer's."""
 _LOGGED = {"train_loss", "train_mean_token_accuracy", "learning_rate", "grad_norm", "entropy"}
 
 
@@ -48,9 +48,9 @@ class RunCallback(TrainerCallback):
         if self._stopped is StopReason.DEADLINE:
             limit, seconds = self._plan.spec.limits.max_seconds, self._tally.seconds
             evidence = f"`max_seconds` is {limit}; training took {seconds:.0f} s"
-            if limit and seconds < limit:  # the supervisor's count, which stopped it
-                evidence += ", what came before and between attempts took the rest"
-            raise DeadlineExceeded("The job ran out of its time.", evidence=evidence)
+            if limit and seconds < limit:  # stopped by the supervisor, by its own count
+                evidence += "; the time before and between attempts took the rest"
+            raise DeadlineExceeded("The job exceeded its time limit.", evidence=evidence)
         if self._stopped is not None:
             raise Stopped(self._stopped)
 
@@ -62,15 +62,15 @@ class RunCallback(TrainerCallback):
         self._stop.in_step = True
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._cancel_if_asked()
+        self._raise_if_cancelled()
         self._reports.still_working()
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._cancel_if_asked()
+        self._raise_if_cancelled()
         self._reports.still_working()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._cancel_if_asked()
+        self._raise_if_cancelled()
         self._tally.seconds = self._earlier_seconds + time.monotonic() - self._started
         self._recent.append((time.monotonic(), self._tally.tokens_seen))
         self._schedule(state, control)
@@ -89,7 +89,7 @@ class RunCallback(TrainerCallback):
         values["num_tokens"] = self._tally.tokens_seen
         values["tokens_per_second"] = self._tokens_per_second()
         values |= _device_memory(args)
-        # The history travels in checkpoints and becomes metrics.csv.
+        # The history is saved in checkpoints and becomes metrics.csv.
         state.log_history[-1].update(values)
         self._write("metrics", state.global_step, values)
         self._losses.see(values["train_loss"])
@@ -118,14 +118,16 @@ class RunCallback(TrainerCallback):
         self._reports.send("checkpoint", message, **data, best=best, path=str(path))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # In this order: a signal between the two must not throw away a finished training.
+        # In this order: a signal between the two must not discard a finished training run.
         self._stop.is_finishing = self._stopped is None
         self._stop.in_step = False
         self._progress(state, last=True)
 
     def _schedule(self, state: Any, control: Any) -> None:
-        """Everything happens at a step's end, evaluation before saving, so that a resumed run
-        finds it either done or still to do."""
+        """Schedule logging, evaluation and saving at the end of a step.
+
+        Evaluation precedes saving, so that a resumed run finds it either done or still to do.
+        """
         training, step = self._plan.spec.training, state.global_step
         last = step >= state.max_steps
         epoch_ends = step % self._steps_per_epoch == 0 or last
@@ -140,7 +142,7 @@ class RunCallback(TrainerCallback):
         elif training.save_strategy == "steps":
             control.should_save = last or step % (training.save_steps or 1) == 0
 
-    def _cancel_if_asked(self) -> None:
+    def _raise_if_cancelled(self) -> None:
         if self._stop.reason() is StopReason.CANCEL:
             raise Stopped(StopReason.CANCEL)
 

@@ -1,4 +1,4 @@
-"""The model card: what an adapter is, for a reader on the Hub. Names no path of this machine."""
+"""The model card of an adapter, for readers on the Hub. It names no paths of this machine."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from worker.training.trainer import Tally
 _BODY = """\
 # LoRA adapter for {base}
 
-Trained by Tunesmith, job `{job}`: {steps} optimizer steps, {tokens:,} trained tokens,
+Trained with Tunesmith in job `{job}`: {steps} optimizer steps, {tokens:,} trained tokens,
 training loss {loss}{valid}.
 
 ## Use
@@ -23,33 +23,35 @@ base = AutoModelForCausalLM.from_pretrained({base_call})
 model = PeftModel.from_pretrained(base, "path/to/this/folder")
 ```
 {local}
-The prompt it was trained on is in `prompt_template.json`{chat}. Numbers per step are in
-`metrics.csv`, all settings in `training_args.json`, hashes of every file in `manifest.json`.
+The prompt format used in training is in `prompt_template.json`{chat}. Metrics per step are in
+`metrics.csv`, training settings in `training_args.json`, and the SHA-256 of each file in
+`manifest.json`.
 
 ## Data
 
-Dataset `{dataset}`, {rows} rows, sha256 `{sha256}`; loss on {loss_on}. The licences of the base
-model and of the dataset hold for this adapter too.
+Dataset `{dataset}`: {rows} rows, SHA-256 `{sha256}`. The loss was computed on {loss_on}.
+
+The licenses of the base model and of the dataset also apply to this adapter.
 """
 
 
 _LOCAL = """
-The base `{base}` is not on the Hub: it is a folder of the server's `MODELS_DIR`.
+The base model `{base}` is not on the Hub: it is a folder of the server's `MODELS_DIR`.
 """
 
 
 def model_card(plan: Plan, state: Any, tally: Tally, *, speaks: bool) -> str:
-    """`speaks`: its tokenizer's chat template gives the prompt it was trained on."""
+    """`speaks`: the tokenizer's chat template renders the prompts used in training."""
     losses = [each["train_loss"] for each in state.log_history if "train_loss" in each]
     held_out = [each["eval_loss"] for each in state.log_history if "eval_loss" in each]
     revision = f', revision="{plan.base.revision}"' if plan.base.revision else ""
-    is_public = "/" in plan.base.id  # as the Hub's names are; a local one is a folder's name
+    is_public = "/" in plan.base.id  # a Hub id has a slash; a local base is named by its folder
     body = _BODY.format(
         base=plan.base.id,
         job=plan.job_id,
         steps=state.global_step,
         tokens=tally.trained_tokens,
-        loss=f"{losses[0]:.4f} to {losses[-1]:.4f}" if losses else "unknown",
+        loss=f"from {losses[0]:.4f} to {losses[-1]:.4f}" if losses else "unknown",
         valid=f", validation loss {held_out[-1]:.4f}" if held_out else "",
         base_call=json.dumps(plan.base.id if is_public else f"path/to/{plan.base.id}") + revision,
         local="" if is_public else _LOCAL.format(base=plan.base.id),
@@ -57,13 +59,13 @@ def model_card(plan: Plan, state: Any, tally: Tally, *, speaks: bool) -> str:
         dataset=plan.rows.dataset,
         rows=plan.rows.num_rows,
         sha256=plan.rows.sha256,
-        loss_on="the answers" if plan.spec.train_on == "completion" else "all text",
+        loss_on="the completions only" if plan.spec.train_on == "completion" else "the full text",
     )
     return f"---\n{_metadata(plan)}---\n\n{body}"
 
 
 def _metadata(plan: Plan) -> str:
-    """The Hub's YAML; every string as JSON, which YAML reads, so that no name can break out."""
+    """The Hub's YAML metadata. Strings are written as JSON: valid YAML with everything escaped."""
     lines = [
         f"base_model: {json.dumps(plan.base.id)}",
         "base_model_relation: adapter",

@@ -1,7 +1,7 @@
-"""Checkpoints that count: hashed, committed by a manifest written last, verified before use.
+"""Committed checkpoints: hashed, committed by a manifest written last, verified before use.
 
-The Trainer writes a checkpoint straight into its final folder, so a folder alone proves nothing:
-one with COMMIT.json does, as far as every file in it still has its hash.
+The Trainer writes a checkpoint straight into its final folder, so the folder alone proves nothing:
+a checkpoint counts if it has a COMMIT.json and every file listed there still has its hash.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from typing import Any
 COMMIT = "COMMIT.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
 _UNUSED = "training_args.bin"
-"""A pickle the Trainer writes and nothing reads."""
+"""A pickle that the Trainer writes and nothing reads."""
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "safetensors")
 
 
@@ -35,7 +35,7 @@ class Rejected:
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries a result depends on, without the build's local suffix."""
+    """Versions of the libraries a result depends on, without local build suffixes."""
     found = {}
     for package in _PACKAGES:
         try:
@@ -46,7 +46,7 @@ def versions() -> dict[str, str]:
 
 
 def commit(path: Path, *, step: int, epoch: float, fingerprint: str, **more: Any) -> int:
-    """Make a checkpoint count, durably; returns its size in bytes."""
+    """Commit a checkpoint durably; return its size in bytes."""
     (path / _UNUSED).unlink(missing_ok=True)
     names = sorted(each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file())
     for name in names:
@@ -59,7 +59,7 @@ def commit(path: Path, *, step: int, epoch: float, fingerprint: str, **more: Any
 
 
 def newest(folders: list[Path], fingerprint: str) -> tuple[Checkpoint | None, list[Rejected]]:
-    """The furthest checkpoint that can be gone on from, and those passed over on the way."""
+    """The latest checkpoint that can be resumed from, and the later ones that were rejected."""
     found = [
         (int(match[1]), path)
         for folder in folders
@@ -70,7 +70,7 @@ def newest(folders: list[Path], fingerprint: str) -> tuple[Checkpoint | None, li
     rejected: list[Rejected] = []
     for step, path in sorted(found, key=lambda each: each[0], reverse=True):
         if not (path / COMMIT).is_file():
-            continue  # never finished: nobody was told of it
+            continue  # never committed, so never reported
         reason = fault(path, fingerprint)
         if reason is None:
             return Checkpoint(path, step, _read(path)), rejected
@@ -85,19 +85,19 @@ def fault(path: Path, fingerprint: str) -> str | None:
         files, made_by = content["files"], content["versions"]
         for name, expected in files.items():
             if described(path / name) != expected:
-                return f"{name} is not as it was committed"
+                return f"{name} has changed since it was committed"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"unreadable: {error}"
     if made_by != versions():
         changed = sorted(k for k, v in versions().items() if made_by.get(k) != v)
-        return f"made with other library versions: {', '.join(changed) or 'more of them'}"
+        return f"made with other library versions: {', '.join(changed) or 'additional packages'}"
     if content.get("fingerprint") != fingerprint:
-        return "made for another spec, dataset or base"
+        return "made for a different spec, dataset or base model"
     return None
 
 
 def sweep(folder: Path) -> None:
-    """Delete what was never committed, as left by a kill during a save."""
+    """Delete checkpoints that were never committed, such as after a kill during a save."""
     if not folder.is_dir():
         return
     for path in folder.iterdir():
@@ -112,7 +112,7 @@ def described(path: Path) -> dict[str, Any]:
 
 
 def write_durably(path: Path, text: str) -> None:
-    """Whole or not at all, also after a power cut."""
+    """Write a file completely or not at all, even if the power fails."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     sync(temporary)

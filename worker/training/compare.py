@@ -1,7 +1,7 @@
-"""python -m worker.training.compare BASE_DIR ADAPTER_DIR ROWS.json: what did an adapter learn?
+"""python -m worker.training.compare BASE_DIR ADAPTER_DIR ROWS.json: what an adapter learned.
 
-Loads a downloaded adapter, unedited, onto a base folder, lets both answer every row, and counts the
-answers that are exactly the expected ones.
+Loads a downloaded adapter, unmodified, onto a base folder, generates an answer to every row with
+and without it, and counts exact matches with the expected answers.
 """
 
 import argparse
@@ -16,19 +16,19 @@ from app.core.datasets.tokens.templates import is_chat
 
 _SHOWN = 3
 _SLACK = 8
-"""Tokens an answer may be longer than the longest expected one before it is cut."""
+"""Tokens an answer may exceed the longest expected one by before it is cut."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    asked = parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     from worker.training.__main__ import ENVIRONMENT
 
     os.environ.update(ENVIRONMENT)
-    rows = read_rows(asked.rows)[: asked.limit]
-    result = compare(asked.base, asked.adapter, rows, asked.quantization)
+    rows = read_rows(options.rows)[: options.limit]
+    result = compare(options.base, options.adapter, rows, options.quantization)
     show(result)
-    if asked.json:
-        asked.json.write_text(json.dumps(result, indent=2, ensure_ascii=False), encoding="utf-8")
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,9 +36,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("base", type=Path, help="folder of the base model")
     made.add_argument("adapter", type=Path, help="folder of a downloaded adapter")
     made.add_argument("rows", type=Path, help="Alpaca rows: a JSON array or JSON lines")
-    made.add_argument("--limit", type=int, help="use the first rows only")
+    made.add_argument("--limit", type=int, help="use only the first LIMIT rows")
     made.add_argument("--quantization", choices=["none", "int8", "nf4"], default="none")
-    made.add_argument("--json", type=Path, help="write the result there")
+    made.add_argument("--json", type=Path, help="also write the result to this file")
     return made
 
 
@@ -53,7 +53,7 @@ def read_rows(path: Path) -> list[Row]:
 def compare(
     base_dir: Path, adapter_dir: Path, rows: Sequence[Row], quantization: str = "none"
 ) -> dict[str, Any]:
-    """{rows, exact_match_base, exact_match_adapter (shares), examples: every row's answers}."""
+    """Return {rows, exact_match_base, exact_match_adapter (shares), examples (all answers)}."""
     from peft import PeftModel
     from transformers import AutoTokenizer
 
@@ -71,8 +71,8 @@ def compare(
         before = generate(model, tokenizer, prompts, **options)
     after = generate(model, tokenizer, prompts, **options)
     examples = [
-        {"prompt": row.get("instruction", ""), "expected": want, "base": base, "adapter": tuned}
-        for row, want, base, tuned in zip(rows, expected, before, after, strict=True)
+        {"prompt": row.get("instruction", ""), "expected": answer, "base": base, "adapter": tuned}
+        for row, answer, base, tuned in zip(rows, expected, before, after, strict=True)
     ]
     return {
         "rows": len(rows),

@@ -1,4 +1,4 @@
-"""A spec mapped, name by name, to the configurations of TRL, PEFT and bitsandbytes."""
+"""Maps a spec, name by name, to the configurations of TRL, PEFT and bitsandbytes."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from app.core.jobs.spec import JobSpec
 
 
 def training_values(spec: JobSpec, device: str) -> dict[str, Any]:
-    """Every SFTConfig field that decides what is learned, named: library defaults move."""
+    """Every SFTConfig field that affects what is learned, set explicitly: defaults change."""
     training = spec.training
     return {
         "num_train_epochs": float(training.num_train_epochs),
@@ -18,7 +18,7 @@ def training_values(spec: JobSpec, device: str) -> dict[str, Any]:
         "gradient_accumulation_steps": training.gradient_accumulation_steps,
         "learning_rate": training.learning_rate,
         "lr_scheduler_type": training.lr_scheduler_type,
-        # Below 1 it is a share of all steps; `warmup_ratio` is gone.
+        # A value below 1 is a share of all steps; `warmup_ratio` was removed.
         "warmup_steps": training.warmup_ratio,
         "weight_decay": training.weight_decay,
         "max_grad_norm": training.max_grad_norm,
@@ -38,13 +38,13 @@ def training_values(spec: JobSpec, device: str) -> dict[str, Any]:
 
 
 def sft_config(plan: Plan, output_dir: Path, device: str) -> Any:
-    """The one SFTConfig of a run. Saving and evaluating are scheduled by `watch`, not here."""
+    """The SFTConfig of a run. `RunCallback` schedules saving and evaluation, not these fields."""
     from trl.trainer.sft_config import SFTConfig
 
     return SFTConfig(
         **training_values(plan.spec, device),
         output_dir=str(output_dir),
-        # Rows come tokenized, masked, cut and packed from `data` and `packing`.
+        # Rows arrive tokenized, masked, truncated and packed from `data` and `packing`.
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
         packing=False,
@@ -62,7 +62,7 @@ def sft_config(plan: Plan, output_dir: Path, device: str) -> Any:
         dataloader_drop_last=False,
         logging_strategy="steps",
         logging_first_step=True,
-        # A NaN must show: the filter would put the average of earlier losses in its place.
+        # A NaN must be visible: the filter would replace it with the average of earlier losses.
         logging_nan_inf_filter=False,
         include_num_input_tokens_seen="no",
         eval_strategy="no",
@@ -102,7 +102,7 @@ def quantization_config(plan: Plan, device: str) -> Any:
 
 
 def bits_and_bytes(quantization: str, *, bf16: bool) -> Any:
-    """None for an unquantized base."""
+    """The BitsAndBytesConfig; None for an unquantized base."""
     if quantization == "none":
         return None
     import torch
@@ -114,7 +114,7 @@ def bits_and_bytes(quantization: str, *, bf16: bool) -> Any:
     return config(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
-        # QLoRA (Dettmers et al. 2023): quantizes the scales too, 0.4 bit less per weight.
+        # QLoRA (Dettmers et al. 2023): also quantizes the scales, saving 0.4 bit per weight.
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16 if bf16 else torch.float32,
     )

@@ -1,4 +1,4 @@
-"""A plan's rows under the tokenizer that transformers loaded, laid out as `app.core` does it."""
+"""Encodes a plan's rows with the tokenizer that transformers loaded; `app.core` lays them out."""
 
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -21,13 +21,13 @@ from worker.training.failures import BadModel
 from worker.training.model import max_positions
 
 _COMPARED = 64
-"""Rows encoded twice, to see that a preview shows what is trained."""
+"""Rows encoded both ways, to check that a preview shows what is trained."""
 
 
 def load_splits(
     plan: Plan, tokenizer: Any, still_working: Callable[[], None] = lambda: None
 ) -> Splits[Example]:
-    """Training and held-out examples; refuses what cannot be trained on, before a model loads.
+    """Training and held-out examples; rejects unusable rows before a model is loaded.
 
     `still_working` is called after each chunk of rows.
     """
@@ -43,17 +43,17 @@ def load_splits(
 
 
 def prompt_texts(rows: Sequence[Row], template: str, tokenizer: Any) -> list[str]:
-    """What a model is given before it answers."""
+    """The prompt of each row: the text a model is given before it answers."""
     rows_tokenizer = row_tokenizer(tokenizer)
     with refusals(rows_tokenizer):
         return [prompt_text(row, template, rows_tokenizer) for row in rows]
 
 
 def row_tokenizer(tokenizer: Any) -> RowTokenizer:
-    """The very tokenizer that transformers loaded, as rows are encoded with it."""
+    """Wrap the tokenizer that transformers loaded, so that rows are encoded with it."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise BadModel("The tokenizer has no tokenizer.json and none can be made from its files.")
+        raise BadModel("The tokenizer has no tokenizer.json, and none can be built from its files.")
     return RowTokenizer.from_backend(
         backend,
         tokenizer.special_tokens_map,
@@ -63,7 +63,7 @@ def row_tokenizer(tokenizer: Any) -> RowTokenizer:
 
 
 def preview_differs(plan: Plan, tokenizer: Any) -> bool:
-    """Whether the first rows have other tokens in a preview than here."""
+    """Whether the first rows get different tokens in a preview than in training."""
     rows = list(islice(read_rows(Path(plan.rows.path), plan.spec.template), _COMPARED))
     return differs_from_folder(rows, plan.spec, tokenizer, Path(plan.base.path))
 
@@ -71,7 +71,7 @@ def preview_differs(plan: Plan, tokenizer: Any) -> bool:
 def differs_from_folder(
     rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: Any, folder: Path
 ) -> bool:
-    """Whether the model's files, which previews read, give other tokens than transformers does."""
+    """Whether previews, which read the model's files, tokenize differently than transformers."""
     try:
         shown = RowTokenizer.from_folder(folder)
     except (OSError, ValueError):

@@ -31,7 +31,7 @@ KINDS = {
     "metrics.csv": "metrics",
     MANIFEST: "manifest",
 }
-"""What an artifact may hold beside tokenizer files; anything else is a bug and is refused."""
+"""Files an artifact may hold besides tokenizer files; any other is a bug and is rejected."""
 TOKENIZER_FILES = frozenset(
     {
         "tokenizer.json",
@@ -50,13 +50,13 @@ _STATE = ("global_step", "max_steps", "epoch", "num_train_epochs", "log_history"
 
 
 def check_tokenizer(tokenizer: Any, run_dir: Path) -> None:
-    """Refuse a tokenizer that could not be saved at the end, before anything is trained."""
+    """Reject a tokenizer that could not be saved at the end, before training starts."""
     with tempfile.TemporaryDirectory(dir=run_dir) as folder:
         try:
             _write_tokenizer(Path(folder), tokenizer)
         except (BadModel, OSError, MemoryError):
             raise
-        except Exception as error:  # whatever a library makes of files it did not write
+        except Exception as error:  # libraries may raise anything on files they did not write
             problem = "The tokenizer cannot be saved."
             raise BadModel(problem, evidence=f"{type(error).__name__}: {error}"[:2000]) from error
 
@@ -64,7 +64,7 @@ def check_tokenizer(tokenizer: Any, run_dir: Path) -> None:
 def stage(
     folder: Path, plan: Plan, model: Any, tokenizer: Any, state: Any, tally: Tally, device: str
 ) -> None:
-    """Every file but the manifest. Nothing is copied from a folder a library wrote at will."""
+    """Write every file but the manifest. No folder that a library wrote is copied as a whole."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_adapter(folder, plan, model)
@@ -83,7 +83,7 @@ def stage(
 def publish(
     staging: Path, target: Path, plan: Plan, environment: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Write the manifest last, make all of it durable, and let it appear under its name at once."""
+    """Write the manifest last, sync everything to disk, and rename the folder to its final name."""
     files = [_entry(staging / name) for name in sorted(_names(staging))]
     content = {
         "version": 1,
@@ -93,7 +93,7 @@ def publish(
         "validation_dataset": plan.validation_rows
         and plan.validation_rows.model_dump(exclude={"path"}),
         "base": plan.base.model_dump(exclude={"path"}),
-        "template": _told_template(plan, staging),
+        "template": _template_entry(plan, staging),
         "spec": plan.spec.model_dump(mode="json"),
         "environment": environment,
         "files": files,
@@ -123,7 +123,7 @@ def environment(device: str) -> dict[str, Any]:
 
 
 def prompt_template(plan: Plan) -> dict[str, str]:
-    """The template by name and in full, so that an adapter says how it wants to be asked."""
+    """The template by name and in full, so that an adapter documents its prompt format."""
     name = plan.spec.template
     if name == "alpaca":
         mark = {"instruction": "{instruction}", "input": "{input}"}
@@ -159,7 +159,7 @@ def write_adapter(folder: Path, plan: Plan, model: Any) -> None:
         "base_model_name_or_path": plan.base.id,
         "revision": plan.base.revision,
         "inference_mode": True,
-        # Names of Python code to import when loading: never ours.
+        # These name Python code to import on load: never set here.
         "auto_mapping": None,
         "megatron_config": None,
     }
@@ -188,16 +188,16 @@ def _write_tokenizer(folder: Path, tokenizer: Any) -> None:
 
 
 def _write_chat_template(folder: Path, plan: Plan, tokenizer: Any) -> None:
-    """In place of the base's own, which would ask for an answer in words not trained on."""
+    """Replace the base's chat template, whose prompts differ from those used in training."""
     if plan.spec.template != "alpaca":
-        return  # the tokenizer was given the plan's, or speaks the base's own
+        return  # the tokenizer has the plan's template or the base's own
     (folder / CHAT_TEMPLATE).unlink(missing_ok=True)
     text = alpaca_as_chat(plan, tokenizer)
     if text is not None:
         (folder / CHAT_TEMPLATE).write_text(text, encoding="utf-8")
 
 
-def _told_template(plan: Plan, folder: Path) -> dict[str, str | None]:
+def _template_entry(plan: Plan, folder: Path) -> dict[str, str | None]:
     digest = frozen_template(plan).sha256
     if plan.spec.template == "chat":
         digest = described(folder / CHAT_TEMPLATE)["sha256"]
@@ -205,15 +205,15 @@ def _told_template(plan: Plan, folder: Path) -> dict[str, str | None]:
 
 
 def _remove_unnamed(folder: Path) -> None:
-    """What a tokenizer saves beyond its named files, such as further chat templates.
+    """Remove what a tokenizer saves beyond its named files, such as further chat templates.
 
-    Not needed beside tokenizer.json, which holds a whole tokenizer; refused without it.
+    Not needed beside tokenizer.json, which holds a complete tokenizer; rejected without it.
     """
     unnamed = _unnamed(folder)
     if unnamed and not (folder / "tokenizer.json").is_file():
         raise BadModel(
-            f"The tokenizer needs files that an artifact has no name for: {', '.join(unnamed)}.",
-            hint="Convert it to a tokenizer.json.",
+            f"The tokenizer needs files that an artifact cannot contain: {', '.join(unnamed)}.",
+            hint="Convert the tokenizer to a fast tokenizer (tokenizer.json).",
         )
     for name in unnamed:
         (folder / name).unlink()
@@ -223,7 +223,7 @@ def _remove_unnamed(folder: Path) -> None:
 
 
 def _write_metrics(path: Path, history: list[dict[str, Any]]) -> None:
-    """One line per step: what was logged, and beside it what was measured on held-out rows."""
+    """One line per step: training metrics and, where evaluated, those of held-out rows."""
     names = {"eval_loss": "valid_loss", "eval_mean_token_accuracy": "valid_mean_token_accuracy"}
     columns = [
         "step", "epoch", "train_loss", "learning_rate", "grad_norm", "train_mean_token_accuracy",
@@ -247,7 +247,7 @@ def _write_json(path: Path, content: Any) -> None:
 
 def _names(folder: Path) -> list[str]:
     if unnamed := _unnamed(folder):
-        raise RuntimeError(f"not among an artifact's named files: {', '.join(unnamed)}")
+        raise RuntimeError(f"files that an artifact cannot contain: {', '.join(unnamed)}")
     return _files(folder)
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong in a run: a coded report for a person, an exit status for the supervisor."""
+"""What can go wrong in a run: a coded report for the user, an exit status for the supervisor."""
 
 import errno
 import traceback
@@ -38,21 +38,19 @@ __all__ = [
 ]
 
 CRASH = 1
-"""Exit status of an error nobody foresaw: not in `ExitCode`, so the supervisor counts a crash."""
+"""Exit status of an unexpected error: not in `ExitCode`, so the supervisor counts a crash."""
 
 _MAX_EVIDENCE = 2000
 
 
 class BadPlan(RunFailed):
     code = "plan_invalid"
-    hint = "RUN_DIR/plan.json must be a `Plan` of app/core/jobs/protocol.py."
+    hint = "RUN_DIR/plan.json must be a valid `Plan` (app/core/jobs/protocol.py)."
 
 
 class Diverged(RunFailed):
     code = "diverged"
-    hint = (
-        "The learning rate is too high for this model and data; a tenth of it is a good next try."
-    )
+    hint = "The learning rate is probably too high for this model and dataset. Try a tenth of it."
 
 
 class DeadlineExceeded(RunFailed):
@@ -68,7 +66,7 @@ class AdapterMismatch(RunFailed):
 
 
 class Stopped(Exception):
-    """The run was asked to stop, and did."""
+    """The run stopped on request."""
 
     def __init__(self, reason: StopReason) -> None:
         super().__init__(reason.value)
@@ -82,23 +80,23 @@ STOP_EXITS = {
 
 
 def explain(error: BaseException, spec: JobSpec | None) -> tuple[FailureReport, int]:
-    """The report and exit status of whatever ended a run."""
+    """The report and exit status for the error that ended a run."""
     if isinstance(error, RunFailed):
         return error.report, error.exit_code
     if (device := out_of_memory(error)) is not None:
         exit_code = ExitCode.OOM_GPU if device == "GPU" else ExitCode.OOM_HOST
         return _memory_report(error, device, spec), exit_code
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        hint = "The machine's disk is full; the last committed checkpoint is intact."
+        hint = "Free space on the worker's disk; the last committed checkpoint is intact."
         return _system_report(
             error, "disk_full", "No space left on the disk.", hint
         ), ExitCode.INFRA
-    message = f"The trainer met an error nobody foresaw: {type(error).__name__}."
+    message = f"The trainer failed with an unexpected error: {type(error).__name__}."
     return _system_report(error, "internal_error", message, "Please report this."), CRASH
 
 
 def out_of_memory(error: BaseException) -> Literal["GPU", "host"] | None:
-    """Which memory ran out, judged without importing torch."""
+    """Which memory ran out, if any; decided without importing torch."""
     names = {kind.__name__ for kind in type(error).__mro__}
     text = str(error)
     if "OutOfMemoryError" in names or "CUDA out of memory" in text:
@@ -109,7 +107,7 @@ def out_of_memory(error: BaseException) -> Literal["GPU", "host"] | None:
 
 
 def easier(spec: JobSpec) -> dict[str, Any]:
-    """The change to a spec that saves most memory and alters the result least."""
+    """The change to a spec that saves the most memory and changes the result least."""
     training = spec.training
     if training.per_device_train_batch_size > 1:
         half = training.per_device_train_batch_size // 2
@@ -128,7 +126,7 @@ def _memory_report(error: BaseException, device: str, spec: JobSpec | None) -> F
         f"oom_{device.lower()}",
         f"The {device} ran out of memory.",
         evidence=str(error)[:_MAX_EVIDENCE] or type(error).__name__,
-        hint="Fewer rows at once with as many per optimizer step give the same result.",
+        hint="A smaller batch with more gradient accumulation steps gives the same result.",
         suggested_patch=easier(spec) if spec else None,
     )
 

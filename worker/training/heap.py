@@ -1,11 +1,11 @@
-"""glibc's heap under a trainer: small holes between tensors must not keep large ones apart.
+"""Tunes glibc's heap for a trainer: small free chunks between tensors must not fragment it.
 
-PyTorch asks for aligned blocks and glibc cuts the rest off. In its caches for small blocks (tcache,
-fastbins) such a rest never joins its neighbours again, and a tensor of the same size no longer fits
-where one was. Measured on 2 to 50 M parameters: activations took 1.1 to 3.2 times their size; with
-the caches off 1.1 to 1.3 times, up to 1.8 with activation checkpointing, at the same CPU time. A
-low M_MMAP_THRESHOLD takes none at all, but up to 41 % more CPU time for pages that the kernel
-clears again in every step.
+PyTorch requests aligned blocks and glibc splits off the remainder. In its caches for small chunks
+(tcache, fastbins) a remainder is never merged with its neighbours again, and a tensor of the same
+size no longer fits where one was. Measured on 2 to 50 M parameters: activations took 1.1 to 3.2
+times their size; with the caches off 1.1 to 1.3 times, up to 1.8 with activation checkpointing, at
+the same CPU time. A low M_MMAP_THRESHOLD has no overhead in memory, but takes up to 41 % more CPU
+time for pages that the kernel clears again in every step.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ _TUNABLES = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"
 
 
 def keep_tight() -> None:
-    """Start this very program anew with the caches off: glibc reads it before anything runs."""
+    """Restart this program with the caches off: glibc reads the setting at program start."""
     given = os.environ.get(_VARIABLE, "")
     if _TUNABLES in given or not sys.platform.startswith("linux"):
         return
@@ -26,7 +26,7 @@ def keep_tight() -> None:
 
 
 def give_back() -> None:
-    """What training has freed goes to the system before a second base is loaded."""
+    """Return memory freed by training to the system, before a second base is loaded."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:  # glibc only
         trim(0)

@@ -1,4 +1,4 @@
-"""The base model and its tokenizer, from a local folder: no remote code, no pickles, no network."""
+"""Loads the base model and tokenizer from a local folder: no remote code, pickles or network."""
 
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,22 @@ from worker.training.plan import frozen_template
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
-def choose_device(wanted: str) -> str:
-    """`cpu` or `cuda`; which GPU was decided by CUDA_VISIBLE_DEVICES before torch was imported."""
-    if wanted == "cpu":
+def choose_device(setting: str) -> str:
+    """`cpu` or `cuda`; CUDA_VISIBLE_DEVICES selected the GPU before torch was imported."""
+    if setting == "cpu":
         return "cpu"
     import torch
 
     if torch.cuda.is_available():
         return "cuda"
-    if wanted == "auto":
+    if setting == "auto":
         return "cpu"
-    raise BadModel(f'The device "{wanted}" is not there.', hint="Start the worker with a GPU.")
+    hint = "Start the worker on a machine with a GPU."
+    raise BadModel(f'The device "{setting}" is not available.', hint=hint)
 
 
 def device_class(device: str) -> DeviceClass:
-    """This very device, as estimates are held against it."""
+    """This device, as the class that estimates are compared with."""
     if device == "cpu":
         return device_classes()[0]
     import torch
@@ -39,18 +40,19 @@ def device_class(device: str) -> DeviceClass:
 
 
 def load_tokenizer(plan: Plan) -> Any:
-    """With EOS, a pad token that has a row in the base's embedding, and the plan's template."""
+    """The tokenizer with EOS, a pad token that the base has an embedding for, and the template."""
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(plan.base.path, **_LOCAL)
-    except Exception as error:  # `tokenizers` raises no narrower one
+    except Exception as error:  # `tokenizers` raises nothing narrower
         raise BadModel("The tokenizer cannot be loaded.", evidence=str(error)[:2000]) from error
     if tokenizer.eos_token_id is None:
         raise BadModel("The tokenizer has no EOS token: the model could never learn to stop.")
     known = limits.vocabulary_size(Path(plan.base.path))
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= known:
-        # Padding is masked everywhere, so any known token will do; a new one would need a new row.
+        # Padding is masked everywhere, so any known token will do; a new one would need a new
+        # embedding.
         tokenizer.pad_token = tokenizer.eos_token
     if is_named(plan.spec.template):
         tokenizer.chat_template = frozen_template(plan).text
@@ -58,12 +60,12 @@ def load_tokenizer(plan: Plan) -> Any:
 
 
 def max_positions(plan: Plan, tokenizer: Any) -> int:
-    """Tokens in a row that base and tokenizer are made for; what a spec allows if neither says."""
+    """Longest sequence that base and tokenizer support; the spec's maximum if neither says less."""
     return limits.max_positions(Path(plan.base.path), tokenizer.model_max_length)
 
 
 def load_base(plan: Plan, device: str) -> Any:
-    """The frozen base in the plan's precision and quantization."""
+    """Load the frozen base model in the plan's precision and quantization."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -74,7 +76,7 @@ def load_base(plan: Plan, device: str) -> Any:
             plan.base.path,
             dtype=torch.bfloat16 if bf16 else torch.float32,
             quantization_config=quantization,
-            # A quantized base is placed while it loads; another is moved by the Trainer.
+            # Placed while it loads; an unquantized base on the CPU needs no placement.
             device_map={"": device} if quantization is not None or device != "cpu" else None,
             use_safetensors=True,
             **_LOCAL,
@@ -91,7 +93,7 @@ def keep_weights_as_loaded(model: Any) -> None:
     """Keep bitsandbytes from repacking NF4 weights at the first forward in evaluation mode.
 
     On a CPU with AVX512-BF16 it does so in place and rounds the scales to bf16: every evaluation
-    would change the base, and widths that are no multiple of 64 fail.
+    would change the base, and widths that are not a multiple of 64 fail.
     """
     for layer in model.modules():
         if hasattr(layer, "support_avx512bf16_for_cpu"):

@@ -1,7 +1,7 @@
-"""Rows into the sequences a model sees: packed without touching each other, or one by one.
+"""Turns rows into sequences: packed without attending to each other, or one row each.
 
-A sequence carries its rows' lengths. A batch gets `position_ids` that start anew with each row, and
-no attention mask: that, with the cache off, is what makes transformers build a mask per row.
+A sequence carries the lengths of its rows. A batch gets `position_ids` that restart with each row
+and no attention mask: with the cache off, this makes transformers build a mask per row.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,30 +19,30 @@ class TokenSequence:
     input_ids: list[int]
     labels: list[int]
     lengths: list[int]
-    """Of the rows in it, in order."""
+    """Lengths of its rows, in order."""
 
 
 def alone(examples: Iterable[Example], max_length: int) -> list[TokenSequence]:
-    """One sequence per row, cut at the end."""
+    """One sequence per row, truncated at the end."""
     return [_sequence(each) for each in grouping.alone(examples, max_length)]
 
 
 def packed(examples: Iterable[Example], max_length: int) -> list[TokenSequence]:
-    """Several rows to a sequence; what exceeds `max_length` is split."""
+    """Several rows per sequence; a row longer than `max_length` is split."""
     return [_sequence(each) for each in grouping.pack(examples, max_length)]
 
 
 def positions(lengths: Sequence[int], width: int) -> list[int]:
-    """Counted from 0 within each row. Padding counts on: it comes last, so no row can see it."""
+    """Position ids, from 0 in each row. Padding continues the last row, which cannot see it."""
     counted = [place for length in lengths for place in range(length)]
     following = lengths[-1]
     return counted + list(range(following, following + width - len(counted)))
 
 
 def collator(pad_id: int) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
-    """Batches of sequences, padded on the right to the longest.
+    """Return a collator that pads sequences on the right to the longest.
 
-    `num_tokens` and `num_trained` count what is not padding; `trainer` takes them out again.
+    Its `num_tokens` and `num_trained` do not count padding; `trainer` removes them again.
     """
     import torch
 
@@ -70,7 +70,7 @@ def _padded(sequence: dict[str, Any], width: int, pad_id: int) -> dict[str, list
 
 
 def _sequence(parts: list[Example]) -> TokenSequence:
-    # A row's first token must not be predicted from the last one of its neighbour.
+    # A row's first token must not be predicted from the last token of the row before it.
     labels = [label for part in parts for label in [IGNORED, *part.labels[1:]]]
     ids = [token for part in parts for token in part.input_ids]
     return TokenSequence(ids, labels, [len(part.input_ids) for part in parts])

@@ -1,4 +1,4 @@
-"""A plan: read from a run directory, checked, and reduced to what a checkpoint must agree on."""
+"""Reads and validates a run's plan, and computes the fingerprint that checkpoints must match."""
 
 import hashlib
 import json
@@ -15,35 +15,35 @@ _NOT_TRAINING = {
     *("name", "tags", "priority", "limits", "sample_prompts", "recipe"),
     "max_skip_share",
 }
-"""Fields of a spec that do not change what is learned."""
+"""Fields of a spec that do not affect what is learned."""
 
 
 def read_plan(run_dir: Path) -> Plan:
     try:
-        # From text, not from objects: strict types take JSON's 1 for a float.
+        # From JSON text, not from objects: there strict types accept 1 for a float.
         return Plan.model_validate_json((run_dir / "plan.json").read_bytes())
     except OSError as error:
-        raise BadPlan(f"No plan can be read in {run_dir}: {error.strerror}.") from error
+        raise BadPlan(f"The plan in {run_dir} cannot be read: {error.strerror}.") from error
     except ValidationError as error:
         evidence = "; ".join(f"{each['loc']}: {each['msg']}" for each in error.errors()[:5])
         raise BadPlan("The plan is not valid.", evidence=evidence) from error
 
 
 def frozen_template(plan: Plan) -> FrozenTemplate:
-    """As laid out; in a plan made by hand one of ours. Raises BadPlan."""
+    """The plan's template; a built-in one if a plan written by hand has none. Raises BadPlan."""
     name, given = plan.spec.template, plan.template
     if given is None:
         if name not in ours():
-            raise BadPlan(f"The plan lacks the text of the template {name!r}.")
+            raise BadPlan(f"The plan does not contain the text of the template {name!r}.")
         return ours()[name].frozen()
     digest = None if given.text is None else hashlib.sha256(given.text.encode()).hexdigest()
     if given.name != name or given.sha256 != digest or (is_named(name) and digest is None):
-        raise BadPlan(f"The plan's template is not {name!r} as its sha256 says.")
+        raise BadPlan(f"The plan's template does not match the name {name!r} and its sha256.")
     return given
 
 
 def fingerprint(plan: Plan) -> str:
-    """What a checkpoint must agree on before another run may go on from it."""
+    """SHA-256 of what must be the same for a run to resume from another run's checkpoint."""
     spec = plan.spec.model_dump(mode="json", exclude=_NOT_TRAINING)
     held_out = plan.validation_rows.sha256 if plan.validation_rows else None
     parts = [spec, plan.rows.sha256, held_out, plan.base.id, plan.base.revision]

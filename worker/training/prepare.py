@@ -1,4 +1,4 @@
-"""The steps between loading and training: warnings, sequences, the checkpoint to go on from."""
+"""The steps between loading and training: warnings, sequences, the checkpoint to resume from."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +38,7 @@ def warn(
     run_dir: Path,
     reports: Reporter,
 ) -> None:
-    """What the dry run of this job tells, from the same facts."""
+    """Report the warnings that a dry run of this job gives, from the same facts."""
     training = plan.spec.training
     laid = describe(splits, training.max_length, packed=training.packing)
     held_out = Path(plan.validation_rows.path) if plan.validation_rows else None
@@ -52,7 +52,7 @@ def warn(
         needs=_needs(plan, laid, device, run_dir),
     )
     for each in warnings_of(facts):
-        tell(each, reports)
+        report_problem(each, reports)
 
 
 def _needs(plan: Plan, laid: LayoutFigures, device: str, run_dir: Path) -> Needs:
@@ -62,15 +62,15 @@ def _needs(plan: Plan, laid: LayoutFigures, device: str, run_dir: Path) -> Needs
     return needs_of(found, device_class(device), run_dir)
 
 
-def tell(problem: Problem, reports: Reporter) -> None:
+def report_problem(problem: Problem, reports: Reporter) -> None:
     reports.warn(problem.code, problem.message, hint=problem.hint, pointer=problem.pointer)
 
 
 def warn_of_tokenizer(plan: Plan, tokenizer: Any, reports: Reporter) -> None:
-    """Only the library itself can tell: a dry run has the files alone."""
+    """Warn if previews tokenize differently. A dry run cannot tell: it does not use the library."""
     if preview_differs(plan, tokenizer):
-        message = "The library reads this model's tokenizer files in another way than the preview."
-        hint = "The tokens trained on are the library's; a preview may show others."
+        message = "transformers reads this model's tokenizer files differently than the preview."
+        hint = "Training uses the tokens of transformers; a preview may show different ones."
         reports.warn("tokenizer_differs", message, hint=hint, pointer="/model")
 
 
@@ -84,21 +84,21 @@ def sequences(
         if keeps_rows_apart(base, splits.train, tokenizer.pad_token_id):
             lay_out = packed
         else:
-            message = "This model lets packed rows see each other: they are trained one by one."
+            message = "Packed rows attend to each other in this model; they are trained unpacked."
             reports.warn("packing_unsafe", message, pointer="/training/packing")
             for each in about_length(describe(splits, length, packed=False)):
-                tell(each, reports)
+                report_problem(each, reports)
     return lay_out(splits.train, length), lay_out(splits.held_out, length)
 
 
 def find_checkpoint(plan: Plan, run_dir: Path, reports: Reporter) -> Checkpoint | None:
-    """The one to go on from, of earlier epochs or of this very run directory."""
+    """The checkpoint to resume from, of earlier epochs or of this run directory; None to start."""
     own = run_dir / "checkpoints"
     checkpoints.sweep(own)
     folders = [Path(each) for each in plan.resume_from]
     found, rejected = checkpoints.newest([*folders, own], fingerprint(plan))
     for each in rejected:
-        hint = "Training goes on from the one before it, or from the start."
+        hint = "Training resumes from an earlier checkpoint, or starts from the beginning."
         name = each.path.name
         reports.warn("checkpoint_rejected", f"{name} is not used: {each.reason}.", hint=hint)
     return found
@@ -128,7 +128,7 @@ def build_trainer(
         peft_config=lora_config(plan),
     )
     if trainer.args.activation_checkpointing:
-        # The Trainer does so when it trains: too late for the probe of the longest batch.
+        # The Trainer enables it when training starts: too late to probe the longest batch.
         options = trainer.args.activation_checkpointing_kwargs
         trainer.model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
     return trainer

@@ -1,4 +1,4 @@
-"""Tried before the first step: do packed rows stay apart, does the longest batch fit in memory?"""
+"""Probes before the first step: do packed rows stay apart, does the longest batch fit in memory?"""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -11,10 +11,10 @@ _PROBE_TOKENS = 64
 
 
 def keeps_rows_apart(model: Any, examples: Sequence[Example], pad_id: int) -> bool:
-    """Whether packed rows get from this architecture the logits they get alone.
+    """Whether this architecture gives packed rows the same logits as rows on their own.
 
-    Position ids are only a request: a recurrent layer, or attention that makes its own mask, passes
-    over them without a word. So two short rows are run both ways.
+    Position ids are only a request: a recurrent layer, or attention that builds its own mask,
+    silently ignores them. So two short rows are run both ways.
     """
     import torch
 
@@ -24,8 +24,8 @@ def keeps_rows_apart(model: Any, examples: Sequence[Example], pad_id: int) -> bo
         together = _logits(model, rows, pad_id)
         expected = torch.cat([_logits(model, [ids], pad_id) for ids in rows])
     if not expected.isfinite().all():
-        return True  # broken without any packing: the loss will tell
-    # A leak moves logits by about their own size, rounding in bf16 or int8 by a hundredth of it.
+        return True  # broken even without packing: the loss will show it
+    # A leak changes logits by about their own size; rounding in bf16 or int8, by 1 % of it.
     exact = model.dtype == torch.float32 and not getattr(model, "is_quantized", False)
     limit = (1e-4 if exact else 5e-2) * expected.abs().max()
     return bool((together - expected).abs().max() <= limit)
@@ -40,9 +40,9 @@ def _logits(model: Any, rows: list[list[int]], pad_id: int) -> Any:
 
 
 def run_longest_batch(trainer: Any, sequences: Sequence[TokenSequence]) -> None:
-    """Forward and backward on the longest batch: out-of-memory shows in minute one, not hour three.
+    """Run forward and backward on the longest batch: it runs out of memory now, not in hour three.
 
-    Leaves no trace: gradients are dropped, random states put back, nothing is counted.
+    No side effects: gradients are dropped, random states restored, nothing is counted.
     """
     size = trainer.args.per_device_train_batch_size
     longest = sorted(sequences, key=lambda each: -len(each.input_ids))[:size]
@@ -54,7 +54,7 @@ def run_longest_batch(trainer: Any, sequences: Sequence[TokenSequence]) -> None:
 
 @contextmanager
 def kept_random_state() -> Iterator[None]:
-    """Draws inside it do not shift those after it, which a resumed run must repeat."""
+    """Restore random states afterwards: a resumed run must repeat the draws that follow."""
     import numpy as np
     import torch
 

@@ -1,4 +1,4 @@
-"""Report lines from the trainer to whoever started it, and the heartbeat between them."""
+"""Writes the trainer's report lines to its supervisor, with heartbeats in between."""
 
 import json
 import math
@@ -14,16 +14,16 @@ from app.core.jobs.protocol import MAX_REPORT_BYTES, REPORT_FD_VARIABLE, ExitCod
 
 HEARTBEAT_SECONDS = 5.0
 PROGRESS_SECONDS = 1.0
-"""At most one progress line in this time; the last one always goes out."""
+"""At most one progress line per interval; the last one is always sent."""
 SIGN_SECONDS = 10.0
-"""Between two lines that only say that a long piece of work is getting on. The supervisor ends a
-trainer from which it has heard nothing but heartbeats for `stall_seconds`."""
+"""Between two lines that only show that long work is advancing. The supervisor stops a trainer that
+has sent nothing but heartbeats for `stall_seconds`."""
 
 Level = Literal["info", "warning", "error"]
 
 
 class Reporter:
-    """A line-by-line writer that any thread may use."""
+    """Writes report lines; safe to use from any thread."""
 
     def __init__(self, stream: BinaryIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
@@ -32,7 +32,7 @@ class Reporter:
         self._last_progress = -math.inf
         self._last_sign = clock()
         self.position: dict[str, Any] = {"step": 0}
-        """The newest progress."""
+        """The latest progress."""
 
     def send(
         self, kind: ReportType, message: str = "", level: Level = "info", /, **data: Any
@@ -43,7 +43,7 @@ class Reporter:
                 self._stream.write(line)
                 self._stream.flush()
             except BrokenPipeError:
-                # The supervisor is gone and so is its lease: what this process does is for nobody.
+                # The supervisor and its lease are gone: nobody can use what this process does.
                 os._exit(ExitCode.INFRA)
 
     def phase(self, phase: str) -> None:
@@ -61,7 +61,7 @@ class Reporter:
             self._send_position()
 
     def still_working(self) -> None:
-        """Say now and then, in work of many parts, that one more of them is done."""
+        """Send a sign of progress, now and then, when one more part of long work is done."""
         if self._clock() - self._last_sign >= SIGN_SECONDS:
             self._send_position()
 
@@ -75,7 +75,7 @@ class Reporter:
 
 
 def open_reporter(run_dir: Path) -> Reporter:
-    """Reports to the descriptor the supervisor named, else to RUN_DIR/reports.jsonl."""
+    """Report to the descriptor that the supervisor passed, else to RUN_DIR/reports.jsonl."""
     descriptor = os.environ.get(REPORT_FD_VARIABLE)
     if descriptor is None:
         return Reporter((run_dir / "reports.jsonl").open("ab"))
@@ -84,14 +84,14 @@ def open_reporter(run_dir: Path) -> Reporter:
 
 
 def start_heartbeat(reports: Reporter) -> threading.Event:
-    """Beats until the returned event is set."""
+    """Send heartbeats until the returned event is set."""
     stop = threading.Event()
     threading.Thread(target=reports.beat, args=(stop,), name="heartbeat", daemon=True).start()
     return stop
 
 
 def plain(value: Any) -> Any:
-    """Without NaN and infinities, which JSON has no words for: None stands in."""
+    """Replace NaN and infinities, which JSON cannot represent, with None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -102,7 +102,7 @@ def plain(value: Any) -> Any:
 
 
 def fitted(report: dict[str, Any]) -> bytes:
-    """One line of at most MAX_REPORT_BYTES: long strings are cut, harder until it fits."""
+    """One line of at most MAX_REPORT_BYTES: long strings are cut shorter until it fits."""
     line = _line(report)
     for limit in (4000, 2000, 1000, 300, 50):
         if len(line) <= MAX_REPORT_BYTES:

@@ -1,4 +1,4 @@
-"""One run, top to bottom: rows and a base in, a proven adapter out."""
+"""One run, top to bottom: rows and a base model in, a verified adapter out."""
 
 import gc
 from pathlib import Path
@@ -18,7 +18,7 @@ from worker.training.trainer import Tally
 
 
 def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None:
-    """Train the adapter a plan describes and leave it, proven, in RUN_DIR/artifact."""
+    """Train the adapter that a plan describes and leave it, verified, in RUN_DIR/artifact."""
     reports.phase("preparing")
     tokenizer = load_tokenizer(plan)
     export.check_tokenizer(tokenizer, run_dir)
@@ -37,16 +37,16 @@ def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None
     train, held_out = prepare.sequences(plan, splits, base, tokenizer, reports)
     tally = Tally(**checkpoint.commit["tally"]) if checkpoint else Tally()
     trainer = prepare.build_trainer(plan, run_dir, device, base, tokenizer, train, held_out, tally)
-    watch = RunCallback(plan, run_dir, reports, stop, tally)
-    trainer.add_callback(watch)
+    callback = RunCallback(plan, run_dir, reports, stop, tally)
+    trainer.add_callback(callback)
     reports.still_working()
     run_longest_batch(trainer, train)
     stop.check()
 
     reports.phase("training")
     patience = plan.spec.training.early_stopping_patience
-    trainer.go_on_from(checkpoint.path if checkpoint else None, patience)
-    watch.raise_if_stopped()
+    trainer.train_from(checkpoint.path if checkpoint else None, patience)
+    callback.raise_if_stopped()
     stop.is_finishing = True
 
     reports.phase("finalizing")
@@ -55,16 +55,16 @@ def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None
     export.stage(staging, plan, model, tokenizer, state, tally, device)
     shown = splits.held_out or splits.train
     expected = verify.reference(model, shown)
-    # Let go first: two bases side by side may not fit where one did.
-    del model, base, trainer, watch
+    # Freed first: two base models may not fit where one did.
+    del model, base, trainer, callback
     gc.collect()
     heap.give_back()
 
     reports.still_working()
-    proven = verify.reloaded(plan, device, staging)
+    reloaded = verify.reloaded(plan, device, staging)
     reports.still_working()
-    verify.prove(proven, expected, shown, verify.TOLERANCE[precision(plan.spec, device)])
-    report_samples(proven, tokenizer, plan.spec, step=state.global_step, reports=reports)
+    verify.prove(reloaded, expected, shown, verify.TOLERANCE[precision(plan.spec, device)])
+    report_samples(reloaded, tokenizer, plan.spec, step=state.global_step, reports=reports)
     stop.check()
     environment = export.environment(device)
     files = export.publish(staging, run_dir / "artifact", plan, environment)
@@ -73,4 +73,4 @@ def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None
         "files": files,
         "environment": environment,
     }
-    reports.send("artifact", "The adapter is saved and proven.", **artifact)
+    reports.send("artifact", "The adapter is saved and verified.", **artifact)

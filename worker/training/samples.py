@@ -16,7 +16,7 @@ _BATCH = 32
 def report_samples(
     model: Any, tokenizer: Any, spec: JobSpec, *, step: int, reports: Reporter
 ) -> None:
-    """Of a PEFT model: with its adapter and without."""
+    """Report what a PEFT model answers to the sample prompts, with and without its adapter."""
     prompts, template = spec.sample_prompts, spec.template
     if not prompts:
         return
@@ -40,7 +40,7 @@ def generate(
     max_new_tokens: int = _NEW_TOKENS,
     batch_size: int = _BATCH,
 ) -> list[str]:
-    """The likeliest answer to each text. `special`: the tokenizer adds its BOS, as in training."""
+    """Greedy answer to each text. `special`: the tokenizer adds its BOS, as in training."""
     import torch
 
     eos = tokenizer.eos_token_id

@@ -1,4 +1,4 @@
-"""The wish to stop, as RUN_DIR/stop or SIGTERM brings it."""
+"""A request to stop, from RUN_DIR/stop or SIGTERM."""
 
 import signal
 from pathlib import Path
@@ -13,10 +13,10 @@ class StopRequest:
         self._file = run_dir / "stop"
         self._signalled = False
         self.in_step = False
-        """While true, SIGTERM waits for the step's end, where a checkpoint can be made."""
+        """While true, SIGTERM waits for the end of the step, where a checkpoint can be saved."""
         self.is_finishing = False
         """Once true, only a cancel is obeyed: the adapter is trained, and saving it is quicker than
-        going back to it from a checkpoint."""
+        resuming from a checkpoint."""
 
     def reason(self) -> StopReason | None:
         try:
@@ -24,10 +24,10 @@ class StopRequest:
         except FileNotFoundError:
             return StopReason.DRAIN if self._signalled else None
         except ValueError:
-            return StopReason.DRAIN  # a file half written: the gentle way to stop
+            return StopReason.DRAIN  # a partly written file: the mildest reason
 
     def check(self) -> None:
-        """Raise `Stopped` if there is a wish to obey."""
+        """Raise `Stopped` if there is a request to obey."""
         reason = self.reason()
         if reason is None or (self.is_finishing and reason is not StopReason.CANCEL):
             return

@@ -1,4 +1,4 @@
-"""A template and a tokenizer that were not made for each other."""
+"""Handles a template and a tokenizer that were not made for each other."""
 
 from typing import Any
 
@@ -10,24 +10,24 @@ from worker.training.plan import frozen_template
 
 
 def missing_marks(plan: Plan, tokenizer: Any) -> list[str]:
-    """Of a template made for another tokenizer; it is trained nevertheless."""
+    """The template's special tokens that are not one token here; training continues anyway."""
     return row_tokenizer(tokenizer).spelled_out(frozen_template(plan).special_tokens)
 
 
 def alpaca_as_chat(plan: Plan, tokenizer: Any) -> str | None:
-    """Alpaca's wording as a chat template that gives the very tokens that were trained.
+    """The Alpaca prompt as a chat template that renders exactly the tokens used in training.
 
-    None where none can: a tokenizer may begin a text otherwise than by its BOS.
+    None if there is no such template: a tokenizer may start a text with other tokens than its BOS.
     """
     plain = row_tokenizer(tokenizer)
     row: Row = {"instruction": "Say it.", "input": "so", "system": "Be brief."}
     message = {"role": "user", "content": row["instruction"], "input": row["input"]}
     messages = [{"role": "system", "content": row["system"]}, message]
-    (wanted,) = plain.ids([alpaca_prompt(row)], special=True)
-    wanted = wanted[:-1] if wanted[-1] == plain.eos_id else wanted
+    (expected,) = plain.ids([alpaca_prompt(row)], special=True)
+    expected = expected[:-1] if expected[-1] == plain.eos_id else expected
     text = frozen_template(plan).text or ""
     for start in ("", "{{ bos_token }}"):
         prompt = plain.with_chat_template(start + text).render(messages, add_generation_prompt=True)
-        if plain.ids([prompt], special=False) == [wanted]:
+        if plain.ids([prompt], special=False) == [expected]:
             return start + text
     return None

@@ -1,4 +1,4 @@
-"""TRL's SFTTrainer with the few things changed that this service must be certain of."""
+"""TRL's SFTTrainer with the few changes that this service relies on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ _COUNTS = ("num_tokens", "num_trained")
 
 @dataclass
 class Tally:
-    """Counted over all attempts of a job: a checkpoint carries it."""
+    """Counts over all attempts of a job, saved in checkpoints."""
 
     tokens_seen: int = 0
-    """Not padding."""
+    """Tokens seen, without padding."""
     trained_tokens: int = 0
-    """With a label."""
+    """Tokens with a label."""
     seconds: float = 0.0
-    """Of training, up to the last checkpoint."""
+    """Training time; an attempt adds to that of the checkpoint it resumes from."""
 
 
 class LoraTrainer(SFTTrainer):
@@ -36,7 +36,7 @@ class LoraTrainer(SFTTrainer):
         super().__init__(**kwargs)
         self.tally = tally
         # TRL rounds the adapter of a quantized base to bf16, where a step of 2e-4 on a weight near
-        # 1e-2 is mostly lost. Nothing has been trained yet, so fp32 can still be had.
+        # 1e-2 is mostly lost. Nothing has been trained yet, so fp32 is still possible.
         for parameter in self.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
@@ -55,8 +55,8 @@ class LoraTrainer(SFTTrainer):
         self.tally.trained_tokens += counts["num_trained"]
         return loss
 
-    def go_on_from(self, checkpoint: Path | None, patience: int | None = None) -> None:
-        """Train from the start or from a checkpoint, which may be that of the last step.
+    def train_from(self, checkpoint: Path | None, patience: int | None = None) -> None:
+        """Train from scratch or resume from a checkpoint, which may be that of the last step.
 
         `patience`: evaluations without a better loss after which training is over.
         """
@@ -64,17 +64,17 @@ class LoraTrainer(SFTTrainer):
         if saved and (
             saved.global_step >= saved.max_steps or patience_is_lost(saved.log_history, patience)
         ):
-            # All that was missing is the artifact. The Trainer would begin another epoch.
+            # Only the artifact is missing. The Trainer would start another epoch.
             self._load_from_checkpoint(str(checkpoint))
             self.state = saved
             return
         self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        # Its summary at the end calls another thing `train_loss`.
+        # The Trainer's final summary uses `train_loss` for a different value.
         history = self.state.log_history
         self.state.log_history = [each for each in history if "train_runtime" not in each]
 
     def try_step(self, batch: dict[str, Any]) -> None:
-        """Forward and backward outside of training: counts nothing, logs nothing."""
+        """Run forward and backward outside training: nothing is counted or logged."""
         self.model.train()
         inputs = self._prepare_inputs({k: v for k, v in batch.items() if k not in _COUNTS})
         with self.compute_loss_context_manager():
@@ -85,10 +85,10 @@ class LoraTrainer(SFTTrainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Loss and accuracy as means over all held-out tokens.
+        """Return loss and accuracy as means over all held-out tokens.
 
-        The Trainer's own is a mean of batch means, which changes with the batch size; and its
-        loader draws from the random state that a resumed run must find unchanged.
+        The Trainer's own values are means of batch means, which change with the batch size, and its
+        data loader draws from the random state that a resumed run must find unchanged.
         """
         self.model.eval()
         loss = correct = tokens = 0.0
@@ -118,8 +118,8 @@ class LoraTrainer(SFTTrainer):
             yield self._prepare_inputs({k: v for k, v in batch.items() if k not in _COUNTS})
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """None: TRL's names local paths and would go into every checkpoint."""
+        """Write none: TRL's card names local paths and would be part of every checkpoint."""
 
     def bare_model(self) -> Any:
-        """The trained model as a user will load it, without the autocast wrapper of training."""
+        """The trained model as users will load it, without the autocast wrapper of training."""
         return self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False).eval()

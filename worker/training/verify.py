@@ -1,4 +1,4 @@
-"""The proof of an artifact: reloaded onto a fresh base, it must be the model that was trained."""
+"""Verifies an artifact: reloaded onto a fresh base, it must be the model that was trained."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +13,10 @@ _ROWS = 4
 _TOKENS = 256
 
 TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}
-"""Largest difference of two logits, as a share of the largest logit.
+"""Largest allowed difference of two logits, as a share of the largest logit.
 
-Same weights, kernels and inputs: on a CPU the difference is 0. What is allowed for is the order of
-sums on a GPU: 2^-24 or 2^-8 relative a step, grown over the layers.
+With the same weights, kernels and inputs, the difference is 0 on a CPU. The tolerance allows for
+the order of sums on a GPU: a relative error of 2^-24 or 2^-8 per step, growing over the layers.
 """
 
 
@@ -33,7 +33,7 @@ def reference(model: Any, examples: Sequence[Example]) -> list[Any]:
 
 
 def reloaded(plan: Plan, device: str, adapter_dir: Path) -> Any:
-    """The adapter's files on a base read anew, in the same precision and quantization."""
+    """Load the adapter's files onto a fresh base, in the same precision and quantization."""
     from peft import PeftModel
 
     return PeftModel.from_pretrained(load_base(plan, device), str(adapter_dir)).eval()
@@ -42,10 +42,10 @@ def reloaded(plan: Plan, device: str, adapter_dir: Path) -> Any:
 def prove(
     model: Any, expected: Sequence[Any], examples: Sequence[Example], tolerance: float
 ) -> None:
-    """Raise unless the reloaded model gives the trained model's logits.
+    """Raise AdapterMismatch unless the reloaded model gives the trained model's logits.
 
-    An absolute bound alone would pass a job that trained so little that no adapter at all is as
-    close; so the difference must also be small beside what the adapter does.
+    An absolute bound alone would pass a job that trained so little that the base itself is as
+    close; so the difference must also be small compared with the adapter's effect.
     """
     with model.disable_adapter():
         untrained = reference(model, examples)
@@ -56,7 +56,7 @@ def prove(
         noise = 1e-6 * float(want.abs().max())
         if not difference <= allowed or (difference > noise and difference > 0.5 * effect):
             raise AdapterMismatch(
-                "The saved adapter does not give the trained model's answers.",
+                "The saved adapter does not reproduce the trained model's outputs.",
                 evidence=f"logits differ by {difference:.3g}; {allowed:.3g} is allowed, the "
                 f"adapter's own effect is {effect:.3g}",
             )

@@ -1,4 +1,4 @@
-"""What is done for jobs nobody works on: wake-ups, leases, cancels, files."""
+"""What the housekeeper does: wake-ups, expired leases, cancels, garbage."""
 
 import os
 import subprocess
@@ -39,7 +39,7 @@ def worker_queue(bench: Bench) -> WorkerQueue:
 @pytest.fixture
 def housekeeper(bench: Bench, worker_queue: WorkerQueue) -> Housekeeper:
     garbage = Garbage(bench.settings, bench.sessions, bench.storage, keep_seconds=0)
-    # The test's server may be younger than a lease.
+    # The test's server may have been up for less than a lease.
     settings = bench.settings.model_copy(update={"lease_seconds": 0.01})
     made = Housekeeper(settings, bench.sessions, worker_queue, bench.notifier, garbage)
     made.leads_since = time.monotonic() - 3600

@@ -1,4 +1,4 @@
-"""From an upload to a verdict, and what that means for jobs that wait for it."""
+"""Validation of uploads, and what the result means for jobs that wait for it."""
 
 import json
 import threading
@@ -27,7 +27,7 @@ from worker.housekeeper.repeated import repeated
 
 
 class Heard:
-    """A queue that remembers what was woken."""
+    """A queue that records which queues were woken."""
 
     def __init__(self) -> None:
         self.queues: list[str] = []
@@ -134,7 +134,7 @@ def test_a_job_waits_while_the_store_is_away_and_the_report_cannot_be_read(
 
 
 def split(sessions: Sessions, storage: Storage, *contents: bytes) -> str:
-    """An import of several files, as the hub's are stored."""
+    """An import of several files, stored like one from the Hub."""
     with transaction(sessions) as session:
         dataset = make_dataset(session, status="validating")
         dataset.format = "auto"
@@ -156,8 +156,8 @@ def test_the_files_of_an_import_are_one_dataset(
         dataset = session.get_one(Dataset, dataset_id)
         assert (dataset.status, dataset.num_rows, dataset.num_valid_rows) == ("invalid", 9, 8)
     stored = b"".join(storage.read(f"datasets/{dataset_id}/problems.jsonl")).splitlines()
-    told = [json.loads(line) for line in stored]
-    errors = [(p["row"], p["line"], p["file"]) for p in told if p["severity"] == "error"]
+    found = [json.loads(line) for line in stored]
+    errors = [(p["row"], p["line"], p["file"]) for p in found if p["severity"] == "error"]
     assert errors == [(8, 5, "data/train-1.jsonl")] * 2
 
 
@@ -262,7 +262,7 @@ def test_the_upload_of_a_killed_housekeeper_is_taken_again(
     intake.validate = look
     assert intake.take_one()
 
-    assert seen == [None], "how far another process came"
+    assert seen == [None], "the progress of another process"
     with transaction(sessions) as session:
         assert session.scalars(select(Dataset.status)).all() == ["ready"]
         assert session.get_one(Dataset, dataset_id).lease_until is None
@@ -289,7 +289,7 @@ def test_a_dataset_deleted_while_it_is_judged_leaves_nothing_in_the_store(
 
 
 class Broken(Storage):
-    """A store that is away."""
+    """A store that is unavailable."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -306,7 +306,7 @@ def test_an_outage_of_the_store_costs_no_dataset_its_validity(
     intake.storage = Broken(error)
     for _ in range(MAX_FAILURES + 1):
         assert intake.take_one()
-        assert not intake.take_one(), "not before the claim has lapsed"
+        assert not intake.take_one(), "not before the claim has expired"
         with transaction(sessions) as session:
             assert session.get_one(Dataset, dataset_id).status == "validating"
             session.execute(update(Dataset).values(lease_until=NOW - timedelta(seconds=1)))

@@ -1,4 +1,4 @@
-"""The thread that holds a lease, when the database behaves oddly."""
+"""The thread that renews a lease, when the database raises unexpected errors."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from worker.supervisor.lease_keeper import LeaseKeeper
 
 
 class Odd(sessionmaker[Session]):
-    """Its first sessions raise what nobody expects."""
+    """The first sessions raise an unexpected error."""
 
     num_raised = 0
 

@@ -1,4 +1,4 @@
-"""How an attempt ended, over the whole product of statuses and reasons to stop."""
+"""The outcome of an attempt, over all combinations of exit status and stop reason."""
 
 import itertools
 
@@ -36,7 +36,7 @@ def test_an_end_is_judged_by_what_was_asked_first_and_then_by_its_status(
         assert outcome.failure.code in ("stalled", "database_lost")
     elif status == ExitCode.DRAINED:
         assert isinstance(outcome, Drained)
-        assert outcome.delay_seconds > 0, "nobody of ours asked for it"
+        assert outcome.delay_seconds > 0, "the supervisor did not request it"
     elif status in finals:
         assert isinstance(outcome, Failed)
         assert (outcome.failure == REPORT) == is_told
@@ -85,7 +85,7 @@ def test_an_artifact_counts_with_status_0_unless_the_job_was_cancelled(stop: Sto
 def test_poison_is_what_dies_again_and_again_without_getting_further(
     outcomes: str, poisoned: bool
 ) -> None:
-    """Newest first; capital: with a new checkpoint. c: crash, w: worker lost, d: drained."""
+    """Latest first; capital: with a new checkpoint. c: crash, w: worker lost, d: drained."""
     names = {"c": "trainer_exit", "w": WORKER_LOST, "d": DRAINED}
     past = [Past(names[each.lower()], each.isupper()) for each in outcomes]
     assert is_poison(past) == poisoned

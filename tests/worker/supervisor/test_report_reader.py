@@ -1,4 +1,4 @@
-"""What a trainer says and prints, as it comes: any bytes at all."""
+"""Reports and output of a trainer, which may be any bytes at all."""
 
 import json
 import os
@@ -99,7 +99,7 @@ def test_the_log_is_capped_and_says_what_is_missing(tmp_path: Path) -> None:
     text = kept.decode()
     assert text.startswith("\u20ac\n" * 25)
     assert len(kept) < 102 + 60
-    assert "bytes more were not kept]" in text
+    assert "more bytes were dropped]" in text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Rows fetched for a run: one whole copy, whoever else fetches them."""
+"""Rows fetched for a run: one complete copy, even if several workers fetch them."""
 
 import hashlib
 import threading
@@ -17,7 +17,7 @@ from worker.supervisor.run_directory import RunDirectories
 
 
 class Meeting(Storage):
-    """Two readers are in the middle of their files at once; `cut` takes all but the beginning."""
+    """A store whose readers meet in mid-file; with `cut`, files end after 7 bytes."""
 
     def __init__(self, store: Storage, *, parties: int = 1, cut: bool = False) -> None:
         super().__init__(store._store)
@@ -59,7 +59,7 @@ def test_rows_that_come_in_cut_are_not_kept(bench: Bench) -> None:
     job_id = bench.submit()
     runs = RunDirectories(bench.settings, bench.sessions, Meeting(bench.storage, cut=True))
 
-    with pytest.raises(OSError, match="cut"):
+    with pytest.raises(OSError, match="only partly downloaded"):
         runs.prepare(bench.job(job_id))
 
     assert list(rows_of(bench, job_id).parent.iterdir()) == []

@@ -1,4 +1,4 @@
-"""From a claim to an end, with a trainer that does what the script says."""
+"""A job from claim to end, with a trainer that follows a script."""
 
 import json
 import os
@@ -115,14 +115,14 @@ def test_a_job_that_gets_further_each_time_ends_after_its_retries(bench: Bench) 
     wait_until(lambda: bench.work(retry_base_seconds=0.0) == 0)
 
     job = bench.job(job_id)
-    # It commits steps 1, 3, 5 and dies at 2, 4, 6, but never twice at the same place.
+    # It commits steps 1, 3, 5 and dies at 2, 4, 6, but never twice at the same step.
     assert (job.status, job.status_reason) == (JobStatus.FAILED, "trainer_exit")
     assert job.attempt == 3
     invariants.check(bench.settings, bench.sessions, [job_id])
 
 
 def _start_and_wait(bench: Bench, script: str, **spec: object) -> tuple[str, int]:
-    """A job whose trainer waits for us, and that trainer's pid."""
+    """A job whose trainer waits for the test, and the trainer's pid."""
     job_id = bench.submit(script, **spec)
     bench.start()
     wait_until(lambda: bench.events(job_id, "progress"))
@@ -268,7 +268,7 @@ def test_garbage_among_the_reports_is_left_out_and_told(bench: Bench) -> None:
     warnings = bench.events(job_id, "warning")
     assert [event.message for event in warnings] == [
         "nul  here",
-        "unreadable reports were left out",
+        "unreadable reports were ignored",
     ]
     assert warnings[0].data == {"x": None}
     assert warnings[1].data["num_lines"] == 7
@@ -296,7 +296,7 @@ def test_output_past_the_cap_is_counted(bench: Bench) -> None:
 
     log = bench.log(job_id, 1)
     assert len(log.encode()) < 1200
-    assert "bytes more were not kept]" in log
+    assert "more bytes were dropped]" in log
 
 
 def test_a_flood_of_reports_becomes_few_events_and_all_of_the_metrics(bench: Bench) -> None:

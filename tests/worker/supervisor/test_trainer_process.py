@@ -1,4 +1,4 @@
-"""A trainer that SIGKILL does not end is walked away from."""
+"""A trainer that SIGKILL does not end is abandoned."""
 
 import signal
 import sys
@@ -13,8 +13,8 @@ from tests.worker.bench import Bench
 from worker import processes
 from worker.supervisor.supervisor import Supervisor
 
-# A traced process that is killed stays, for all but its tracer, until the tracer lets go: the
-# nearest to one that hangs in the kernel.
+# A traced process that is killed stays, except for its tracer, until the tracer detaches: the
+# closest to a process that hangs in the kernel.
 _TRACER = """
 import ctypes, os, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -53,7 +53,7 @@ def test_a_trainer_that_cannot_be_killed_is_left_to_the_janitor(
     try:
         Supervisor(workplace, "worker-1").drain()
         if note.read_text() == "refused":
-            pytest.skip("no process may be traced here")
+            pytest.skip("tracing processes is not permitted here")
 
         job = bench.job(job_id)
         assert (job.status, job.status_reason) == (JobStatus.QUEUED, "trainer_stuck")
