@@ -6,12 +6,17 @@ PYTHON ?= $(shell for python in python3.11 python3 python; do \
 	$$python -c '$(IS_311)' 2>/dev/null && echo $$python && break; done)
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -qq -c constraints.txt
 
-.PHONY: help install up demo test check format docs hooks bench migrate clean
+# Two processes, each with its own servers; a file's tests stay together and share what they start.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
+.PHONY: help install up demo test test-fast coverage check format docs hooks bench migrate clean
 
 help:
 	@echo 'make demo      train the sample job, from nothing to a proven adapter'
 	@echo 'make up        the stack alone, until Ctrl-C'
 	@echo 'make test      the whole suite'
+	@echo 'make test-fast what runs in a minute: no trainer, no stack, nothing slow'
+	@echo 'make coverage  the whole suite, and which branches it took; CI runs this'
 	@echo 'make check     ruff, mypy, import-linter, generated pages'
 	@echo 'make format    let ruff format'
 	@echo 'make docs      write the generated pages'
@@ -30,7 +35,13 @@ demo: .venv/.worker
 	@$(BIN)/tunesmith demo
 
 test: .venv/.all
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-fast: .venv/.all
+	$(PYTEST) -q -m 'not trainer and not slow'
+
+coverage: .venv/.all
+	$(PYTEST) --cov --cov-report=term
 
 check: .venv/.all
 	$(BIN)/ruff check .

@@ -24,8 +24,20 @@ from app.embedded.processes import ProcessGroup
 from tests.databases import Databases
 from tests.stacks import ROOT, RunningStack
 
+TRAINER = (
+    *("training", "faults", "embedded", "cli", "examples"),
+    *("test_spine.py", "test_dry_run.py", "test_docker.py"),
+)
+"""Tests here start the real trainer, a whole stack, or load what the trainer loads."""
 MEMORY = Path("/dev/shm")
 PREFIX = "tunesmith-test-"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`make test-fast` leaves out `trainer` and `slow`; the second is marked where the test is."""
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").parts[0] in TRAINER:
+            item.add_marker(pytest.mark.trainer)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes")
@@ -28,6 +30,7 @@ def modules_after(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_the_api_process_never_loads_a_training_library():
     loaded = modules_after("import app.main; app.main.create_app")
 
@@ -35,6 +38,7 @@ def test_the_api_process_never_loads_a_training_library():
     assert not loaded & set(HEAVY)
 
 
+@pytest.mark.slow
 def test_the_supervisor_process_never_loads_a_training_library():
     loaded = modules_after("import worker.celery_app, worker.tasks, worker.supervisor.supervisor")
 
@@ -42,6 +46,7 @@ def test_the_supervisor_process_never_loads_a_training_library():
     assert not loaded & set(HEAVY)
 
 
+@pytest.mark.slow
 def test_the_housekeeper_never_loads_a_training_library():
     assert not modules_after("import worker.housekeeper.housekeeper") & set(HEAVY)
 

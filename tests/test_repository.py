@@ -2,6 +2,7 @@
 
 import configparser
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -77,3 +78,16 @@ def test_editors_and_ruff_agree_on_the_width():
 
     assert editors.getint("*.py", "max_line_length") == pyproject()["tool"]["ruff"]["line-length"]
     assert editors.get("Makefile", "indent_style") == "tab"
+
+
+def test_the_floor_of_coverage_only_rises():
+    """Over every commit that git knows here; a copy without history has nothing to compare."""
+    looked = ["git", "log", "--reverse", "--format=", "-p", "-G^fail_under", "--", "pyproject.toml"]
+    history = subprocess.run(looked, cwd=ROOT, capture_output=True, text=True)
+    floors = [
+        int(each) for each in re.findall(r"^\+fail_under = (\d+)", history.stdout, re.MULTILINE)
+    ]
+    now = pyproject()["tool"]["coverage"]["report"]["fail_under"]
+
+    assert sorted([*floors, now]) == [*floors, now]
+    assert now >= 80

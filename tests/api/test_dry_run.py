@@ -13,6 +13,8 @@ from app.core.settings import Settings
 from tests.api.world import ROWS, World
 from tests.stacks import ROOT
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = ROOT / "examples/models/tunesmith-tiny"
 
 

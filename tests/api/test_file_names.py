@@ -9,6 +9,8 @@ import pytest
 
 from tests.api.names import NAMES
 
+pytestmark = pytest.mark.slow
+
 ROWS = b"[]"
 PLAIN = r'attachment; filename="([^"\\/%\x00-\x1f\x7f-\uffff]+)"'
 DISPOSITION = re.compile(PLAIN + r"; filename\*=UTF-8''([A-Za-z0-9._~%-]+)")

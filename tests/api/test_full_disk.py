@@ -10,6 +10,8 @@ import pytest
 from app.core.storage import StorageFull, open_storage
 from tests.api.server import Server
 
+pytestmark = pytest.mark.slow
+
 MEBIBYTE = 1 << 20
 ROOM = 12
 

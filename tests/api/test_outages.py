@@ -11,6 +11,8 @@ from sqlalchemy import text
 from app.core.settings import Settings
 from app.main import create_app
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["refuses", "hangs"])
 def broken_port(request) -> Iterator[int]:

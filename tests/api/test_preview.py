@@ -16,6 +16,8 @@ from app.core.templates.template import ours
 from tests.api.world import ROWS, World
 from tests.stacks import ROOT
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = ROOT / "examples/models/tunesmith-tiny"
 LONG = "a longer answer " * 100
 

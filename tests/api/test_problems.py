@@ -62,6 +62,7 @@ def test_every_bad_row_is_told_page_by_page(client, dataset_id):
     assert report.problems_stored.model_dump() == {"count": NUM_BAD + 2, "complete": True}
 
 
+@pytest.mark.slow
 def test_the_whole_list_comes_as_lines(client, dataset_id):
     url = f"/datasets/{dataset_id}/problems"
     asked = client.get(url, headers={"Accept": "application/x-ndjson"})

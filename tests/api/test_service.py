@@ -65,6 +65,7 @@ HEADS = {
 }
 
 
+@pytest.mark.slow
 def test_a_fresh_process_loads_no_training_library():
     code = (
         "import sys, app.main\n"

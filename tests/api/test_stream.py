@@ -19,6 +19,8 @@ from app.core.events.notifier import Notifier
 from tests.api.server import Server, messages
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server(api_settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:

@@ -12,6 +12,8 @@ import pytest
 from tests.api.server import Server
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 HEAD = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
 TAIL = b"\r\n--b--\r\n"
 MEBIBYTES = int(os.environ.get("TEST_UPLOAD_MEBIBYTES", "300"))

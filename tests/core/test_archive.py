@@ -39,6 +39,7 @@ def test_what_goes_in_comes_out_in_both_forms(is_wide, tmp_path: Path):
     assert len(made) == archive._size(files, is_wide=is_wide)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(min_size=1, max_size=20), st.binary(max_size=200), max_size=5))
 def test_the_size_is_known_beforehand_and_the_bytes_never_differ(content):
     content = {name.replace("\x00", "_"): data for name, data in content.items() if is_utf8(name)}

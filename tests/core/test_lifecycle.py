@@ -146,6 +146,7 @@ def test_no_write_of_a_worker_counts_after_it_lost_the_job(
         assert (job.status, job.epoch, job.last_seq, job.lease_until, job.phase) == seen
 
 
+@pytest.mark.slow
 def test_twenty_claimers_take_two_hundred_jobs_once_each(sessions: Sessions) -> None:
     with transaction(sessions) as session:
         dataset = make_dataset(session)
@@ -188,6 +189,7 @@ def test_claims_go_by_priority_then_age_and_keep_to_their_queue(sessions: Sessio
     assert order == [urgent, old, new]
 
 
+@pytest.mark.slow
 def test_events_are_numbered_without_gaps_whoever_writes_them(sessions: Sessions) -> None:
     with transaction(sessions) as session:
         lease = job_in(session, JobStatus.RUNNING)

@@ -49,6 +49,7 @@ def frozen_url(redis_url: str) -> Iterator[str]:
         os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_a_frozen_broker_holds_nobody_up(frozen_url: str) -> None:
     worker_queue, notifier = WorkerQueue(frozen_url), Notifier(frozen_url)
 

@@ -8,6 +8,8 @@ from app.core.settings import Settings
 from worker.slot import Slot
 from worker.supervisor.trainer_process import environment
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def conf(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> dict[str, object]:

@@ -5,6 +5,8 @@ import pytest
 from tests.core.datasets.bombs import BOMBS
 from tests.core.datasets.judging import judge
 
+pytestmark = pytest.mark.slow
+
 NAMES = [write.__name__ for write, *_ in BOMBS]
 
 

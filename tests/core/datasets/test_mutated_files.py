@@ -9,7 +9,11 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.core.datasets.mutated import ROOT
+
+pytestmark = pytest.mark.slow
 
 COUNT = int(os.environ.get("MUTATED_FILES", "1500"))
 

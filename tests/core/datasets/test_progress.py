@@ -13,6 +13,8 @@ from app.core.settings import Settings
 from tests.core.datasets.malformed import GOOD, lines
 from tests.core.datasets.packed import parquet
 
+pytestmark = pytest.mark.slow
+
 
 def as_lines(rows: list[dict]) -> bytes:
     return lines(*(json.dumps(row).encode() for row in rows))

@@ -17,6 +17,8 @@ from app.core.datasets.reading.arrays import read_values
 from app.core.datasets.reading.readers import read_lines
 from tests.core.datasets.packed import parquet
 
+pytestmark = pytest.mark.slow
+
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 solid = text.filter(lambda value: bool(value.strip()))
 good_rows = st.fixed_dictionaries(

@@ -10,6 +10,8 @@ import pytest
 from bench.validate import write
 from tests.core.datasets.judging import judge
 
+pytestmark = pytest.mark.slow
+
 ROWS = 50_000
 MOST_SECONDS = 12
 """Twice a tenth of 60: other processes on the machine slow a core down, too."""

@@ -13,6 +13,8 @@ from app.core.datasets.formats import read_rows
 from app.core.datasets.validate import Limits, validate_in_child
 from app.core.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 ROW = b'{"instruction": "Say \xc3\xa4.", "input": "", "output": "\xc3\xa4", "text": "t"}\n'
 
 

@@ -14,6 +14,8 @@ from app.core.sandbox import child
 from app.core.sandbox.child import ChildFailed, Limits
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 CODE = "timeit"
 """A module of the standard library that runs the code it is given: `-n1 -r1 -s CODE`."""
 

@@ -14,6 +14,8 @@ from app.core.errors import Invalid
 from app.core.templates import custom, registry
 from app.core.templates.template import ours
 
+pytestmark = pytest.mark.slow
+
 GOOD = (ours()["zephyr"].text or "").replace("'<|", "'<|my_")
 HOSTILE = {
     "a class": "{{ ''.__class__.__mro__[1].__subclasses__() }}",

@@ -97,6 +97,7 @@ def test_how_a_trainer_ends_decides_whether_its_job_fails_or_waits_again(
     invariants.check(bench.settings, bench.sessions, [job_id])
 
 
+@pytest.mark.slow
 def test_a_job_that_always_crashes_before_a_checkpoint_is_poison(bench: Bench) -> None:
     job_id = bench.submit("steps=3 save=0 2:segv", limits={"max_retries": 10})
 
@@ -134,6 +135,7 @@ def _token(run_dir: Path) -> str:
     return str(json.loads((run_dir / "process.json").read_text())["token"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["2:wait", "1:deaf 1:child 2:wait", "1:child 2:hang"])
 def test_a_cancel_ends_the_whole_process_group(bench: Bench, script: str) -> None:
     bench.settings = bench.settings.model_copy(update={"stop_grace_seconds": 1.0})
@@ -174,6 +176,7 @@ def test_a_cancel_that_comes_while_publishing_hides_the_artifact(bench: Bench) -
     invariants.check(bench.settings, bench.sessions, [job_id])
 
 
+@pytest.mark.slow
 def test_a_trainer_that_hangs_is_stopped_and_tried_again(bench: Bench) -> None:
     job_id = bench.submit("steps=3 2:hang@1")
 
@@ -210,6 +213,7 @@ def test_a_drain_that_comes_when_the_artifact_is_there_does_not_throw_it_away(
     invariants.check(bench.settings, bench.sessions, [job_id])
 
 
+@pytest.mark.slow
 def test_a_job_that_runs_out_of_time_after_its_last_step_succeeds(bench: Bench) -> None:
     job_id = bench.submit("steps=1 2:wait", limits={"max_seconds": 2})
     bench.start()

@@ -35,6 +35,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 def test_a_trainer_that_cannot_be_killed_is_left_to_the_janitor(
     bench: Bench, tmp_path: Path
