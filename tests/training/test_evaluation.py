@@ -1,8 +1,16 @@
 from typing import Any
 
+import pytest
 from safetensors.torch import load
 
-from tests.training.bench import Bench, sum_rows
+from tests.training.bench import Bench, Outcome, sum_rows
+
+
+@pytest.fixture(scope="module")
+def sparse(shared_bench: Bench) -> Outcome:
+    """One finished run of ten steps: evaluated and logged every fourth, never saved."""
+    training = {"max_steps": 10, "eval_steps": 4, "logging_steps": 4, "save_strategy": "no"}
+    return shared_bench.run(shared_bench.plan(validation={"fraction": 0.2}, training=training))
 
 
 def test_a_validation_dataset_of_its_own_is_evaluated_and_never_trained(bench: Bench):
@@ -17,11 +25,8 @@ def test_a_validation_dataset_of_its_own_is_evaluated_and_never_trained(bench: B
     assert outcome.adapter == only_training.adapter
 
 
-def test_eval_steps_and_the_last_step_are_evaluated(bench: Bench):
-    training = {"eval_steps": 4, "max_steps": 10}
-    outcome = bench.run(bench.plan(validation={"fraction": 0.2}, training=training))
-
-    assert [each["step"] for each in outcome.of("eval")] == [4, 8, 10]
+def test_eval_steps_and_the_last_step_are_evaluated(sparse: Outcome):
+    assert [each["step"] for each in sparse.of("eval")] == [4, 8, 10]
 
 
 def test_training_stops_early_when_validation_no_longer_improves(bench: Bench):
@@ -50,18 +55,14 @@ def test_training_stops_early_when_validation_no_longer_improves(bench: Bench):
     assert resumed.adapter == outcome.adapter
 
 
-def test_logging_steps_thin_the_metrics_and_the_last_step_is_always_there(bench: Bench):
-    outcome = bench.run(bench.plan(training={"logging_steps": 4, "max_steps": 10}))
-
-    assert [each["step"] for each in outcome.of("metrics")] == [1, 4, 8, 10]
+def test_logging_steps_thin_the_metrics_and_the_last_step_is_always_there(sparse: Outcome):
+    assert [each["step"] for each in sparse.of("metrics")] == [1, 4, 8, 10]
 
 
-def test_without_saving_there_is_an_artifact_and_no_checkpoint(bench: Bench):
-    outcome = bench.run(bench.plan(training={"save_strategy": "no"}))
-
-    assert outcome.status == 0
-    assert outcome.of("checkpoint") == []
-    assert outcome.adapter
+def test_without_saving_there_is_an_artifact_and_no_checkpoint(sparse: Outcome):
+    assert sparse.status == 0
+    assert sparse.of("checkpoint") == []
+    assert sparse.adapter
 
 
 def test_rows_that_lost_something_are_warned_of_with_their_numbers(bench: Bench):

@@ -230,6 +230,8 @@ def test_reports_go_to_the_named_descriptor_and_a_run_needs_no_terminal(shared_b
         reports = [json.loads(line) for line in lines]
 
     assert process.wait(timeout=60) == 11
-    assert [each["type"] for each in reports if each["type"] != "heartbeat"] == ["phase", "error"]
+    # A slow machine adds signs of life: heartbeats, and how far reading has come.
+    said = [each["type"] for each in reports if each["type"] not in ("heartbeat", "progress")]
+    assert said == ["phase", "error"]
     assert reports[-1]["data"]["code"] == "prompt_too_long"
     assert not (run_dir / "reports.jsonl").exists()
