@@ -74,7 +74,7 @@ def _about_copies(spec: JobSpec, copies: Copies) -> Iterator[Problem]:
     if copies.shared:
         message = (
             f"{copies.shared} of {copies.held_out_rows} held-out rows are also trained on: the "
-            "validation loss looks better than it is."
+            "validation loss looks better than the model is."
         )
         by_share = spec.validation is not None and spec.validation.fraction is not None
         hint = "Remove the copies first." if by_share else "Remove them from one of the datasets."
