@@ -1,4 +1,4 @@
-"""Alembic's entry: one connection, one transaction per migration, a lock timeout."""
+"""Alembic's entry point: one connection, one transaction per migration, a lock timeout."""
 
 from alembic import context
 from sqlalchemy import create_engine, pool, text
@@ -10,14 +10,16 @@ from app.core.settings import Settings
 def database_url() -> str:
     url = context.config.get_main_option("sqlalchemy.url") or Settings().database_url
     if not url:
-        raise SystemExit("Set TUNESMITH_DATABASE_URL to the Postgres to migrate.")
+        raise SystemExit(
+            "Set TUNESMITH_DATABASE_URL to the URL of the Postgres database to migrate."
+        )
     return url
 
 
 def run() -> None:
     engine = create_engine(database_url(), poolclass=pool.NullPool)
     with engine.connect() as connection:
-        # A migration that cannot get its lock must fail, not queue up every request behind it.
+        # A migration that cannot get its lock must fail, not block every request behind it.
         connection.execute(text("SET lock_timeout = '5s'"))
         connection.commit()
         context.configure(

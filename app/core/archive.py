@@ -1,7 +1,7 @@
-"""The adapter as one zip whose bytes follow from its files alone: stored, one timestamp, in order.
+"""The adapter as one zip, determined by its files alone: uncompressed, one timestamp, fixed order.
 
 Nothing is compressed (weights do not shrink), so the size is known before a byte is read, and the
-same files always give the same sha256. Past 4 GiB every header takes its zip64 form.
+same files always give the same SHA-256. Past 4 GiB every header uses its zip64 form.
 """
 
 import struct
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 Read = Callable[[str], Iterator[bytes]]
-"""The chunks of a file by its path; called twice per file: a header holds the checksum."""
+"""Returns a file's chunks by path. Called twice per file: its header contains the checksum."""
 
 _UTF8_NAMES = 0x0800
 _NEW_YEAR_1980 = 0x0021
@@ -54,12 +54,12 @@ class _Entry:
 
 
 def zip_size(files: Sequence[File]) -> int:
-    """Bytes of the archive, exactly."""
+    """Return the exact size of the archive in bytes."""
     return _size(files, is_wide=_needs_zip64(files))
 
 
 def zip_chunks(files: Sequence[File], read: Read) -> Iterator[bytes]:
-    """The archive, chunk by chunk. Raises ValueError when a file is not as long as it says."""
+    """Yield the archive in chunks. Raises ValueError if a file's length is not as declared."""
     return _chunks(files, read, is_wide=_needs_zip64(files))
 
 

@@ -1,9 +1,9 @@
-"""What a caller can be told. Services raise these, `app.api.errors` renders them.
+"""The errors a caller can get. Services raise them, `app.api.errors` renders them.
 
 Failure
 +- Invalid       the request cannot be carried out as written      (422, or 400)
-+- NotFound      no such thing in the caller's project             (404)
-+- Conflict      not in the thing's present state                  (409)
++- NotFound      no such resource in the caller's project          (404)
++- Conflict      not allowed in the resource's current state       (409)
 +- TooLarge      over a published limit                            (413)
 +- Unavailable   a dependency is down; try again                   (503)
 """

@@ -1,4 +1,4 @@
-"""Licences that data and bases state, and which of them a user should read first."""
+"""Licences of datasets and base models, and which of them a user should read first."""
 
 import re
 from collections.abc import Iterator
@@ -10,26 +10,26 @@ _FREE = re.compile(
     r"apache-2\.0|mit|bsd(-\d-clause.*)?|isc|cc0-1\.0|cc-by-\d\.\d|cc-by-sa-\d\.\d|unlicense|zlib"
     r"|odc-by|odbl|pddl|cdla-(permissive|sharing)-\d\.\d|wtfpl"
 )
-"""The hub's names of licences that allow every use; what they ask for comes with publishing."""
+"""Hub identifiers of licences that allow every use; their conditions apply to redistribution."""
 _NONCOMMERCIAL = re.compile(r"(^|[-_ ])(nc|non-?commercial)([-_ .]|$)", re.IGNORECASE)
 _STATED = re.compile(r"^license:[ \t]*[\"']?([\w.+-]{1,100})", re.MULTILINE)
 _HEAD_CHARS = 20_000
 
 
 def note(license_: str | None) -> str | None:
-    """What a licence means for who trains on the data, in a sentence; None: nothing to say."""
+    """Return one sentence on what a licence means for training on the data, or None."""
     if license_ is None:
         return "The repository names no licence: ask its owner before you use it."
     if _NONCOMMERCIAL.search(license_):
         return (
-            f"{license_} excludes commercial use, of the data and so perhaps of what is trained "
+            f"{license_} excludes commercial use of the data, and so perhaps of models trained "
             "on it."
         )
     return None
 
 
 def of_folder(folder: Path) -> str | None:
-    """What the model card of a base states in its metadata."""
+    """Return the licence in the metadata of a base model's model card, in lower case, or None."""
     try:
         with (folder / "README.md").open(encoding="utf-8", errors="replace") as file:
             head = file.read(_HEAD_CHARS)

@@ -1,4 +1,4 @@
-"""structlog for every process: JSON lines unless standard error is a terminal, context in each."""
+"""structlog for every process: JSON lines, with context, unless standard error is a terminal."""
 
 import logging
 import sys
@@ -43,13 +43,13 @@ def configure(
 
 
 def adopt(*names: str) -> None:
-    """Send what these loggers say through our handler instead of their own."""
+    """Send these loggers' records through our handler instead of their own."""
     for name in names:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True
 
 
 def silence(*names: str) -> None:
-    """Drop the records of these loggers: somebody else tells the same, better."""
+    """Drop the records of these loggers: another logger reports the same, better."""
     for name in names:
         logging.getLogger(name).disabled = True

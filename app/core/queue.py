@@ -1,5 +1,5 @@
-"""Waking Celery workers: a message says that a queue may have work. It is a hint that may get lost
-or arrive twice; the database decides who works on what.
+"""Wake-ups for Celery workers: a message says that a queue may have work. It is a hint that may be
+lost or delivered twice; the database decides who works on what.
 """
 
 import queue as queues
@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 
 WAKE_TASK = "tunesmith.wake"
 KEY_PREFIX = "ft:"
-"""Of every key in the broker, so that others may use the same server."""
+"""Prefix of every key in the broker, so that other applications can share the server."""
 _log = structlog.get_logger(__name__)
 
 
@@ -22,12 +22,12 @@ class Queue(Protocol):
 
 
 def celery_queue(queue: str) -> str:
-    """The broker's name for one of our queues."""
+    """Return the broker's name for one of our queues."""
     return f"tunesmith.{queue}"
 
 
 class WorkerQueue:
-    """Sends from a thread of its own, so that no request ever waits for a broker that hangs."""
+    """Sends from its own thread, so that no request ever waits for a broker that hangs."""
 
     def __init__(self, redis_url: str) -> None:
         self._celery = Celery("tunesmith", broker=redis_url)
@@ -46,14 +46,16 @@ class WorkerQueue:
         threading.Thread(target=self._run, name="wake", daemon=True).start()
 
     def wake(self, queue: str) -> None:
-        """Send a wake-up soon; returns at once. Dropped when many wait: the housekeeper repeats."""
+        """Send a wake-up soon; returns at once. Dropped if too many are pending: the housekeeper
+        sends another.
+        """
         try:
             self._waiting.put_nowait(queue)
         except queues.Full:
             _log.warning("wake_queue_full", queue=queue)
 
     def wake_worker(self, queue: str) -> bool:
-        """Send a wake-up now, within seconds. False when the broker did not take it."""
+        """Send a wake-up now, within seconds. Return False if the broker did not accept it."""
         try:
             self._celery.send_task(
                 WAKE_TASK, kwargs={"queue": queue}, queue=celery_queue(queue), retry=False
@@ -64,7 +66,7 @@ class WorkerQueue:
         return True
 
     def num_pending(self, queue: str) -> int | None:
-        """Wake-ups that no worker has taken yet. None when the broker does not say."""
+        """Return the number of wake-ups no worker has taken, or None if the broker is down."""
         try:
             # Where kombu keeps the messages of a queue, at the default priority.
             return int(self._redis.llen(KEY_PREFIX + celery_queue(queue)))

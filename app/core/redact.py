@@ -1,4 +1,4 @@
-"""One list of what a secret looks like, for everything that is written down or shown."""
+"""The patterns of secrets, for everything that is stored or shown."""
 
 import re
 
@@ -11,7 +11,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(?:ftk_[A-Za-z0-9_-]{8,}|hf_[A-Za-z0-9]{16,})"), HIDDEN),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), HIDDEN),
     (re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}"), rf"\1{HIDDEN}"),
-    # NAME=value and "name": "value", for names that speak of secrets.
+    # NAME=value and "name": "value", for names that suggest a secret.
     (
         re.compile(
             r"(?i)\b([a-z0-9_-]*(?:secret|password|passwd|api_?key|access_?key|token)[a-z0-9_-]*"
@@ -23,7 +23,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def redact(text: str) -> str:
-    """The text with everything that looks like a credential taken out."""
+    """Replace everything in the text that looks like a credential."""
     for pattern, instead in _PATTERNS:
         text = pattern.sub(instead, text)
     return text

@@ -1,6 +1,6 @@
-"""Datasets and artifacts as named objects, through obstore: in a local folder or S3.
+"""Datasets and artifacts as objects in a local folder or S3, through obstore.
 
-What lies where is said by `app.core.store_keys`.
+`app.core.store_keys` defines the keys.
 """
 
 import errno
@@ -24,33 +24,34 @@ from app.core.settings import Settings
 CHUNK_BYTES = 1 << 20
 PIECE_BYTES = 8 << 20
 PIECES_AT_A_TIME = 2
-"""In flight per object. obstore's own 12 hold 100 MB where the disk is slower than the sender."""
+"""In flight per object. obstore's default of 12 holds 100 MB if the disk is slower than the sender.
+"""
 _FULL = re.compile(r"\(os error (28|122)\)|XMinioStorageFull|507 Insufficient Storage")
-"""ENOSPC and EDQUOT of a folder, and what stores that speak S3 say."""
+"""ENOSPC and EDQUOT of a local folder, and the errors of S3-compatible stores."""
 
 
 _UNFINISHED = re.compile(r".+#\d+")
-"""How obstore names a local file until it is whole."""
+"""The name obstore gives a local file until it is complete."""
 
 
 class StorageFull(OSError):
-    """No room for an object; nothing of it was kept."""
+    """No space left for an object; none of it was stored."""
 
     def __init__(self) -> None:
         super().__init__(errno.ENOSPC, "No space left in the store")
 
 
 class Storage:
-    """Bytes by key. Streams both ways: no object is ever held in memory whole."""
+    """Objects by key. Reads and writes are streamed: no object is ever held in memory whole."""
 
     def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
-        """`folder`: of a local store."""
+        """`folder`: the root of a local store."""
         self._store = store
         self._folder = folder
 
     def write(self, key: str, chunks: Iterable[bytes]) -> None:
-        """Visible whole or not at all: a local file is renamed into place, S3 completes a
-        multipart. Raises StorageFull.
+        """Write an object atomically: a local file is renamed into place, S3 completes a multipart
+        upload. Raises StorageFull.
         """
         try:
             obstore.put(
@@ -70,18 +71,18 @@ class Storage:
             self.write(key, iter(lambda: file.read(CHUNK_BYTES), b""))
 
     def concatenate(self, keys: Iterable[str]) -> Iterator[bytes]:
-        """Bytes of several objects, for `write`: that asks for chunks where obstore cannot read, so
-        each is read on another thread.
+        """Yield the bytes of several objects, for `write`: it pulls chunks where obstore cannot
+        read, so each is read on another thread.
         """
         chunks = chain.from_iterable(map(self.read, keys))
         with ThreadPoolExecutor(1) as reader:
-            coming = reader.submit(next, chunks, None)
-            while (chunk := coming.result()) is not None:
-                coming = reader.submit(next, chunks, None)
+            pending = reader.submit(next, chunks, None)
+            while (chunk := pending.result()) is not None:
+                pending = reader.submit(next, chunks, None)
                 yield chunk
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Chunks of bytes start..end (exclusive). Raises FileNotFoundError."""
+        """Yield bytes start..end (exclusive) in chunks. Raises FileNotFoundError."""
         if (start, end) == (0, None):
             yield from map(bytes, obstore.get(self._store, key).stream(CHUNK_BYTES))
             return
@@ -92,7 +93,7 @@ class Storage:
             start = step
 
     def read_file(self, key: str, path: Path) -> str:
-        """Fetch into a local file; returns its sha256."""
+        """Copy an object into a local file and return its SHA-256."""
         digest = hashlib.sha256()
         with path.open("wb") as file:
             for chunk in self.read(key):
@@ -101,7 +102,7 @@ class Storage:
         return digest.hexdigest()
 
     def size(self, key: str) -> int:
-        """Bytes of an object. Raises FileNotFoundError."""
+        """Return an object's size in bytes. Raises FileNotFoundError."""
         return int(obstore.head(self._store, key)["size"])
 
     def exists(self, key: str) -> bool:
@@ -116,7 +117,7 @@ class Storage:
             yield from (item["path"] for item in batch)
 
     def old_keys(self, prefix: str, seconds: float) -> Iterator[str]:
-        """Those written longer ago."""
+        """Yield the keys last written more than `seconds` ago."""
         limit = utc_now() - timedelta(seconds=seconds)
         for batch in obstore.list(self._store, prefix):
             yield from (item["path"] for item in batch if item["last_modified"] < limit)
@@ -126,8 +127,8 @@ class Storage:
         self.delete(list(self.keys(prefix)))
 
     def drop_unfinished(self, older_than_seconds: float) -> int:
-        """Delete what writers that were killed left in a local store, where it is in no listing;
-        returns how many files that was. S3 has a lifecycle rule for it.
+        """Delete partial files that killed writers left in a local store, where no listing shows
+        them, and return their number. On S3 a lifecycle rule does this.
         """
         found = self._folder.rglob("*#*") if self._folder else ()
         num_dropped = 0
@@ -143,7 +144,7 @@ class Storage:
 
 
 def open_storage(settings: Settings) -> Storage:
-    """The store TUNESMITH_STORAGE_URL names. Raises ValueError for a scheme we do not know."""
+    """Open the store TUNESMITH_STORAGE_URL names. Raises ValueError for an unknown scheme."""
     url = urlsplit(settings.store_url)
     if url.scheme == "file":
         return Storage(LocalStore(url.path, mkdir=True), Path(url.path))
@@ -155,7 +156,7 @@ def open_storage(settings: Settings) -> Storage:
 def _age(path: Path) -> float:
     try:
         return time.time() - path.stat().st_mtime
-    except FileNotFoundError:  # it was finished meanwhile
+    except FileNotFoundError:  # the writer has finished meanwhile
         return 0.0
 
 

@@ -1,34 +1,34 @@
-"""Where everything lies in the artifact store: the only module that spells a key.
+"""The keys of the artifact store: the only module that builds them.
 
-datasets/<id>/upload            the bytes as they came
-datasets/<id>/files/00000       in their place, those of an import, file by file
+datasets/<id>/upload            the uploaded bytes
+datasets/<id>/files/00000       for an import instead: its files, one by one
 datasets/<id>/rows.jsonl        canonical rows
-datasets/<id>/problems.jsonl    everything that is wrong with it, a line each
+datasets/<id>/problems.jsonl    all its problems, one per line
 datasets/<id>/report.json       counts, the first problems, a preview of the rows
 datasets/<id>/overlap/...       rows it shares with another dataset
 uploads/<id>/<number>/...       parts of an upload until it is complete
 measures/<sha256>.npz           token lengths of rows, by tokenizer, template and content
 layouts/<sha256>.json           figures of a dry run, by base, spec and content
 artifacts/<job>/<epoch>/...     named files, manifest.json last; visible only through the job's row
-logs/<job>/<epoch>.log          what the trainer of an attempt printed
+logs/<job>/<epoch>.log          the trainer log of an attempt
 """
 
 DATASETS, UPLOADS, MEASURES, LAYOUTS = "datasets/", "uploads/", "measures/", "layouts/"
 ARTIFACTS, LOGS = "artifacts/", "logs/"
 
 ROWS, PROBLEMS, REPORT = "rows.jsonl", "problems.jsonl", "report.json"
-"""Files of a judged dataset, in the store as in the folder the check writes to."""
+"""Files of a validated dataset, in the store and in the folder the check writes to."""
 ADAPTER, MANIFEST = "adapter.zip", "manifest.json"
 """The archive and the manifest under an artifact's prefix."""
 
 
 def owner(key: str) -> str:
-    """The id a key belongs to: of a dataset, an upload or a job."""
+    """Return the id of the dataset, upload or job that a key belongs to."""
     return key.split("/")[1]
 
 
 def dataset(dataset_id: str, name: str = "") -> str:
-    """A file of a dataset; without a name, the prefix of all it has."""
+    """Return the key of a dataset's file; without a name, the prefix of all its files."""
     return f"{DATASETS}{dataset_id}/{name}"
 
 

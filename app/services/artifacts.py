@@ -1,4 +1,4 @@
-"""What a succeeded job left: named files and the adapter as one zip."""
+"""Artifacts of a succeeded job: its files, and the adapter as one zip."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from app.services.caller import Caller
 
 @dataclass(frozen=True)
 class Stored:
-    """An object in the store, as its job vouches for it."""
+    """An object in the store, with the size and hash recorded by its job."""
 
     key: str
     num_bytes: int
@@ -27,9 +27,9 @@ class NoArtifacts(Conflict):
 
     def __init__(self, job: Job) -> None:
         is_over = lifecycle.is_final(job.status)
-        outlook = "it left no adapter" if is_over else "the adapter comes when it has succeeded"
+        reason = "it has no adapter" if is_over else "it has an adapter once it has succeeded"
         super().__init__(
-            f"Job {job.id!r} is {job.status}: {outlook}.",
+            f"Job {job.id!r} is {job.status}: {reason}.",
             current=job.status,
             allowed=["delete"] if is_over else ["cancel"],
         )
@@ -40,7 +40,7 @@ class ArtifactNotFound(NotFound):
 
 
 def manifest(session: Session, caller: Caller, job_id: str) -> dict[str, Any]:
-    """{prefix, files, zip}. Raises NoArtifacts for a job that has not succeeded."""
+    """Return {prefix, files, zip}. Raises NoArtifacts for a job that has not succeeded."""
     job = jobs.get(session, caller, job_id)
     if job.artifact is None:
         raise NoArtifacts(job)
@@ -48,7 +48,7 @@ def manifest(session: Session, caller: Caller, job_id: str) -> dict[str, Any]:
 
 
 def file(session: Session, caller: Caller, job_id: str, path: str) -> Stored:
-    """By its name in the manifest: a path that is not there leads nowhere."""
+    """Return a file by its path in the manifest. Raises ArtifactNotFound for any other path."""
     artifact = manifest(session, caller, job_id)
     found = next((file for file in artifact["files"] if file["path"] == path), None)
     if found is None:

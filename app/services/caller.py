@@ -1,4 +1,4 @@
-"""Who asks: every query of a service is held to the caller's project."""
+"""The caller of a request: every query of a service is restricted to the caller's project."""
 
 from dataclasses import dataclass
 

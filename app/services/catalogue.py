@@ -1,4 +1,4 @@
-"""Models and recipes, with the limits and defaults a spec for them has."""
+"""Models, recipes and templates; models with the limits and defaults of a spec for them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -63,7 +63,7 @@ def _render_model(model: ModelInfo) -> dict[str, Any]:
 
 
 def _limits(schema: type[BaseModel]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The bounds of each field, also where null is allowed beside it."""
-    for name, told in schema.model_json_schema()["properties"].items():
-        forms = [told, *told.get("anyOf", ())]
+    """Yield the bounds of each field, including fields that also allow null."""
+    for name, field in schema.model_json_schema()["properties"].items():
+        forms = [field, *field.get("anyOf", ())]
         yield name, {key: form[key] for form in forms for key in _BOUNDS if key in form}

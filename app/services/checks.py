@@ -1,6 +1,6 @@
-"""A spec held against the world: does the model exist, is the data there, do the limits fit?
+"""Check of a spec against what exists: the model and its limits, the template and the datasets.
 
-Everything wrong is told at once, and before anything is stored.
+All problems are reported at once, before anything is stored.
 """
 
 from collections.abc import Callable
@@ -30,13 +30,13 @@ SHOWN_PROBLEMS = 5
 
 @dataclass(frozen=True)
 class Checked:
-    """A spec that can be carried out, every number filled in."""
+    """A resolved spec that can be carried out."""
 
     spec: JobSpec
     is_data_ready: bool
     """False while a dataset is still being validated."""
     skipped: tuple[Skipped, ...]
-    """Of the datasets that were judged and have bad rows."""
+    """Skipped rows, one entry per validated dataset that has bad rows."""
 
 
 class DatasetUnknown(Invalid):
@@ -62,7 +62,7 @@ class TooLongForModel(Invalid):
 def check(
     session: Session, caller: Caller, spec: JobSpec, *, settings: Settings, storage: Storage
 ) -> Checked:
-    """Raises Invalid with a pointer for each thing that does not fit."""
+    """Resolve a spec. Raises Invalid with a pointer for each problem."""
     resolved = recipes.resolve(spec)
     failures: list[Invalid] = []
     model = _collect(failures, lambda: find_model(settings, spec.model, spec.model_revision))
@@ -79,8 +79,8 @@ def check(
     if failures:
         raise _joined(failures)
     is_ready = all(dataset and dataset.status != DatasetStatus.VALIDATING for dataset in used)
-    judged = [dataset for dataset in used if dataset and dataset.status == DatasetStatus.INVALID]
-    return Checked(resolved, is_ready, tuple(map(Skipped.of, judged)))
+    invalid = [dataset for dataset in used if dataset and dataset.status == DatasetStatus.INVALID]
+    return Checked(resolved, is_ready, tuple(map(Skipped.of, invalid)))
 
 
 def _collect(failures: list[Invalid], look: Callable[[], Any]) -> Any:
@@ -92,20 +92,20 @@ def _collect(failures: list[Invalid], look: Callable[[], Any]) -> Any:
 
 
 def _joined(failures: list[Invalid]) -> Invalid:
-    """The failure itself when it is alone, else one that tells them all."""
+    """Return the only failure itself, else one that combines them all."""
     if len(failures) == 1:
         return failures[0]
     problems = [problem for failure in failures for problem in failure.errors]
-    return Invalid(f"{len(problems)} things do not fit; see `errors`.", errors=problems)
+    return Invalid(f"The spec has {len(problems)} problems; see `errors`.", errors=problems)
 
 
 def _fit_length(spec: JobSpec, resolved: JobSpec, model: ModelInfo) -> JobSpec:
-    """What the caller wrote must fit the model; a default is lowered to it."""
+    """Check a given `max_length` against the model's; lower a default to it."""
     length = resolved.training.max_length
     if model.max_length is None or length <= model.max_length:
         return resolved
     if "max_length" in spec.training.model_fields_set:
-        message = f"{model.id!r} reads at most {model.max_length} tokens, not {length}."
+        message = f"{model.id!r} supports at most {model.max_length} tokens, not {length}."
         hint = f"Set `max_length` to {model.max_length} or less."
         at = Problem("/training/max_length", TooLongForModel.code, message, hint)
         raise TooLongForModel(f"{message} {hint}", errors=[at])
@@ -116,15 +116,15 @@ def _fit_length(spec: JobSpec, resolved: JobSpec, model: ModelInfo) -> JobSpec:
 def _check_chat(spec: JobSpec, model: ModelInfo) -> None:
     if spec.template == "chat" and model.has_chat_template is False:
         message = f"{model.id!r} has no chat template."
-        hint = 'Set `template` to "alpaca", or add a `chat_template.jinja` to the base.'
+        hint = 'Set `template` to "alpaca", or add a `chat_template.jinja` to the model.'
         problem = Problem("/template", TemplateUnfit.code, message, hint)
         raise TemplateUnfit(f"{message} {hint}", errors=[problem])
 
 
 def _check_stopping(spec: JobSpec) -> None:
-    """Not the schema's: stored specs are read with it, and what a recipe sets counts too."""
+    """Not in the schema: stored specs are parsed with it, and what a recipe sets counts too."""
     if spec.training.early_stopping_patience is not None and spec.validation is None:
-        message = "Stopping early needs a validation loss, and this job has no `validation`."
+        message = "Early stopping needs a validation loss, but this job has no `validation`."
         hint = 'Add `"validation": {"fraction": 0.1}`, or leave this field out.'
         at = Problem("/training/early_stopping_patience", "invalid_combination", message, hint)
         raise Invalid(f"{message} {hint}", errors=[at])
@@ -154,7 +154,7 @@ def _usable(
 
 
 def _whole_upload(session: Session, caller: Caller, upload_id: str) -> str:
-    """What an upload has become, if this is one. Raises UploadIncomplete for one under way."""
+    """Return a hint if this is the id of an upload. Raises UploadIncomplete if it is incomplete."""
     try:
         upload = partial_uploads.get(session, caller, upload_id)
     except UploadNotFound:
@@ -162,14 +162,14 @@ def _whole_upload(session: Session, caller: Caller, upload_id: str) -> str:
     if upload.dataset_id is not None:
         return f"This upload has become dataset {upload.dataset_id!r}."
     raise UploadIncomplete(
-        f"Upload {upload_id!r} is no dataset yet: complete it and name the dataset it becomes.",
+        f"Upload {upload_id!r} is not a dataset yet: complete it and name the dataset it becomes.",
         current="receiving",
         allowed=["put parts", "complete", "delete"],
     )
 
 
 def _check_template(spec: JobSpec, dataset: Dataset, at: str) -> None:
-    """A template needs its column; what the rows have is known once they were judged."""
+    """Check that the rows have the template's column; columns are known only after validation."""
     needed = needed_column(spec.template)
     if not dataset.features or needed in dataset.features:
         return
@@ -178,7 +178,7 @@ def _check_template(spec: JobSpec, dataset: Dataset, at: str) -> None:
         other = '"alpaca" or "chat"' if needed == "text" else '"text"'
         at, hint = "/template", f"Its rows fit {other}."
     else:
-        hint = f"Name a dataset whose rows have {needed!r}, as the training rows have."
+        hint = f"Name a dataset whose rows have {needed!r}, as the training rows do."
     raise TemplateUnfit(message, errors=[Problem(at, TemplateUnfit.code, message, hint)])
 
 
@@ -187,7 +187,7 @@ def needed_column(template: str) -> str:
 
 
 def _invalid(dataset: Dataset, storage: Storage, at: str) -> DatasetInvalid:
-    """With the first problems of its report; the rest is at GET /datasets/{id}/report."""
+    """Return an error with the first problems of the report; GET /datasets/{id}/report has all."""
     some_left = (dataset.num_valid_rows or 0) > 0
     hint = 'Set `on_invalid_row` to "skip" to train on the rest.' if some_left else ""
     message = f"Dataset {dataset.id!r} has rows that cannot be trained on."

@@ -1,4 +1,4 @@
-"""What a caller can do with datasets. The bytes are judged later, by the housekeeper."""
+"""What a caller can do with datasets. The housekeeper validates the bytes later."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ class StillValidating(Conflict):
 
     def __init__(self, dataset_id: str) -> None:
         super().__init__(
-            f"Dataset {dataset_id!r} is still being validated; ask again in a moment.",
+            f"Dataset {dataset_id!r} is still being validated; try again in a moment.",
             current=DatasetStatus.VALIDATING,
             allowed=["delete"],
             retry_after_seconds=1,
@@ -58,7 +58,7 @@ class SeveralFiles(Conflict):
 
     def __init__(self, dataset: Dataset, num_files: int) -> None:
         super().__init__(
-            f"Dataset {dataset.id!r} has {num_files} files; ask for one, from `?file=0` to "
+            f"Dataset {dataset.id!r} has {num_files} files; choose one, from `?file=0` to "
             f"`?file={num_files - 1}`.",
             current=dataset.status,
             allowed=["delete"],
@@ -71,7 +71,7 @@ class Content:
     name: str
     num_bytes: int
     digest: str
-    """In hexadecimal: of these bytes and of no others."""
+    """Hash of exactly these bytes, in hexadecimal."""
 
 
 class DatasetInUse(Conflict):
@@ -79,7 +79,7 @@ class DatasetInUse(Conflict):
 
     def __init__(self, dataset: Dataset, job_id: str) -> None:
         super().__init__(
-            f"Job {job_id!r} still needs dataset {dataset.id!r}; cancel it or wait for its end.",
+            f"Job {job_id!r} still needs dataset {dataset.id!r}; cancel it or wait until it ends.",
             current=dataset.status,
             allowed=[],
             job=job_id,
@@ -87,7 +87,7 @@ class DatasetInUse(Conflict):
 
 
 def create(session: Session, caller: Caller, upload: Upload) -> Dataset:
-    """Record stored bytes as a dataset that waits to be validated."""
+    """Record stored bytes as a dataset that waits for validation."""
     dataset = Dataset(
         id=upload.dataset_id,
         project_id=caller.project_id,
@@ -113,10 +113,11 @@ def register(
     key: str | None,
     render: Callable[[Dataset], Json],
 ) -> Answer:
-    """Record an upload once per Idempotency-Key, in a transaction of its own.
+    """Record an upload once per Idempotency-Key, in its own transaction: none may be open while the
+    bytes arrive.
 
-    None could be open while the bytes came in. Bytes that end up without a row are removed; when
-    the commit's outcome is unknown they stay, and the housekeeper deletes what no row points at.
+    Bytes that end up without a row are deleted; if the outcome of the commit is unknown they stay,
+    and the housekeeper deletes those that no row refers to.
     """
     body = [upload.sha256, upload.name, upload.format, upload.columns]
     body_sha256 = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
@@ -135,7 +136,7 @@ def register(
 
 
 def find(session: Session, caller: Caller, dataset_id: str) -> Dataset | None:
-    """Locked against deletion and against the end of its validation until commit."""
+    """Return a dataset or None, locked until commit against deletion and the end of validation."""
     return session.scalar(_own(caller).where(Dataset.id == dataset_id).with_for_update(read=True))
 
 
@@ -147,11 +148,11 @@ def get(session: Session, caller: Caller, dataset_id: str) -> Dataset:
 
 
 def page(session: Session, caller: Caller, cursor: Cursor) -> Page[Dataset]:
-    return newest_first(session, Dataset, select(Dataset).where(_is_there()), caller, cursor)
+    return newest_first(session, Dataset, select(Dataset).where(_not_deleted()), caller, cursor)
 
 
 def delete(session: Session, storage: Storage, caller: Caller, dataset_id: str) -> None:
-    """Remove the data. The row stays behind, out of sight, for the jobs that once used it."""
+    """Delete the data. The row stays, hidden, for the jobs that used it. Raises DatasetInUse."""
     query = _own(caller).where(Dataset.id == dataset_id).with_for_update()
     dataset = session.scalar(query)
     if dataset is None:
@@ -161,12 +162,12 @@ def delete(session: Session, storage: Storage, caller: Caller, dataset_id: str) 
         raise DatasetInUse(dataset, user)
     dataset.deleted_at = utc_now()
     if dataset.status == DatasetStatus.VALIDATING:
-        dataset.status = DatasetStatus.INVALID  # nobody needs to look at it any more
+        dataset.status = DatasetStatus.INVALID  # it no longer needs validation
     after_commit(session, lambda: storage.delete_all(store_keys.dataset(dataset_id)))
 
 
 def judged(session: Session, caller: Caller, dataset_id: str) -> Dataset:
-    """A dataset that has a report. Raises StillValidating."""
+    """Return a dataset whose validation has ended. Raises StillValidating."""
     dataset = get(session, caller, dataset_id)
     if dataset.status == DatasetStatus.VALIDATING:
         raise StillValidating(dataset_id)
@@ -174,13 +175,13 @@ def judged(session: Session, caller: Caller, dataset_id: str) -> Dataset:
 
 
 def rows(storage: Storage, dataset: Dataset, offset: int, limit: int) -> list[dict[str, Any]]:
-    """Canonical rows offset..offset+limit; the ones before are read past, never kept."""
+    """Return canonical rows offset..offset+limit; earlier ones are skipped, never held."""
     found = lines(storage, dataset, range(offset, offset + limit))
     return [json.loads(line) for _, line in found]
 
 
 def all_rows(storage: Storage, dataset_id: str) -> Iterator[bytes]:
-    """Bytes of all canonical rows, in chunks; none for a dataset without a good row."""
+    """Yield all canonical rows as chunks of bytes; nothing for a dataset without valid rows."""
     try:
         yield from storage.read(store_keys.rows(dataset_id))
     except FileNotFoundError:
@@ -188,7 +189,7 @@ def all_rows(storage: Storage, dataset_id: str) -> Iterator[bytes]:
 
 
 def lines(storage: Storage, dataset: Dataset, numbers: Collection[int]) -> list[tuple[int, bytes]]:
-    """Those of the canonical rows, numbered from 0, that there are."""
+    """Return the canonical rows with these numbers, from 0; numbers past the end are left out."""
     try:
         some = islice(_lines(storage.read(store_keys.rows(dataset.id))), max(numbers) + 1)
         return [(number, line) for number, line in enumerate(some) if number in numbers]
@@ -197,15 +198,17 @@ def lines(storage: Storage, dataset: Dataset, numbers: Collection[int]) -> list[
 
 
 def report(storage: Storage, dataset: Dataset) -> Iterator[bytes]:
-    """The stored report as it was written."""
+    """Return the stored report, unchanged. Raises ReportMissing."""
     key = store_keys.report(dataset.id)
     if not storage.exists(key):
-        raise ReportMissing(f"Validating dataset {dataset.id!r} broke off; upload it again.")
+        raise ReportMissing(
+            f"Validation of dataset {dataset.id!r} did not finish; upload it again."
+        )
     return storage.read(key)
 
 
 def with_overlap(report: Iterator[bytes], overlap: Json) -> Iterator[bytes]:
-    """The same object with one member more; only its last chunk is held."""
+    """Add the member `overlap` to a report's JSON; only its last chunk is held in memory."""
     last = b""
     for chunk in report:
         yield last
@@ -214,21 +217,21 @@ def with_overlap(report: Iterator[bytes], overlap: Json) -> Iterator[bytes]:
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """Of all that its rows come from: the same under another id, another with other columns."""
+    """Hash all that its rows derive from: equal under another id, different for other columns."""
     sizes = [file["bytes"] for file in (dataset.source or {"files": []})["files"]]
     parts = [dataset.sha256, dataset.columns, sizes if len(sizes) > 1 else None]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def content(dataset: Dataset, file: int | None) -> Content:
-    """One file of it. Raises StillValidating, SeveralFiles or FileUnknown."""
+    """Return one file of a dataset. Raises StillValidating, SeveralFiles or FileUnknown."""
     keys = content_keys(dataset.id, dataset.source)
     if dataset.sha256 is None and dataset.status == DatasetStatus.VALIDATING:
         raise StillValidating(dataset.id)
     if file is None and len(keys) > 1:
         raise SeveralFiles(dataset, len(keys))
     if (file or 0) >= len(keys):
-        raise FileUnknown(f"Dataset {dataset.id!r} has {len(keys)} files, from `?file=0`.")
+        raise FileUnknown(f"Dataset {dataset.id!r} has {len(keys)} files, starting at `?file=0`.")
     key = keys[file or 0]
     if dataset.source is None:
         return Content(key, dataset.name, dataset.num_bytes, dataset.sha256 or "")
@@ -238,10 +241,10 @@ def content(dataset: Dataset, file: int | None) -> Content:
 
 
 def _own(caller: Caller) -> Select[Dataset]:
-    return select(Dataset).where(Dataset.project_id == caller.project_id, _is_there())
+    return select(Dataset).where(Dataset.project_id == caller.project_id, _not_deleted())
 
 
-def _is_there() -> ColumnElement[bool]:
+def _not_deleted() -> ColumnElement[bool]:
     return Dataset.deleted_at.is_(None)
 
 

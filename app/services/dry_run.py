@@ -1,4 +1,4 @@
-"""The answer before any GPU is touched: will this job work, will it fit, when will it be done?
+"""The dry run: will this job work, will it fit, and how long will it take?
 
 Creates nothing. What would make the job fail at its start is refused here, with the same code.
 """
@@ -40,14 +40,14 @@ _POINTERS: Mapping[str, str] = {
     "model_invalid": "/model",
     "target_modules_invalid": "/lora/target_modules",
 }
-_NOT_HERE = (
-    "The files of the base are not here yet: nothing that depends on them is known, such as "
-    "tokens, steps, memory and time."
+_NOT_FETCHED = (
+    "The base model's files are not fetched yet: what depends on them is unknown, such as tokens, "
+    "steps, memory and time."
 )
 
 
 class WouldFail(Invalid):
-    """With the code, hint and suggested patch that the job's `failure` would have."""
+    """Carries the code, hint and suggested patch that the job's `failure` would have."""
 
     code = "job_would_fail"
 
@@ -65,15 +65,15 @@ class WouldFail(Invalid):
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What a plan stands on, read before the connection is given back."""
+class Inputs:
+    """What the answer is computed from, read before the connection is released."""
 
     spec: JobSpec
     base: ModelInfo
     rows: Dataset
     held_out: Dataset | None
     notes: tuple[Problem, ...]
-    """Of rows that are skipped, as the job will tell them, and of files that are not here yet."""
+    """Warnings about skipped rows, as the job will report them, and about files not fetched yet."""
     outlook: Outlook
 
 
@@ -87,27 +87,27 @@ def draw_plan(
     layouts: Layouts,
 ) -> dict[str, Any]:
     """Raises what a POST of the spec would, and WouldFail for what its job would fail with."""
-    ground = _ground(session, caller, spec, settings=settings, storage=storage)
+    inputs = _read_inputs(session, caller, spec, settings=settings, storage=storage)
     commit(session)
-    answer = _lay_out(ground, settings, layouts)
+    answer = _lay_out(inputs, settings, layouts)
     if answer is not None and answer.refusal is not None:
         raise WouldFail(answer.refusal)
-    found = _estimates(ground, storage, answer)
+    found = _estimates(inputs, storage, answer)
     if isinstance(found, Estimates):
-        _check_targets(ground.spec, found.shape)
-    return _render_plan(ground, settings, answer or Answer(), found)
+        _check_targets(inputs.spec, found.shape)
+    return _render(inputs, settings, answer or Answer(), found)
 
 
-def _ground(
+def _read_inputs(
     session: Session, caller: Caller, spec: JobSpec, *, settings: Settings, storage: Storage
-) -> Ground:
+) -> Inputs:
     checked = checks.check(session, caller, spec, settings=settings, storage=storage)
     resolved = checked.spec
     rows = datasets.judged(session, caller, resolved.dataset)
     named = resolved.validation.dataset if resolved.validation else None
     base = find_model(settings, resolved.model, resolved.model_revision)
     skipped = [each.entry(bad_rows.errors(storage, each.dataset_id)) for each in checked.skipped]
-    return Ground(
+    return Inputs(
         spec=resolved,
         base=base,
         rows=rows,
@@ -117,30 +117,30 @@ def _ground(
     )
 
 
-def _lay_out(ground: Ground, settings: Settings, layouts: Layouts) -> Answer | None:
-    """None while the base's files are not here."""
-    if ground.base.path is None:
+def _lay_out(inputs: Inputs, settings: Settings, layouts: Layouts) -> Answer | None:
+    """Return None until the base model's files have been fetched."""
+    if inputs.base.path is None:
         return None
-    template = registry.find(settings.templates_dir, ground.spec.template)
-    asked = figures.FiguresRequest(
-        spec=ground.spec,
+    template = registry.find(settings.templates_dir, inputs.spec.template)
+    request = figures.FiguresRequest(
+        spec=inputs.spec,
         chat_template=template.chat_template,
         marks=list(template.special_tokens),
     )
-    held_out = _source(ground.held_out) if ground.held_out else None
-    return layouts.of(LayoutRequest(asked, _source(ground.rows), held_out, ground.base.path))
+    held_out = _source(inputs.held_out) if inputs.held_out else None
+    return layouts.of(LayoutRequest(request, _source(inputs.rows), held_out, inputs.base.path))
 
 
 def _source(dataset: Dataset) -> Source:
     return Source(dataset.id, datasets.fingerprint(dataset))
 
 
-def _estimates(ground: Ground, storage: Storage, answer: Answer | None) -> Estimates | Unknown:
-    if ground.base.path is None or answer is None or answer.laid is None:
-        return Unknown(_NOT_HERE)
-    used = [ground.rows, *([ground.held_out] if ground.held_out else [])]
+def _estimates(inputs: Inputs, storage: Storage, answer: Answer | None) -> Estimates | Unknown:
+    if inputs.base.path is None or answer is None or answer.laid is None:
+        return Unknown(_NOT_FETCHED)
+    used = [inputs.rows, *([inputs.held_out] if inputs.held_out else [])]
     size = sum(storage.size(store_keys.rows(each.id)) for each in used)
-    return read_estimates(ground.base.path, ground.spec, answer.laid, size)
+    return read_estimates(inputs.base.path, inputs.spec, answer.laid, size)
 
 
 def _check_targets(spec: JobSpec, shape: ModelShape) -> None:
@@ -150,39 +150,39 @@ def _check_targets(spec: JobSpec, shape: ModelShape) -> None:
         raise WouldFail(refused.report) from refused
 
 
-def _render_plan(
-    ground: Ground, settings: Settings, answer: Answer, found: Estimates | Unknown
+def _render(
+    inputs: Inputs, settings: Settings, answer: Answer, found: Estimates | Unknown
 ) -> dict[str, Any]:
-    spec, laid = ground.spec, answer.laid
-    seconds = ground.outlook.seconds(found)
-    needs = ground.outlook.needs(found, seconds, settings.runs_dir) if laid else Needs()
+    spec, laid = inputs.spec, answer.laid
+    seconds = inputs.outlook.seconds(found)
+    needs = inputs.outlook.needs(found, seconds, settings.runs_dir) if laid else Needs()
     facts = Facts(
         spec=spec,
         laid=laid,
         copies=answer.copies,
-        dataset_license=(ground.rows.source or {}).get("license"),
-        base_license=licenses.of_folder(ground.base.path) if ground.base.path else None,
+        dataset_license=(inputs.rows.source or {}).get("license"),
+        base_license=licenses.of_folder(inputs.base.path) if inputs.base.path else None,
         missing_marks=answer.missing_marks,
         needs=needs,
     )
     taken = steps_of(spec, laid) if laid else None
     return {
         "spec": spec,
-        "dataset": _about_rows(ground, answer),
-        "validation": _about_held_out(ground, answer),
+        "dataset": _about_rows(inputs, answer),
+        "validation": _about_held_out(inputs, answer),
         "steps": taken and taken.total,
         "steps_per_epoch": taken and taken.per_epoch,
-        "memory": ground.outlook.memory(found),
+        "memory": inputs.outlook.memory(found),
         "disk_bytes": needs.disk_bytes,
         "seconds": seconds,
-        "warnings": [each.as_dict() for each in (*ground.notes, *warnings_of(facts))],
+        "warnings": [each.as_dict() for each in (*inputs.notes, *warnings_of(facts))],
     }
 
 
 def _about_files(base: ModelInfo) -> Iterator[Problem]:
     if base.path is None:
-        hint = "The first job on it fetches them."
-        yield Problem("/model", "model_not_fetched", _NOT_HERE, hint)
+        hint = "The first job that uses the model fetches them."
+        yield Problem("/model", "model_not_fetched", _NOT_FETCHED, hint)
 
 
 def _problem(entry: Entry) -> Problem:
@@ -190,17 +190,17 @@ def _problem(entry: Entry) -> Problem:
     return Problem(data["pointer"], data["code"], entry.message, data["hint"])
 
 
-def _about_rows(ground: Ground, answer: Answer) -> dict[str, Any]:
-    """Of one pass over the rows to be trained; `rows` counts those held out too."""
-    good, laid = ground.rows.num_valid_rows or 0, answer.laid
-    told: dict[str, Any] = {
-        "id": ground.rows.id,
+def _about_rows(inputs: Inputs, answer: Answer) -> dict[str, Any]:
+    """Counts of one pass over the training rows; `rows` includes held-out ones."""
+    good, laid = inputs.rows.num_valid_rows or 0, answer.laid
+    counts: dict[str, Any] = {
+        "id": inputs.rows.id,
         "rows": good,
-        "skipped_rows": (ground.rows.num_rows or good) - good,
+        "skipped_rows": (inputs.rows.num_rows or good) - good,
     }
     if laid is None:
-        return told
-    return told | {
+        return counts
+    return counts | {
         "trained_rows": laid.train.trained_rows,
         "tokens": laid.train.tokens,
         "trained_tokens": laid.train.trained_tokens,
@@ -212,20 +212,20 @@ def _about_rows(ground: Ground, answer: Answer) -> dict[str, Any]:
         "duplicate_rows": answer.copies and answer.copies.duplicates,
         "tokens_lost": laid.tokens_lost,
         "sequences": laid.train.sequences,
-        "packed_sequences": laid.train.sequences if ground.spec.training.packing else None,
+        "packed_sequences": laid.train.sequences if inputs.spec.training.packing else None,
         "widest_sequence": laid.train.widest,
         "widest_batch_tokens": laid.train.widest
-        * min(ground.spec.training.per_device_train_batch_size, laid.train.sequences),
+        * min(inputs.spec.training.per_device_train_batch_size, laid.train.sequences),
     }
 
 
-def _about_held_out(ground: Ground, answer: Answer) -> dict[str, Any] | None:
-    if ground.spec.validation is None:
+def _about_held_out(inputs: Inputs, answer: Answer) -> dict[str, Any] | None:
+    if inputs.spec.validation is None:
         return None
     part = answer.laid.held_out if answer.laid else None
     copies = answer.copies
     return {
-        "id": ground.held_out and ground.held_out.id,
+        "id": inputs.held_out and inputs.held_out.id,
         "rows": part and part.rows,
         "measured_rows": part and part.trained_rows,
         "tokens": part and part.tokens,

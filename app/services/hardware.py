@@ -1,4 +1,4 @@
-"""The hardware that waits for jobs, and how fast it was: what a plan's machine figures stand on."""
+"""The hardware available to jobs and how fast it was: the basis of a dry run's estimates."""
 
 import json
 from collections.abc import Sequence
@@ -31,9 +31,9 @@ _PAST_RUNS = 50
 @dataclass(frozen=True)
 class Outlook:
     device: Device
-    """Of the workers of the queue; where none is alive, what the server is set to."""
+    """That of the queue's workers; the server's setting if none is alive."""
     past: Sequence[PastRun]
-    """The newest first."""
+    """Newest first."""
 
     def memory(self, found: Estimates | Unknown) -> dict[str, Any] | None:
         if isinstance(found, Unknown):
@@ -49,7 +49,7 @@ class Outlook:
         return {"estimate": took.estimate, "basis": took.basis}
 
     def needs(self, found: Estimates | Unknown, seconds: dict[str, Any], at: Path) -> Needs:
-        # How large the worker's GPU is only its trainer knows.
+        # Only a trainer knows how large its worker's GPU is.
         own = devices.device_classes()[0] if self.device == "cpu" else None
         return replace(needs_of(found, own, at), seconds=seconds["estimate"])
 
@@ -73,19 +73,19 @@ def _past(session: Session, settings: Settings) -> list[PastRun]:
     runs = []
     for job in session.scalars(ended.limit(_PAST_RUNS)):
         try:
-            # Through JSON text: only there does a strict model take JSON's own types.
+            # From JSON text: only there does a strict model accept JSON's own types.
             spec = JobSpec.model_validate_json(json.dumps(job.spec))
         except ValidationError:
-            continue  # of an older version
+            continue  # written by an older version
         if run := _run(job, spec, shape(spec.model, spec.model_revision)):
             runs.append(run)
     return runs
 
 
 def _run(job: Job, spec: JobSpec, shape: ModelShape | None) -> PastRun | None:
-    """None for a job that tells too little, or was resumed: its time is not that of its work."""
-    told, environment = job.progress or {}, job.environment or {}
-    speed, seen = told.get("tokens_per_second"), told.get("tokens_seen")
+    """None for a job with too few figures, or with a resume: its duration says too little."""
+    progress, environment = job.progress or {}, job.environment or {}
+    speed, seen = progress.get("tokens_per_second"), progress.get("tokens_seen")
     if not speed or not seen or job.started_at is None or job.finished_at is None:
         return None
     if job.attempt != 1:

@@ -1,4 +1,4 @@
-"""Can this process serve, and how much is there to do: asked by probes and by Prometheus."""
+"""Readiness and statistics, for probes and Prometheus."""
 
 from dataclasses import asdict, dataclass
 
@@ -26,7 +26,7 @@ class Readiness:
 
     @property
     def can_serve(self) -> bool:
-        """Without a broker jobs are still accepted; workers look for them by themselves."""
+        """Without a broker jobs are still accepted; workers poll the database for them."""
         return self.database and self.migrations
 
     @property
@@ -53,20 +53,20 @@ class NotReady(Unavailable):
 
 
 def readiness(engine: Engine, settings: Settings) -> Readiness:
-    """Answers within about five seconds, whatever hangs. Raises NotReady."""
+    """Check the dependencies, within about five seconds even if one hangs. Raises NotReady."""
     try:
         is_current, is_up = migrate.is_current(engine), True
     except SQLAlchemyError:
         is_current, is_up = False, False
     found = Readiness(is_up, is_current, _has_broker(settings))
     if not found.can_serve:
-        reason = "has not had every migration" if is_up else "does not answer"
+        reason = "lacks a migration" if is_up else "does not answer"
         raise NotReady(f"The database {reason}.", checks=found.checks)
     return found
 
 
 def stats_or_none(sessions: Sessions, settings: Settings) -> Stats | None:
-    """None while the database is down: a scrape must work then most of all."""
+    """None while the database is down: scrapes must work especially then."""
     try:
         with transaction(sessions) as session:
             return stats(session, settings)
@@ -75,7 +75,7 @@ def stats_or_none(sessions: Sessions, settings: Settings) -> Stats | None:
 
 
 def stats(session: Session, settings: Settings) -> Stats:
-    """Over all projects."""
+    """Count over all projects."""
     jobs = select(Job.status, func.count()).group_by(Job.status)
     datasets = (
         select(Dataset.status, func.count())

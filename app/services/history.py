@@ -1,4 +1,4 @@
-"""What became of a job: its events, attempts, checkpoints and samples."""
+"""A job's history: its events, attempts, checkpoints and samples."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ def events(
     limit: int,
     types: Sequence[str],
 ) -> Page[Event]:
-    """Oldest first."""
+    """Return a page of a job's events, oldest first."""
     jobs.get(session, caller, job_id)
     found = log.read(session, job_id, after=after, limit=limit + 1, types=types)
     return Page(found[:limit], len(found) > limit)
@@ -52,7 +52,7 @@ def checkpoints(session: Session, caller: Caller, job_id: str) -> list[Checkpoin
 
 
 def samples(session: Session, caller: Caller, job_id: str) -> list[Json]:
-    """The last one of each step and prompt: an attempt that ran again has said it again."""
+    """Return the latest sample of each step and prompt: a later attempt may repeat a step."""
     jobs.get(session, caller, job_id)
     found = log.read(session, job_id, limit=MAX_SAMPLES, types=["sample"])
     latest = {(event.data.get("step"), event.data.get("prompt")): event.data for event in found}
@@ -60,7 +60,7 @@ def samples(session: Session, caller: Caller, job_id: str) -> list[Json]:
 
 
 def states(session: Session, job_ids: Collection[str]) -> list[State]:
-    """Of those that still exist. Of a final job, `last_seq` is the end of its log."""
+    """Return the states of jobs that still exist. `last_seq` of a final job is its last event."""
     query = select(Job.id, Job.last_seq, Job.status).where(Job.id.in_(job_ids))
     return [
         State(row.id, row.last_seq, row.status, lifecycle.is_final(row.status))

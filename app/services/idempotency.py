@@ -1,6 +1,6 @@
-"""Idempotency-Key: the first answer to a creating POST, given again to whoever repeats it.
+"""Idempotency-Key: a repeated creating POST gets the answer of the first one.
 
-The row is written in the transaction that creates, so it exists exactly when the thing does.
+The row is written in the creating transaction, so it exists exactly when the resource does.
 """
 
 import hashlib
@@ -21,11 +21,11 @@ KEPT_FOR = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try of a request that must happen once."""
+    """One try of a request that must take effect once."""
 
     route: str
     key: str | None
-    """None: the caller did not ask for it."""
+    """None: the caller sent no Idempotency-Key."""
     body_sha256: str
 
 
@@ -44,7 +44,7 @@ class StillUnderWay(Conflict):
 
 
 def once(session: Session, caller: Caller, attempt: Attempt, make: Callable[[], Json]) -> Answer:
-    """`make` and remember its answer, or give the remembered one.
+    """Call `make` and store its answer, or return the stored one.
 
     Raises KeyReused for another body under the same key, StillUnderWay while a first try runs.
     """
@@ -55,22 +55,22 @@ def once(session: Session, caller: Caller, attempt: Attempt, make: Callable[[], 
 
 
 def known(session: Session, caller: Caller, attempt: Attempt) -> Answer | None:
-    """The first answer, if there is one yet. Raises KeyReused."""
+    """Return the stored answer, if there is one yet. Raises KeyReused."""
     first = _first(session, caller, attempt) if attempt.key else None
     if first is None:
         return None
     if first.body_sha256 != attempt.body_sha256:
-        raise KeyReused("This Idempotency-Key came with another body before; use a new key.")
+        raise KeyReused("This Idempotency-Key was used with another body before; use a new key.")
     return Answer(first.answer, is_replay=True)
 
 
 def _lock(session: Session, caller: Caller, attempt: Attempt) -> None:
-    """Held until the transaction ends. Asking, not waiting: a repeat must not pin a connection."""
+    """Lock until the transaction ends, without waiting: a repeat must not pin a connection."""
     name = "\n".join((caller.project_id, attempt.route, attempt.key or ""))
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
     if not session.scalar(select(func.pg_try_advisory_xact_lock(number))):
         raise StillUnderWay(
-            "The first request with this Idempotency-Key is still under way; ask again.",
+            "The first request with this Idempotency-Key is still in progress; try again.",
             retry_after_seconds=1,
         )
 

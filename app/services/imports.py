@@ -1,4 +1,4 @@
-"""Datasets from the hub: looked up at once, fetched and judged later, by the housekeeper."""
+"""Datasets from the hub: looked up at once, fetched and validated later, by the housekeeper."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,8 +34,8 @@ def start(
     attempt: Attempt,
     render: Callable[[Dataset], Json],
 ) -> Answer:
-    """Record what will be fetched, pinned to a commit. No transaction is open while the hub is
-    asked, and a repeat does not ask it again. Raises HubRefused, TooLarge or HubUnavailable.
+    """Record what to fetch, pinned to a commit. No transaction is open during the request to the
+    hub, and a repeat makes no new one. Raises HubRefused, TooLarge or HubUnavailable.
     """
     with transaction(sessions) as session:
         known = idempotency.known(session, caller, attempt)

@@ -56,7 +56,7 @@ class Filter:
     tags: Sequence[str] = ()
     """Each `key` or `key:value`; a job must have them all."""
     q: str | None = None
-    """Part of a name or of an id."""
+    """Part of a name or an id, in any case."""
     created_after: datetime | None = None
 
 
@@ -69,7 +69,7 @@ def submit(
     storage: Storage,
     queue: Queue,
 ) -> Job:
-    """Record a job and, when its data is ready, hand it to a worker.
+    """Record a job and, if its data is ready, queue it.
 
     The message is sent after the commit: a worker must never receive the id of a row it cannot
     see yet.
@@ -93,22 +93,22 @@ def get(session: Session, caller: Caller, job_id: str, *, is_locked: bool = Fals
     return job
 
 
-def page(session: Session, caller: Caller, cursor: Cursor, wanted: Filter) -> Page[Job]:
+def page(session: Session, caller: Caller, cursor: Cursor, filters: Filter) -> Page[Job]:
     query = select(Job)
-    if wanted.statuses:
-        query = query.where(Job.status.in_(wanted.statuses))
-    if wanted.model:
-        query = query.where(Job.model == wanted.model)
-    if wanted.dataset:
-        query = query.where(Job.dataset_id == wanted.dataset)
-    if wanted.created_after:
-        query = query.where(Job.created_at > wanted.created_after)
-    if wanted.q:
+    if filters.statuses:
+        query = query.where(Job.status.in_(filters.statuses))
+    if filters.model:
+        query = query.where(Job.model == filters.model)
+    if filters.dataset:
+        query = query.where(Job.dataset_id == filters.dataset)
+    if filters.created_after:
+        query = query.where(Job.created_at > filters.created_after)
+    if filters.q:
         name, job_id = (
-            column.icontains(wanted.q, autoescape=True) for column in (Job.name, Job.id)
+            column.icontains(filters.q, autoescape=True) for column in (Job.name, Job.id)
         )
         query = query.where(or_(name, job_id))
-    for tag in wanted.tags:
+    for tag in filters.tags:
         key, colon, value = tag.partition(":")
         has = Job.tags.contains({key: value}) if colon else Job.tags.has_key(key)
         query = query.where(has)
@@ -118,7 +118,7 @@ def page(session: Session, caller: Caller, cursor: Cursor, wanted: Filter) -> Pa
 def patch(
     session: Session, caller: Caller, job_id: str, changes: dict[str, Any], notify: Notify
 ) -> Job:
-    """Change what is written on a job. Its place in the queue only while it waits for one."""
+    """Change a job's name, tags, notes or priority; the priority only while it waits."""
     job = get(session, caller, job_id, is_locked=True)
     priority = changes.get("priority", job.priority)
     if priority != job.priority:
@@ -138,7 +138,7 @@ def patch(
 
 
 def cancel(session: Session, caller: Caller, job_id: str, notify: Notify) -> Job:
-    """Ask for its end; a running job goes on until its worker has heard of it."""
+    """Request cancellation; a running job continues until its worker learns of it."""
     get(session, caller, job_id, is_locked=True)
     lifecycle.cancel(session, job_id)
     after_commit(session, lambda: notify(job_id))
@@ -154,11 +154,11 @@ def delete(
     settings: Settings,
     notify: Notify,
 ) -> None:
-    """Forget an ended job: its row, its events, and after the commit its files."""
+    """Delete a final job: its row, its events and, after the commit, its files."""
     job = get(session, caller, job_id, is_locked=True)
     if not lifecycle.is_final(job.status):
         raise JobNotFinal(
-            f"Job {job_id!r} is {job.status}; cancel it and wait for its end first.",
+            f"Job {job_id!r} is {job.status}; cancel it and wait until it ends.",
             current=job.status,
             allowed=["cancel"],
         )
@@ -191,7 +191,7 @@ def _record(session: Session, caller: Caller, spec: JobSpec, queue: str) -> Job:
 
 
 def _purge(storage: Storage, settings: Settings, job_id: str) -> None:
-    """Best effort: the housekeeper deletes what no row points at."""
+    """Delete a job's files. Best effort: the housekeeper deletes what no row refers to."""
     try:
         storage.delete_all(store_keys.artifacts(job_id))
         storage.delete_all(store_keys.logs(job_id))

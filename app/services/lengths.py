@@ -1,4 +1,4 @@
-"""How long a dataset's rows are for a model, and what a `max_length` would do to them."""
+"""Token lengths of a dataset's rows for a model, and the effect of a `max_length`."""
 
 from pathlib import Path
 from typing import Any
@@ -34,31 +34,32 @@ def describe(
     train_on: str,
     max_length: int,
 ) -> dict[str, Any]:
-    """The answer of GET /datasets/{id}/lengths. Gives the connection back before it counts."""
+    """Answer GET /datasets/{id}/lengths. Releases the connection before counting."""
     dataset = datasets.judged(session, caller, dataset_id)
     base = find_model(settings, model, revision)
-    wording = registry.find(settings.templates_dir, template, "?template")
+    rendering = registry.find(settings.templates_dir, template, "?template")
     check_template(dataset, base, template)
-    wanted = LengthsRequest(
+    request = LengthsRequest(
         dataset.id,
         datasets.fingerprint(dataset),
         path_of(base),
         template,
-        wording.chat_template,
+        rendering.chat_template,
         train_on,
     )
     commit(session)
     # Imported here: an API that counts nothing need not load numpy.
     from app.core.datasets.tokens import lengths
 
-    found = lengths.describe(measures.of(wanted), max_length)
+    found = lengths.describe(measures.of(request), max_length)
     return {"dataset": dataset_id, "model": base.id, "template": template, **found}
 
 
 def path_of(base: ModelInfo) -> Path:
     if base.path is None:
         raise ModelNotFetched(
-            f"The files of {base.id!r} are not here yet: the first job on it fetches them.",
+            f"The files of {base.id!r} are not fetched yet: the first job that uses it fetches "
+            "them.",
             current="remote",
             allowed=[],
         )

@@ -1,4 +1,4 @@
-"""What a job's trainers printed, attempt by attempt; from the end when only that is asked for."""
+"""A job's trainer logs, attempt by attempt: all of them, or only the last lines."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from app.core.storage import CHUNK_BYTES, Storage
 
 BLOCK_BYTES = 64 << 10
 MAX_TAIL_BYTES = 8 << 20
-"""However many lines are asked for."""
+"""Read from one log at most, however many lines are requested."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One attempt's log: the file its worker writes now, or what was kept of it."""
+    """One attempt's trainer log: the file its worker is writing, or the stored copy."""
 
     attempt: int
     epoch: int
@@ -35,7 +35,7 @@ class Part:
 
 
 def sources(attempts: Sequence[Attempt], settings: Settings) -> list[Source]:
-    """Oldest first."""
+    """Return the attempts' logs, oldest first."""
     return [
         Source(
             attempt.attempt,
@@ -48,7 +48,7 @@ def sources(attempts: Sequence[Attempt], settings: Settings) -> list[Source]:
 
 
 def whole(storage: Storage, found: Sequence[Source]) -> Iterator[bytes]:
-    """Every attempt under a header line, chunk by chunk."""
+    """Yield every attempt under a header line, in chunks."""
     for source in found:
         yield source.header
         last = b"\n"
@@ -60,7 +60,7 @@ def whole(storage: Storage, found: Sequence[Source]) -> Iterator[bytes]:
 
 
 def tail(storage: Storage, found: Sequence[Source], num_lines: int) -> list[Part]:
-    """The last lines over all attempts, oldest attempt first."""
+    """Return the last lines over all attempts, oldest attempt first."""
     parts: list[Part] = []
     for source in reversed(found):
         lines = _last_lines(storage, source, num_lines)
@@ -78,7 +78,7 @@ def as_text(parts: Sequence[Part]) -> Iterator[bytes]:
 
 
 def _last_lines(storage: Storage, source: Source, num_lines: int) -> list[str]:
-    """Read backwards, block by block, until there are enough line ends."""
+    """Read backwards, block by block, until there are enough newlines."""
     end = _size(storage, source)
     start, held = end, b""
     while start > 0 and held.count(b"\n") <= num_lines and len(held) < MAX_TAIL_BYTES:
@@ -87,7 +87,7 @@ def _last_lines(storage: Storage, source: Source, num_lines: int) -> list[str]:
         start = before
     lines = held.decode("utf-8", "replace").removesuffix("\n").split("\n") if held else []
     if start > 0 and len(lines) <= num_lines:
-        lines = lines[1:]  # it began somewhere before what was read
+        lines = lines[1:]  # its beginning was not read
     return lines[-num_lines:]
 
 
@@ -103,7 +103,7 @@ def _size(storage: Storage, source: Source) -> int:
 
 
 def _read(storage: Storage, source: Source, start: int, end: int) -> Iterator[bytes]:
-    """Bytes start..end; fewer when the file was moved away meanwhile."""
+    """Yield bytes start..end; fewer if the file was moved away meanwhile."""
     try:
         file = source.path.open("rb")
     except OSError:

@@ -1,4 +1,4 @@
-"""Metrics as series, thinned out on the way when asked."""
+"""Metrics as series, downsampled on request."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ CSV_ROWS = 1000
 @dataclass(frozen=True)
 class MetricsRequest:
     keys: Sequence[str] = ()
-    """None named: all."""
+    """Empty: all metrics."""
     from_step: int | None = None
     to_step: int | None = None
     max_points: int | None = None
@@ -32,26 +32,26 @@ class Series:
 
 
 def series(
-    session: Session, caller: Caller, job_id: str, wanted: MetricsRequest
+    session: Session, caller: Caller, job_id: str, request: MetricsRequest
 ) -> dict[str, Series]:
-    """By name; steps rise."""
+    """Return series by metric name, in order of steps."""
     jobs.get(session, caller, job_id)
-    found: dict[str, Series] = {key: Series() for key in wanted.keys}
-    for step, values in session.execute(_rows(job_id, wanted)).yield_per(CSV_ROWS):
+    found: dict[str, Series] = {key: Series() for key in request.keys}
+    for step, values in session.execute(_rows(job_id, request)).yield_per(CSV_ROWS):
         for key, value in values.items():
-            if value is None or (wanted.keys and key not in found):
+            if value is None or (request.keys and key not in found):
                 continue
             one = found.setdefault(key, Series())
             one.steps.append(step)
             one.values.append(value)
-    if wanted.max_points is None:
+    if request.max_points is None:
         return found
-    return {key: thinned(one, wanted.max_points) for key, one in found.items()}
+    return {key: thinned(one, request.max_points) for key, one in found.items()}
 
 
 def thinned(whole: Series, max_points: int) -> Series:
-    """At most `max_points`: the first, the last, and of each stretch between its least and its
-    greatest, in order. No spike is lost, which a plain average or every n-th point would lose.
+    """Downsample to at most `max_points`: the first, the last, and the minimum and maximum of each
+    stretch between, in order. Keeps every spike, which an average or every n-th point would lose.
     """
     if len(whole.steps) <= max_points:
         return whole
@@ -69,7 +69,7 @@ def thinned(whole: Series, max_points: int) -> Series:
 
 
 def csv_lines(sessions: Sessions, job_id: str) -> Iterator[bytes]:
-    """A header and a line per step, in short transactions: a slow reader pins no connection."""
+    """Yield a header and a line per step, in short transactions: slow readers pin no connection."""
     with transaction(sessions) as session:
         name = func.jsonb_object_keys(Metric.values).label("name")
         query = select(name).where(Metric.job_id == job_id).distinct().order_by(name)
@@ -86,12 +86,12 @@ def csv_lines(sessions: Sessions, job_id: str) -> Iterator[bytes]:
         after = rows[-1].step
 
 
-def _rows(job_id: str, wanted: MetricsRequest) -> Select[int, dict[str, float | None]]:
+def _rows(job_id: str, request: MetricsRequest) -> Select[int, dict[str, float | None]]:
     query = select(Metric.step, Metric.values).where(Metric.job_id == job_id)
-    if wanted.from_step is not None:
-        query = query.where(Metric.step >= wanted.from_step)
-    if wanted.to_step is not None:
-        query = query.where(Metric.step <= wanted.to_step)
+    if request.from_step is not None:
+        query = query.where(Metric.step >= request.from_step)
+    if request.to_step is not None:
+        query = query.where(Metric.step <= request.to_step)
     return query.order_by(Metric.step)
 
 

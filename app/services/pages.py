@@ -30,7 +30,7 @@ class Page(Generic[T]):
 def newest_first(
     session: Session, table: type[Row], query: Select[Row], caller: Caller, cursor: Cursor
 ) -> Page[Row]:
-    """A page of the caller's rows. Raises InvalidCursor for an id the project does not have."""
+    """Return a page of the project's rows. Raises InvalidCursor for an id it does not have."""
     key, project = table.id, table.project_id
     own = query.where(project == caller.project_id)
     if cursor.after is not None:

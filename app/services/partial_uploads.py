@@ -1,6 +1,6 @@
-"""Uploads in parts: announced, filled in any order, put together into one dataset.
+"""Uploads in parts: declared, filled in any order, then assembled into one dataset.
 
-Nobody sees a dataset before all its bytes are there and are what was promised.
+No dataset exists before all its bytes have arrived and match the declared size and hash.
 """
 
 import threading
@@ -34,7 +34,9 @@ class UploadNotFound(NotFound):
 
     def __init__(self, upload_id: str) -> None:
         hours = PartialUpload.KEPT_FOR.total_seconds() / 3600
-        super().__init__(f"No upload with id {upload_id!r}; one is kept for {hours:.0f} hours.")
+        super().__init__(
+            f"No upload with id {upload_id!r}; uploads expire after {hours:.0f} hours."
+        )
 
 
 class UploadCompleted(Conflict):
@@ -51,18 +53,18 @@ class UploadIncomplete(Conflict):
 
 @dataclass(frozen=True)
 class Announced:
-    """What is going to come."""
+    """What a caller declares before sending parts."""
 
     name: str
     format: str
     num_bytes: int
     sha256: str
     columns: dict[str, str] | None = None
-    """Our column to the upload's."""
+    """The caller's mapping from our column names to the upload's."""
 
 
 class UnderWay:
-    """Uploads this process is putting together: a second try must not copy them once more."""
+    """Uploads this process is assembling, so that a second request does not copy them again."""
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
@@ -73,7 +75,7 @@ class UnderWay:
         with self._lock:
             if upload_id in self._ids:
                 raise UploadCompleting(
-                    f"Upload {upload_id!r} is being put together; ask again in a moment.",
+                    f"Upload {upload_id!r} is being assembled; try again in a moment.",
                     current="completing",
                     allowed=[],
                     retry_after_seconds=1,
@@ -91,7 +93,7 @@ def create(
 ) -> PartialUpload:
     limit = settings.max_upload_bytes
     if announced.num_bytes > limit:
-        detail = f"An upload may have {limit:,} bytes, not {announced.num_bytes:,}."
+        detail = f"An upload may have at most {limit:,} bytes, not {announced.num_bytes:,}."
         raise TooLarge(detail, limit=limit)
     upload = PartialUpload(
         id=new_id("upl"),
@@ -129,12 +131,12 @@ def put_part(
     chunks: Iterable[bytes],
     sha256: str | None,
 ) -> Part:
-    """Store a part, in place of an earlier one of that number. No transaction is open meanwhile."""
+    """Store a part, replacing an earlier one of that number. No transaction is open meanwhile."""
     with transaction(sessions) as session:
         upload = get(session, caller, upload_id)
     if upload.dataset_id is not None:
         raise UploadCompleted(
-            f"Upload {upload_id!r} is dataset {upload.dataset_id!r} already.",
+            f"Upload {upload_id!r} has already become dataset {upload.dataset_id!r}.",
             current="completed",
             allowed=["complete", "delete"],
             dataset=upload.dataset_id,
@@ -153,15 +155,15 @@ def complete(
     under_way: UnderWay,
     render: Render,
 ) -> Answer:
-    """Make the dataset, or give the one that was made. What is refused leaves the parts alone."""
+    """Create the dataset, or return the existing one. A refusal leaves the parts in place."""
     with under_way.hold(upload_id):
         upload, known = _look_up(sessions, caller, upload_id, render)
         if known:
             return known
         try:
-            stored = _put_together(storage, upload)
+            stored = _assemble(storage, upload)
         except UploadIncomplete:
-            # Another process may have completed it and swept the parts under our hands.
+            # Another process may have completed it and deleted the parts meanwhile.
             _, known = _look_up(sessions, caller, upload_id, render)
             if known:
                 return known
@@ -174,13 +176,13 @@ def complete(
 
 
 def drop(session: Session, caller: Caller, upload_id: str) -> None:
-    """Forget it; a dataset it has become stays. Its parts may go once this is committed."""
+    """Delete an upload; a dataset it has become stays. Its parts may be swept after the commit."""
     session.delete(get(session, caller, upload_id, is_locked=True))
     session.flush()
 
 
 def sweep(storage: Storage, upload_id: str) -> None:
-    """Best effort: what stays is garbage, and the housekeeper deletes it."""
+    """Delete an upload's parts. Best effort: the housekeeper deletes what stays as garbage."""
     try:
         storage.delete_all(store_keys.upload(upload_id))
     except Exception:
@@ -190,7 +192,7 @@ def sweep(storage: Storage, upload_id: str) -> None:
 def _look_up(
     sessions: Sessions, caller: Caller, upload_id: str, render: Render
 ) -> tuple[PartialUpload, Answer | None]:
-    """And what it has become, if anything."""
+    """Return an upload, and the answer with the dataset it has become, if any."""
     with transaction(sessions) as session:
         upload = get(session, caller, upload_id)
         if upload.dataset_id is None:
@@ -198,17 +200,18 @@ def _look_up(
         return upload, Answer(render(datasets.get(session, caller, upload.dataset_id)), True)
 
 
-def _put_together(storage: Storage, upload: PartialUpload) -> Upload:
+def _assemble(storage: Storage, upload: PartialUpload) -> Upload:
     found = parts.arrived(storage, upload.id)
     _check_all_there(upload, found)
     dataset_id = new_id("ds")
     try:
         meter = uploads.store(storage, dataset_id, storage.concatenate(part.key for part in found))
     except FileNotFoundError:
-        detail = "A part was replaced while all were put together; complete it again."
+        detail = "A part was replaced while the upload was being assembled; complete it again."
         raise _incomplete(detail, upload, found) from None
     try:
-        meter.verify(Promise(upload.num_bytes, upload.sha256), "replace parts and complete again")
+        advice = "Replace the wrong parts, then complete the upload again."
+        meter.verify(Promise(upload.num_bytes, upload.sha256), advice)
     except UploadMismatch as error:
         uploads.discard(storage, dataset_id)
         raise UploadMismatch(error.detail, parts=_shown(found)) from None
@@ -225,7 +228,9 @@ def _register(
     stored: Upload,
     render: Render,
 ) -> Answer:
-    """Another process may have been first. Where a commit is in doubt, the bytes stay."""
+    """Create the dataset, unless another process was first. If the outcome of the commit is
+    unknown, the bytes stay.
+    """
     with transaction(sessions) as session:
         upload = get(session, caller, upload_id, is_locked=True)
         is_replay = upload.dataset_id is not None
@@ -242,12 +247,14 @@ def _check_all_there(upload: PartialUpload, found: Sequence[Part]) -> None:
     numbers = {part.number for part in found}
     gaps = [number for number in range(1, max(numbers, default=0)) if number not in numbers]
     if gaps:
-        told = ", ".join(map(str, gaps[:10])) + (", ..." if len(gaps) > 10 else "")
-        raise _incomplete(f"Parts {told} are missing; send them, then complete.", upload, found)
+        missing = ", ".join(map(str, gaps[:10])) + (", ..." if len(gaps) > 10 else "")
+        detail = f"Parts {missing} are missing; send them, then complete the upload."
+        raise _incomplete(detail, upload, found)
     received = sum(part.num_bytes for part in found)
     if received != upload.num_bytes:
         detail = (
-            f"{upload.num_bytes:,} bytes were promised, {received:,} came in {len(found)} parts."
+            f"{upload.num_bytes:,} bytes were declared, but {received:,} arrived in {len(found)} "
+            "parts."
         )
         raise _incomplete(detail, upload, found)
 

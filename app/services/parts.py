@@ -1,9 +1,9 @@
-"""Parts of an upload as objects in the store: a part is what the newest try at it brought.
+"""Parts of an upload as objects in the store: the newest complete try of each part counts.
 
 uploads/<upload>/<number>/<try>                        its bytes
-uploads/<upload>/<number>/<try>.<num_bytes>.<sha256>   empty; says that they are whole
+uploads/<upload>/<number>/<try>.<num_bytes>.<sha256>   empty; marks the bytes as complete
 
-So one listing tells what arrived, and a part is replaced in one step.
+So one listing shows what has arrived, and a part is replaced in one step.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,14 +29,14 @@ class Part:
 
 
 def suggested_bytes(num_bytes: int) -> int:
-    """Of each part; so many that the last number is not passed."""
+    """Return the suggested size of each part, large enough not to exceed MAX_NUMBER."""
     return max(SUGGESTED_BYTES, -(-num_bytes // MAX_NUMBER))
 
 
 def arrived(storage: Storage, upload_id: str) -> list[Part]:
-    """By number."""
+    """Return the complete parts, by number."""
     whole = [key for key in storage.keys(store_keys.upload(upload_id)) if key.count(".") == 2]
-    # Ids of tries sort by time: the newest comes last and stays.
+    # Ids of tries sort by time: the newest comes last and wins.
     newest = {part.number: part for part in map(_read, sorted(whole))}
     return [newest[number] for number in sorted(newest)]
 
@@ -50,7 +50,7 @@ def put(
     room: int,
     sha256: str | None,
 ) -> Part:
-    """All of it or, when `chunks` raises or brings too much or something else, nothing."""
+    """Store a part, or nothing if `chunks` raises, is too long or does not match `sha256`."""
     key, meter = store_keys.upload_part(upload_id, number, new_id("part")), Meter()
     storage.write(key, _limited(meter.through(chunks), min(room, MAX_BYTES)))
     try:
@@ -59,7 +59,7 @@ def put(
     except Exception:
         storage.delete([key])
         raise
-    _forget_older(storage, key)
+    _delete_older(storage, key)
     return Part(number, meter.num_bytes, meter.sha256, key)
 
 
@@ -69,15 +69,15 @@ def _limited(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
         seen += len(chunk)
         if seen > limit:
             detail = (
-                f"This part may have {limit:,} bytes: a part at most {MAX_BYTES:,}, all together "
-                "no more than the upload's `num_bytes`."
+                f"This part may have at most {limit:,} bytes: a part is limited to {MAX_BYTES:,}, "
+                "all parts together to the upload's `num_bytes`."
             )
             raise TooLarge(detail, limit=limit, headers={"Connection": "close"})
         yield chunk
 
 
-def _forget_older(storage: Storage, key: str) -> None:
-    """Never one that began later: it may be about to say that it is whole."""
+def _delete_older(storage: Storage, key: str) -> None:
+    """Delete earlier tries, never later ones: those may be about to complete."""
     folder = key.rpartition("/")[0] + "/"
     storage.delete([other for other in storage.keys(folder) if other < key])
 

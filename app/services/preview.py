@@ -46,28 +46,28 @@ class PreviewRequest:
     revision: str | None
     template: str
     train_on: str | None
-    """None: what a job with this template has."""
+    """None: the default of a job with this template."""
     max_length: int | None
-    """None: what a job on this model has."""
+    """None: the default of a job on this model."""
     packing: bool
     rows: Collection[int] | None
-    """Numbers of canonical rows, from 0; None: `n` from `offset`."""
+    """Numbers of canonical rows, from 0; None: `n` rows from `offset`."""
     offset: int
     n: int
 
 
 @dataclass(frozen=True)
 class Previews:
-    """Children that show rows, a few at a time: each holds a tokenizer."""
+    """Sandboxed children that render rows, a few at a time: each loads a tokenizer."""
 
     _turns: threading.BoundedSemaphore = field(
         default_factory=lambda: threading.BoundedSemaphore(AT_A_TIME)
     )
 
     def run(self, model: Path, request: Iterator[bytes]) -> dict[str, Any]:
-        """Raises PreviewFailed, or PreviewBusy when others take all the room."""
+        """Render rows in a child. Raises PreviewFailed, or PreviewBusy if too many are running."""
         if not self._turns.acquire(timeout=_WAIT_SECONDS):
-            raise PreviewBusy("Too many previews are being made; ask again in a moment.")
+            raise PreviewBusy("Too many previews are running; try again in a moment.")
         try:
             with tempfile.TemporaryDirectory(prefix="tunesmith-preview-") as folder:
                 out = Path(folder) / "shown.json"
@@ -85,48 +85,48 @@ def show(
     session: Session,
     caller: Caller,
     dataset_id: str,
-    asked: PreviewRequest,
+    request: PreviewRequest,
     *,
     settings: Settings,
     storage: Storage,
     previews: Previews,
 ) -> dict[str, Any]:
-    """The answer of GET /datasets/{id}/preview. Gives the connection back before it reads rows."""
+    """Answer GET /datasets/{id}/preview. Releases the connection before reading rows."""
     dataset = datasets.judged(session, caller, dataset_id)
-    base = find_model(settings, asked.model, asked.revision)
-    template = registry.find(settings.templates_dir, asked.template, "?template")
+    base = find_model(settings, request.model, request.revision)
+    template = registry.find(settings.templates_dir, request.template, "?template")
     check_template(dataset, base, template.name)
     path = path_of(base)
-    numbers = _numbers(dataset, asked)
+    numbers = _numbers(dataset, request)
     commit(session)
-    setting = _setting(asked, base, template)
-    speech = {
+    setting = _setting(request, base, template)
+    rendering = {
         "chat_template": template.chat_template,
         "special_tokens": list(template.special_tokens),
     }
     found = datasets.lines(storage, dataset, numbers)
-    shown = previews.run(path.absolute(), _request(setting | speech, found))
+    shown = previews.run(path.absolute(), _request(setting | rendering, found))
     total = dataset.num_valid_rows or 0
     size = len(shown["data"])
-    goes_on = asked.rows is None and asked.offset + size < total
+    has_next = request.rows is None and request.offset + size < total
     return {
         "dataset": dataset_id,
         "model": base.id,
         **setting,
         **shown,
         "num_rows": total,
-        "has_more": goes_on or size < len(found),
+        "has_more": has_next or size < len(found),
     }
 
 
-def _setting(asked: PreviewRequest, base: ModelInfo, template: Template) -> dict[str, Any]:
-    """As a job has it, where nothing is asked for."""
-    length = asked.max_length or min(_DEFAULT_LENGTH, base.max_length or _DEFAULT_LENGTH)
+def _setting(request: PreviewRequest, base: ModelInfo, template: Template) -> dict[str, Any]:
+    """Return the requested settings, with a job's defaults where none are given."""
+    length = request.max_length or min(_DEFAULT_LENGTH, base.max_length or _DEFAULT_LENGTH)
     return {
         "template": template.name,
-        "train_on": _train_on(template.name, asked.train_on),
+        "train_on": _train_on(template.name, request.train_on),
         "max_length": length,
-        "packing": asked.packing,
+        "packing": request.packing,
     }
 
 
@@ -141,16 +141,16 @@ def _train_on(template: str, given: str | None) -> str:
     return "all"
 
 
-def _numbers(dataset: Dataset, asked: PreviewRequest) -> Collection[int]:
-    if asked.rows is None:
-        return range(asked.offset, asked.offset + asked.n)
+def _numbers(dataset: Dataset, request: PreviewRequest) -> Collection[int]:
+    if request.rows is None:
+        return range(request.offset, request.offset + request.n)
     total = dataset.num_valid_rows or 0
-    unknown = next((number for number in asked.rows if number >= total), None)
+    unknown = next((number for number in request.rows if number >= total), None)
     if unknown is not None:
-        message = f"There is no row {unknown}: {dataset.id!r} has {total:,} valid rows, from 0."
+        message = f"There is no row {unknown}: {dataset.id!r} has {total:,} valid rows, from row 0."
         problem = Problem("?rows", "out_of_range", message, "GET .../rows lists them.")
         raise Invalid(message, errors=[problem])
-    return frozenset(asked.rows)
+    return frozenset(request.rows)
 
 
 def _request(head: dict[str, Any], found: list[tuple[int, bytes]]) -> Iterator[bytes]:
@@ -163,5 +163,5 @@ def _reason(failed: ChildFailed) -> str:
     if failed.status == REFUSED:
         return failed.said.strip()
     if failed.status < 0:
-        return "Rendering these rows takes too long: ask for fewer, or look at the template."
-    return "These rows could not be shown with this model."
+        return "Rendering these rows takes too long: request fewer, or check the template."
+    return "These rows could not be rendered with this model."

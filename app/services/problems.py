@@ -1,6 +1,6 @@
-"""Everything that is wrong with a dataset, from the file its check wrote: page by page, or whole.
+"""All problems of a dataset, from the file its validation wrote: page by page, or whole.
 
-An entry is named by the offset behind its line, so that reading on needs no counting.
+An entry's cursor is the offset after its line, so that the next page needs no counting.
 """
 
 import json
@@ -20,7 +20,7 @@ class ProblemFilter:
     severity: str | None = None
 
     def holds(self, line: bytes) -> bool:
-        """The last entry, which says that the list was cut, is always wanted."""
+        """The last entry, which says that the list was truncated, always passes the filter."""
         code, severity = _code_and_severity(line)
         if code == "problems_truncated":
             return True
@@ -38,12 +38,12 @@ class Found:
 
 
 def page(
-    storage: Storage, dataset: Dataset, wanted: ProblemFilter, after: int, limit: int
+    storage: Storage, dataset: Dataset, filters: ProblemFilter, after: int, limit: int
 ) -> Found:
-    """Entries in file order behind the one named `after`; 0 is the beginning."""
+    """Return entries in file order after the cursor `after`; 0 is the beginning."""
     found: list[dict[str, Any]] = []
     for end, line in _lines(storage, _key(storage, dataset), after):
-        if not wanted.holds(line):
+        if not filters.holds(line):
             continue
         if len(found) == limit:
             return Found(found, has_more=True)
@@ -51,12 +51,12 @@ def page(
     return Found(found, has_more=False)
 
 
-def stream(storage: Storage, dataset: Dataset, wanted: ProblemFilter) -> Iterator[bytes]:
-    """The whole list, a line of JSON each."""
+def stream(storage: Storage, dataset: Dataset, filters: ProblemFilter) -> Iterator[bytes]:
+    """Yield the whole list, one line of JSON per entry."""
     key = _key(storage, dataset)
-    if wanted.is_all:
+    if filters.is_all:
         return storage.read(key)
-    return (line + b"\n" for _, line in _lines(storage, key, 0) if wanted.holds(line))
+    return (line + b"\n" for _, line in _lines(storage, key, 0) if filters.holds(line))
 
 
 def _key(storage: Storage, dataset: Dataset) -> str:
@@ -67,8 +67,8 @@ def _key(storage: Storage, dataset: Dataset) -> str:
 
 
 def _lines(storage: Storage, key: str, start: int) -> Iterator[tuple[int, bytes]]:
-    """Lines that begin at an offset or behind it, each with the offset behind it."""
-    # From the byte before, which ends a line if one begins here; else the rest of one is left out.
+    """Yield the lines that begin at or after an offset, each with the offset after it."""
+    # From the byte before: it ends a line if one begins at `start`; else a partial line is skipped.
     at, is_whole, rest = max(start - 1, 0), start == 0, b""
     for chunk in storage.read(key, at):
         *lines, rest = (rest + chunk).split(b"\n")
@@ -80,7 +80,7 @@ def _lines(storage: Storage, key: str, start: int) -> Iterator[tuple[int, bytes]
 
 
 def _code_and_severity(line: bytes) -> tuple[str, str]:
-    """Code and severity, without parsing a line: no text before them holds a bare quote."""
+    """Find code and severity without parsing: no text before them contains an unescaped quote."""
     _, _, rest = line.partition(b',"code":"')
     code, _, rest = rest.partition(b'","severity":"')
     return code.decode(), rest.partition(b'"')[0].decode()

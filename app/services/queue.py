@@ -1,4 +1,4 @@
-"""What waits, in which order and why; who works."""
+"""Waiting jobs, with their order and reasons, and the workers."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ ALIVE_FOR_RENEWALS = 3
 @dataclass(frozen=True)
 class Standing:
     position: int | None
-    """1 is next; None while a job is not in the queue yet."""
+    """1 is next; None until the job is in the queue."""
     reason: str
     estimated_start: datetime | None
-    """Only where it is known: the end of a backoff."""
+    """Known only during a backoff: its end."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Seen:
 def standings(
     session: Session, jobs: Collection[Job], settings: Settings
 ) -> Mapping[str, Standing]:
-    """Of those that wait; the others have none."""
+    """Return standings by job id, for waiting jobs only."""
     waiting = [job for job in jobs if job.status in (JobStatus.VALIDATING, JobStatus.QUEUED)]
     if not waiting:
         return {}
@@ -50,7 +50,7 @@ def standings(
 
 
 def waiting(session: Session, caller: Caller, settings: Settings, limit: int) -> list[Waiting]:
-    """In the order in which workers take them; those still being validated come last."""
+    """Return jobs in the order in which workers claim them; those in validation come last."""
     found = list(
         session.scalars(
             select(Job)
@@ -71,7 +71,7 @@ def workers(session: Session, settings: Settings) -> list[Seen]:
 
 
 def served_queues(session: Session, settings: Settings) -> frozenset[str]:
-    """The queues that have a worker which is alive."""
+    """Return the queues that have a live worker."""
     alive = select(Worker.queue).where(Worker.last_seen_at >= NOW - patience(settings)).distinct()
     return frozenset(session.scalars(alive))
 

@@ -1,4 +1,4 @@
-"""Bytes on their way into the store: hashed as they pass, never held whole."""
+"""Uploaded bytes on their way into the store: hashed as they stream, never held whole."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ class UploadMismatch(Invalid):
 
 @dataclass(frozen=True)
 class Promise:
-    """What a caller says its bytes are; None: did not say."""
+    """The size and hash a caller declares; None if not declared."""
 
     num_bytes: int | None = None
     sha256: str | None = None
@@ -23,7 +23,7 @@ class Promise:
 
 @dataclass(frozen=True)
 class Upload:
-    """Bytes that are stored, and what the caller said about them."""
+    """Stored bytes, and what the caller declared about them."""
 
     dataset_id: str
     name: str
@@ -31,12 +31,12 @@ class Upload:
     num_bytes: int
     sha256: str
     columns: dict[str, str] | None = None
-    """Our column to the upload's."""
+    """The caller's mapping from our column names to the upload's."""
 
 
 @dataclass
 class Meter:
-    """Counts and hashes what runs through it."""
+    """Counts and hashes the bytes that stream through it."""
 
     def __post_init__(self) -> None:
         self._digest = hashlib.sha256()
@@ -53,22 +53,23 @@ class Meter:
         return self._digest.hexdigest()
 
     def verify(
-        self, promise: Promise, advice: str = "nothing was kept, send the file again"
+        self, promise: Promise, advice: str = "Nothing was stored; send the file again."
     ) -> None:
         """Raises UploadMismatch."""
         if promise.num_bytes not in (None, self.num_bytes):
             raise UploadMismatch(
-                f"{promise.num_bytes:,} bytes were promised, {self.num_bytes:,} came; {advice}."
+                f"{promise.num_bytes:,} bytes were declared, but {self.num_bytes:,} arrived. "
+                f"{advice}"
             )
         if promise.sha256 not in (None, self.sha256):
             raise UploadMismatch(
-                f"The sha256 promised is {promise.sha256}, that of the bytes that came "
-                f"{self.sha256}; {advice}."
+                f"The declared sha256 is {promise.sha256}, but that of the bytes that arrived is "
+                f"{self.sha256}. {advice}"
             )
 
 
 def store(storage: Storage, dataset_id: str, chunks: Iterable[bytes]) -> Meter:
-    """All of it or, when `chunks` raises, nothing."""
+    """Store an upload, or nothing if `chunks` raises."""
     meter = Meter()
     storage.write(store_keys.dataset_upload(dataset_id), meter.through(chunks))
     return meter

@@ -1,4 +1,4 @@
-"""Create the tables, the default project, and the guard of final states."""
+"""Create the tables, the default project, and the trigger that guards final states."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ branch_labels = None
 depends_on = None
 
 
-# A final state has no way out, whatever the code above the database believes.
+# No job leaves a final state, whatever the application tries.
 GUARD = """
 CREATE FUNCTION refuse_leaving_final_status() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

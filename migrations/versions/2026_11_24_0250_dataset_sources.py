@@ -1,4 +1,4 @@
-"""Where a dataset comes from, how its columns are read, how far its check is; uploads in parts."""
+"""Add source, column mapping, row format and validation progress to datasets; uploads in parts."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""A dataset may be named before its bytes are here: the hash of an import is told later."""
+"""Allow datasets whose bytes have not been fetched yet: an import's hash is set later."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""The bench of tests/worker, for stores other than a folder."""
+"""The bench fixture of tests/worker, for stores other than a folder."""
 
 from tests.worker.conftest import bench
 

@@ -1,4 +1,4 @@
-"""The adapter archive: readable by any unzip, and the same bytes every time."""
+"""The adapter archive: readable by any unzip, and byte for byte the same every time."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""The one door for states, over the whole product of states and moves, and under contention."""
+"""The only writer of a job's status, over all pairs of states and moves, and under contention."""
 
 import threading
 from collections import Counter
@@ -167,7 +167,7 @@ def test_twenty_claimers_take_two_hundred_jobs_once_each(sessions: Sessions) -> 
     for thread in threads:
         thread.join()
 
-    # SKIP LOCKED may show an empty queue to one who looks while all rows are locked.
+    # SKIP LOCKED may show an empty queue to a claim made while all rows are locked.
     claim_all(20)
     assert Counter(taken) == Counter((job_id, 1) for job_id in jobs)
 
@@ -204,7 +204,7 @@ def test_events_are_numbered_without_gaps_whoever_writes_them(sessions: Sessions
                     session.rollback()
 
     def follow() -> None:
-        """As a stream does: what comes after the last number seen."""
+        """Read like a stream: events after the last number seen."""
         numbers: list[int] = []
         while not over.is_set():
             with transaction(sessions) as session:
@@ -246,7 +246,7 @@ def test_cancelling_a_running_job_tells_its_worker_once(sessions: Sessions) -> N
 def test_of_a_cancel_and_a_finish_at_once_exactly_one_end_remains(
     sessions: Sessions, first: str
 ) -> None:
-    """The second waits for the row's lock and then sees what the first has done."""
+    """The second one waits for the row's lock and then sees the result of the first."""
     with transaction(sessions) as session:
         lease = job_in(session, JobStatus.RUNNING)
     other = threading.Thread(target=lambda: _quietly(sessions, lease, first != "cancel"))

@@ -1,4 +1,4 @@
-"""Waking workers and notifying followers: neither may ever hold anyone up."""
+"""Waking workers and notifying followers: neither may ever block a caller."""
 
 import signal
 import time
@@ -37,7 +37,7 @@ def test_a_bell_reaches_those_who_follow(redis_url: str) -> None:
 
 @pytest.fixture
 def frozen_url(redis_url: str) -> Iterator[str]:
-    """The same server, stopped: it accepts connections and says nothing."""
+    """The same server, stopped: it accepts connections and never answers."""
     with redis.Redis.from_url(redis_url) as client:
         pid = int(client.info("server")["process_id"])
     import os

@@ -1,4 +1,4 @@
-"""The one transaction at the edge, and what must follow its commit."""
+"""The one transaction at the edge, and the actions that follow its commit."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Bring a database to the schema this code expects."""
+"""Migrate a database to the schema this code expects."""
 
 from pathlib import Path
 
@@ -25,17 +25,19 @@ def upgrade(url: str) -> None:
 
 
 def is_current(engine: Engine) -> bool:
-    """Whether every migration this code knows has been run."""
+    """Whether every migration this code knows has been applied."""
     heads = ScriptDirectory(str(MIGRATIONS)).get_heads()
     with engine.connect() as connection:
         return set(MigrationContext.configure(connection).get_current_heads()) == set(heads)
 
 
 def main() -> None:
-    """`python -m app.core.db.migrate`: what the one-shot service of docker-compose.yml runs."""
+    """`python -m app.core.db.migrate`: run by the one-shot service in docker-compose.yml."""
     url = Settings().database_url
     if not url:
-        raise SystemExit("Set TUNESMITH_DATABASE_URL to the Postgres to migrate.")
+        raise SystemExit(
+            "Set TUNESMITH_DATABASE_URL to the URL of the Postgres database to migrate."
+        )
     upgrade(url)
 
 

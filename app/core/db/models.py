@@ -1,4 +1,4 @@
-"""The tables. Postgres only; every constraint is named, so that migrations can speak of it."""
+"""The tables. Postgres only; every constraint is named, so that migrations can refer to it."""
 
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
@@ -52,31 +52,31 @@ class Dataset(Base):
     status: Mapped[str]
     """`validating`, `ready` or `invalid`."""
     format: Mapped[str]
-    """As asked for until the report is there, then as found."""
+    """As requested until the report exists, then as detected."""
     num_bytes: Mapped[int]
     sha256: Mapped[str | None]
-    """Of all its bytes, file after file; None until an import's files were fetched."""
+    """SHA-256 of all its bytes, file after file; None until an import's files are fetched."""
     num_rows: Mapped[int | None]
     num_valid_rows: Mapped[int | None]
     features: Mapped[Json | None]
     columns: Mapped[Json | None]
-    """The caller's mapping: our column to the upload's."""
+    """The caller's mapping from our column names to the upload's."""
     row_format: Mapped[str | None]
     """What a row is: `alpaca`, `prompt_completion`, `messages`, `sharegpt` or `text`."""
     source: Mapped[Json | None]
-    """Of an import: {type, repo, split, revision, license, files}."""
+    """For an import: {type, repo, split, revision, license, files}."""
     progress: Mapped[Json | None]
-    """While it is validated: {fraction, rows}."""
+    """During validation: {fraction, rows}."""
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     validated_at: Mapped[datetime | None]
     lease_until: Mapped[datetime | None]
-    """While a validator is at work on it."""
+    """Set while a housekeeper is validating it."""
     deleted_at: Mapped[datetime | None]
-    """Set when its data went; the row stays for the jobs that point at it, and nobody sees it."""
+    """Set when its data is deleted; the row stays, hidden, for the jobs that refer to it."""
 
 
 class PartialUpload(Base):
-    """A dataset that comes in parts; its bytes are `uploads/<id>/<number>` until it is whole."""
+    """A dataset uploaded in parts; its bytes are `uploads/<id>/<number>` until it is complete."""
 
     KEPT_FOR: ClassVar = timedelta(hours=24)
 
@@ -90,10 +90,10 @@ class PartialUpload(Base):
     format: Mapped[str]
     columns: Mapped[Json | None]
     num_bytes: Mapped[int]
-    """Promised; so is the hash."""
+    """As declared by the caller, like the hash."""
     sha256: Mapped[str]
     dataset_id: Mapped[str | None]
-    """Set once all parts were put together."""
+    """Set once the parts have been assembled."""
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
     @property
@@ -127,7 +127,7 @@ class Job(Base):
     priority: Mapped[int] = mapped_column(server_default=text("0"))
     spec_version: Mapped[int]
     spec: Mapped[Json]
-    """Resolved: every number filled in."""
+    """The resolved spec: every field filled in."""
 
     queue: Mapped[str]
     status: Mapped[str]
@@ -135,12 +135,12 @@ class Job(Base):
     desired: Mapped[str] = mapped_column(server_default=text("'run'"))
     status_reason: Mapped[str | None]
     attempt: Mapped[int] = mapped_column(server_default=text("0"))
-    """How often it was claimed."""
+    """Number of times it was claimed."""
     infra_attempts: Mapped[int] = mapped_column(server_default=text("0"))
-    """Of those, how many ended for reasons of the machine."""
+    """Number of attempts that ended in a system failure."""
     epoch: Mapped[int] = mapped_column(server_default=text("0"))
-    """Fencing token: raised by every claim and every expiry; a write with an older one is
-    refused.
+    """Fencing token: raised by every claim and every requeue; a write with an older one is
+    rejected.
     """
     lease_until: Mapped[datetime | None]
     worker_id: Mapped[str | None]
@@ -155,11 +155,12 @@ class Job(Base):
 
     progress: Mapped[Json | None]
     metrics: Mapped[Json] = mapped_column(server_default=text("'{}'"))
-    """The latest value of each."""
+    """The latest value of each metric."""
     trained_tokens: Mapped[int | None]
     failure: Mapped[Json | None]
     artifact: Mapped[Json | None]
-    """{prefix, files: [{path, bytes, sha256, kind}]}; set with `succeeded`, never before."""
+    """{prefix, files: [{path, bytes, sha256, kind}]}; set together with `succeeded`, never before.
+    """
     environment: Mapped[Json | None]
 
 
@@ -207,7 +208,7 @@ class Checkpoint(Base):
 
 
 class Metric(Base):
-    """One row a step, so that a step done again after a resume replaces its first try."""
+    """One row per step, so that a step repeated after a resume replaces the earlier one."""
 
     __tablename__ = "metrics"
 
@@ -231,7 +232,7 @@ class Worker(Base):
 
 
 class IdempotencyKey(Base):
-    """The first answer to a creating POST, stored in the transaction that created."""
+    """The first answer to a creating POST, stored in the creating transaction."""
 
     __tablename__ = "idempotency_keys"
 
@@ -241,5 +242,6 @@ class IdempotencyKey(Base):
     body_sha256: Mapped[str]
     resource_id: Mapped[str]
     answer: Mapped[Json]
-    """As it was given; a repeat gets the same, whatever has become of the thing since."""
+    """The answer as sent; a repeated request gets the same one, even if the resource has changed.
+    """
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)

@@ -1,6 +1,4 @@
-"""Engine, sessions and the one transaction at the edge; what must follow a commit is queued
-here.
-"""
+"""Engine, sessions, the one transaction at the edge, and actions queued to follow its commit."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +11,12 @@ from sqlalchemy.orm import Session, sessionmaker
 Sessions = sessionmaker[Session]
 _AFTER = "after_commit"
 OUTAGE = (OperationalError, InterfaceError, PoolTimeout)
-"""What a database that is away raises, or one that is too busy for another connection."""
+"""Errors of a database that is down, or too busy for another connection."""
 
 
 def make_engine(url: str, *, pool_size: int = 10, statement_seconds: float = 5) -> Engine:
-    """Every wait is bounded: 2 s to connect, 2 s for a pooled connection, `statement_seconds` a
-    query.
+    """Create an engine whose waits are all bounded: 2 s to connect, 2 s for a pooled connection,
+    `statement_seconds` per query.
 
     A database that hangs must cost a request seconds, never a thread.
     """
@@ -34,7 +32,7 @@ def make_engine(url: str, *, pool_size: int = 10, statement_seconds: float = 5) 
             "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
             f" -c idle_in_transaction_session_timeout={4 * milliseconds}",
             "application_name": "tunesmith",
-            # A server that vanished without a word is noticed within seconds, too.
+            # A server that vanished without closing its connections is noticed within seconds, too.
             "keepalives_idle": 5,
             "keepalives_interval": 2,
             "keepalives_count": 3,
@@ -56,12 +54,12 @@ def transaction(sessions: Sessions) -> Iterator[Session]:
 
 
 def commit(session: Session) -> None:
-    """Commit, then carry out what was queued by `after_commit`, once."""
+    """Commit, then run the actions queued by `after_commit`, once."""
     session.commit()
     for action in session.info.pop(_AFTER, []):
         action()
 
 
 def after_commit(session: Session, action: Callable[[], None]) -> None:
-    """Queue a message that must not be sent before its row can be seen. Dropped on rollback."""
+    """Queue an action, such as a message that must not precede its row. Dropped on rollback."""
     session.info.setdefault(_AFTER, []).append(action)

@@ -1,6 +1,6 @@
-"""What a job will take, told before it starts: memory, disk and time, from sizes and measurements.
+"""Estimates of a job's memory, disk and time before it starts, from sizes and measurements.
 
-Torch-free and database-free: a caller hands in a model's folder, a resolved spec and past runs.
+No torch, no database: callers pass a model's folder, a resolved spec and past runs.
 """
 
 from app.core.estimates.devices import DeviceClass, device_classes, fits

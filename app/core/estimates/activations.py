@@ -1,7 +1,7 @@
-"""What a forward pass keeps for the backward pass, counted operation by operation.
+"""Activations that a forward pass saves for the backward pass, counted operation by operation.
 
-Read from the modelling code of transformers 5.23, peft 0.21 and trl 1.16 with torch 2.13: a tensor
-is kept when an operation's derivative needs it. Frozen weights need no input kept; adapters do.
+From the modelling code of transformers 5.23, peft 0.21 and trl 1.16 with torch 2.13: a tensor is
+saved when an operation's derivative needs it. Frozen weights need no saved input; adapters do.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from app.core.jobs.spec import JobSpec
 
 TOKENS_A_TILE = 4096
 WORDS_A_TILE = 32768
-"""TRL computes the loss in tiles of so many tokens and words (trl.kernels.chunked_logprob)."""
+"""TRL computes the loss in tiles of this many tokens by vocabulary entries
+(trl.kernels.chunked_logprob)."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,19 @@ class Batch:
 
     @property
     def stream(self) -> int:
-        """Bytes of a number between layers; a quantized base has its norms, so all, in fp32."""
+        """Bytes per element between layers: fp32 for a quantized base, whose norms are fp32."""
         return 2 if self.is_bf16 and not self.is_quantized else 4
 
     @property
     def product(self) -> int:
-        """Bytes of a number that goes into a matrix product: autocast makes it bf16."""
+        """Bytes per element of a matrix product's input: autocast casts it to bf16."""
         return 2 if self.is_bf16 else 4
 
     @property
     def is_masked(self) -> bool:
-        """For packed rows, which it keeps apart, and for windows that are shorter."""
+        """Whether attention uses a mask: to separate packed rows, or for a window shorter than
+        the sequence.
+        """
         window = self.shape.window
         return self.spec.training.packing or (window is not None and self.width > window)
 
@@ -59,7 +62,7 @@ class Batch:
 
 
 def layer_bytes(batch: Batch) -> int:
-    """Kept by one layer without activation checkpointing."""
+    """Bytes saved by one layer without activation checkpointing."""
     shape, tokens = batch.shape, batch.tokens
     first = 2 * tokens * shape.hidden * 4  # inputs of both norms, in fp32
     if shape.family == "gpt2":
@@ -73,20 +76,20 @@ def layer_bytes(batch: Batch) -> int:
 def attention_bytes(batch: Batch) -> int:
     shape, tokens = batch.shape, batch.tokens
     queries = tokens * shape.attention_width
-    # A mask rules out grouped heads in one kernel, so keys and values are repeated for each head.
+    # With a mask, no fused kernel takes grouped heads: keys and values are repeated for each head.
     keys = queries if batch.is_masked else tokens * shape.kv_width
     kept = batch.product * (2 * queries + 2 * keys) + 4 * tokens * shape.heads
     if shape.has_attention_dropout:
-        # No fused kernel drops out: softmax, its mask and what is left, for every pair.
+        # No fused kernel applies dropout: softmax, dropout mask and result, for every pair.
         pairs = batch.rows * shape.heads * batch.width**2
         kept += batch.product * 2 * pairs + _dropout(batch, pairs)
     return kept + batch.product * batch.mask_numbers
 
 
 def adapter_bytes(batch: Batch) -> int:
-    """Kept by the adapters of one layer: inputs, their dropout masks, the low-rank middle."""
+    """Bytes saved by the adapters of one layer: inputs, dropout masks, low-rank activations."""
     lora, tokens, shape = batch.spec.lora, batch.tokens, batch.shape
-    targets = _of_a_layer(batch)
+    targets = _layer_targets(batch)
     middle = batch.product * tokens * lora.r * len(targets)
     if lora.lora_dropout:
         inputs = sum(
@@ -96,7 +99,7 @@ def adapter_bytes(batch: Batch) -> int:
     else:
         inputs = batch.product * tokens * sum(_distinct_inputs(targets, shape).values())
     if batch.spec.quantization == "int8":
-        # bitsandbytes keeps the input of each product, needed or not.
+        # bitsandbytes saves the input of each product, needed or not.
         every = shape.linear[: len(shape.linear) // shape.layers]
         inputs += batch.stream * tokens * sum(_distinct_inputs(every, shape).values())
     if lora.use_dora:
@@ -105,23 +108,23 @@ def adapter_bytes(batch: Batch) -> int:
 
 
 def _dropout(batch: Batch, numbers: int) -> int:
-    """Of the mask: as wide as its input on a CPU, a byte on a GPU, where dropout is one kernel."""
+    """Bytes of a dropout mask: fp32 per element on a CPU; a byte on a GPU, in one fused kernel."""
     return numbers * (1 if batch.device == "cuda" else 4)
 
 
-def _of_a_layer(batch: Batch) -> tuple[Linear, ...]:
+def _layer_targets(batch: Batch) -> tuple[Linear, ...]:
     targets = batch.shape.targets(batch.spec.lora)
     return targets[: -(-len(targets) // batch.shape.layers)]
 
 
 def _distinct_inputs(targets: tuple[Linear, ...], shape: ModelShape) -> dict[str, int]:
-    """Queries, keys and values read one tensor, gate and up another."""
+    """Return sizes by input tensor: queries, keys and values share one, gate and up another."""
     shared = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "up"}
     return {shared.get(each.end, each.name): each.num_in for each in targets}
 
 
 def working_bytes(batch: Batch) -> int:
-    """What the backward pass of a layer holds beside what was kept."""
+    """Bytes a layer's backward pass holds in addition to the saved activations."""
     shape, tokens = batch.shape, batch.tokens
     products = 4 * tokens * (3 * shape.intermediate + 2 * shape.hidden)
     largest = max(each.size for each in shape.linear)
@@ -133,7 +136,7 @@ def working_bytes(batch: Batch) -> int:
 
 
 def kept_bytes(batch: Batch) -> int:
-    """Of the whole model when the backward pass begins."""
+    """Bytes saved by the whole model when the backward pass begins."""
     shape, tokens = batch.shape, batch.tokens
     ends = 4 * tokens * shape.hidden * 3  # embedding, last norm, the head's input
     mask = batch.mask_numbers
@@ -143,14 +146,14 @@ def kept_bytes(batch: Batch) -> int:
 
 
 def logits_bytes(batch: Batch) -> tuple[int, int]:
-    """Of the loss at its highest, in the backward pass; and bytes of one block of it.
+    """Peak bytes of the loss, in the backward pass, and bytes of one block of it.
 
-    On a CPU TRL's tile is followed by seven fp32 tensors of its size and one of booleans; a GPU
+    On a CPU, TRL's tile is followed by seven fp32 tensors and one boolean tensor of its size; a GPU
     works in the tile itself.
     """
     tokens = min(batch.rows * (batch.width - 1), TOKENS_A_TILE)
     words = min(batch.shape.vocab, WORDS_A_TILE)
-    head = 4 * words * batch.shape.hidden if batch.is_bf16 else 0  # a piece of it, in fp32
+    head = 4 * words * batch.shape.hidden if batch.is_bf16 else 0  # a slice of it, in fp32
     if batch.device == "cuda":
         tile = tokens * WORDS_A_TILE * batch.product
         return tile + words * batch.shape.hidden * batch.product * batch.is_quantized, tile

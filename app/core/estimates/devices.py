@@ -1,4 +1,4 @@
-"""Whether an estimate fits: the classes of devices people have, and this machine."""
+"""Whether a memory estimate fits: common sizes of GPUs, and this machine."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ class DeviceClass:
 
 
 _USABLE_OF_GPU = 0.97
-"""Cards show 1 to 3 % less than their name says (a 24 GB card 23.5 GiB): firmware and ECC."""
+"""GPUs report 1 to 3 % less than their nominal size (a 24 GB card 23.5 GiB): firmware and ECC."""
 _USABLE_OF_HOST = 0.9
-"""The rest is for the system and for whatever else runs beside the trainer."""
+"""The rest is for the system and other processes beside the trainer."""
 _ERROR: Mapping[Device, float] = {"cpu": 0.15, "cuda": 0.10}
-"""How far the estimate may be off; `python -m bench memory` measures it."""
+"""Relative error of the estimate, as measured by `python -m bench memory`."""
 
 GPUS = tuple(
     DeviceClass(f"{gib} GB GPU", "cuda", int(gib * GIB * _USABLE_OF_GPU))
@@ -33,7 +33,7 @@ GPUS = tuple(
 
 
 def device_classes() -> tuple[DeviceClass, ...]:
-    """This machine, then GPUs by size."""
+    """Return this machine, then GPUs by size."""
     total = this_machine_bytes()
     own = DeviceClass(
         f"cpu: {round(total / GIB)} GB (this machine)", "cpu", int(total * _USABLE_OF_HOST)
@@ -42,7 +42,7 @@ def device_classes() -> tuple[DeviceClass, ...]:
 
 
 def this_machine_bytes() -> int:
-    """Of memory, or of this process's cgroup if that allows less."""
+    """Return the machine's memory, or this process's cgroup limit if that is lower."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     total = int(next(line for line in lines if line.startswith("MemTotal")).split()[1]) * 1024
     limits = [
@@ -56,7 +56,7 @@ def this_machine_bytes() -> int:
 def fits(
     memory: Mapping[Device, Memory], classes: Sequence[DeviceClass] | None = None
 ) -> dict[str, Verdict]:
-    """By name of the class. `tight`: the estimate fits, but not with the error it may have."""
+    """Return verdicts by class name. `tight`: the estimate fits, but not with its error margin."""
     return {
         each.name: verdict(memory[each.device], each)
         for each in (device_classes() if classes is None else classes)

@@ -1,4 +1,4 @@
-"""Bytes a job takes on disk while it runs, at the most."""
+"""The most disk space a job takes while it runs, in bytes."""
 
 from dataclasses import dataclass, fields
 from math import ceil
@@ -8,23 +8,23 @@ from app.core.estimates.shape import ModelShape
 from app.core.jobs.spec import JobSpec
 
 _HEADER = 160
-"""Of a tensor in a safetensors header, or an entry of the optimizer's: its name and place."""
+"""Bytes per tensor in a safetensors header, or per optimizer entry: its name and offsets."""
 _SMALL_FILES = 60_000
 """Configuration, model card, manifest, random states, scheduler."""
 _LOGGED_STEP = 700
-"""Of a step in trainer_state.json, indented; measured 640 to 690."""
+"""Bytes per logged step in trainer_state.json, indented; measured 640 to 690."""
 
 
 @dataclass(frozen=True)
 class Disk:
     checkpoints: int
-    """Kept ones and the one being written, which is whole before the oldest goes."""
+    """Those retained and the one being written: it is complete before the oldest is deleted."""
     artifact: int
-    """Once in the run's folder, and in the store both file by file and as an archive."""
+    """Three copies: in the run directory, and in the store both as files and as an archive."""
     rows: int
     """The job's copy of its dataset."""
     base: int
-    """Fetched from the hub; 0 for a base that lies on this machine."""
+    """Downloaded from the hub; 0 for a base model that is on this machine."""
     log: int
 
     @property
@@ -55,7 +55,7 @@ def estimate(
 
 
 def _written(spec: JobSpec, steps: int) -> int:
-    """Checkpoints over the whole job, at the most."""
+    """The most checkpoints the whole job can write."""
     training = spec.training
     if training.save_strategy == "no":
         return 0
@@ -70,7 +70,7 @@ def adapter_bytes(shape: ModelShape, spec: JobSpec) -> int:
 
 
 def checkpoint_bytes(shape: ModelShape, spec: JobSpec) -> int:
-    """Without the tokenizer's files and the history of steps."""
+    """Bytes of a checkpoint without the tokenizer's files and trainer_state.json."""
     tensors = 2 * len(shape.targets(spec.lora))
     states = optimizer_bytes(shape, spec) + 4 * _HEADER * tensors
     return adapter_bytes(shape, spec) + states + _SMALL_FILES

@@ -1,4 +1,4 @@
-"""Which matrices an architecture has, and a folder's tensors held against them."""
+"""The matrices of each architecture, and the check of a folder's tensors against them."""
 
 from collections.abc import Mapping
 from math import prod
@@ -18,7 +18,7 @@ class NotUnderstood(Exception):
 
 
 class Matched(NamedTuple):
-    """The tensors of a folder by what they are; sizes as they lie in the file."""
+    """A folder's tensors by role; shapes as stored in the file, else numbers of parameters."""
 
     linear: dict[str, tuple[int, ...]]
     embedding: int
@@ -28,7 +28,9 @@ class Matched(NamedTuple):
 def match(
     family: Family, sizes: dict[str, int], tied: bool, tensors: Mapping[str, tuple[int, ...]]
 ) -> Matched:
-    """Every matrix must be one the family has, with the size the configuration gives it."""
+    """Sort tensors by role. Raises NotUnderstood unless each matrix is one of the family's, with
+    the size config.json gives it.
+    """
     expected = _expected(family, sizes)
     linear = {}
     embedding = other = 0
@@ -36,23 +38,23 @@ def match(
         module = name.removesuffix(".weight")
         if module in expected:
             if tuple(shape) != expected[module]:
-                raise NotUnderstood(f"{name[:80]!a} has not the size that config.json gives it.")
+                raise NotUnderstood(f"{name[:80]!a} does not have the size config.json gives it.")
             linear[module] = shape
         elif module in ("embed_tokens", "wte", "wpe"):
             embedding += prod(shape)
         elif len(shape) == 1:
             other += prod(shape)
         elif module != "lm_head" and not name.endswith((".attn.bias", ".attn.masked_bias")):
-            raise NotUnderstood(f"The layer {name[:80]!a} is none of its architecture's.")
+            raise NotUnderstood(f"The layer {name[:80]!a} does not belong to the architecture.")
     if linear.keys() != expected.keys() or not embedding:
-        raise NotUnderstood("Layers that config.json speaks of are not in the safetensors.")
+        raise NotUnderstood("Layers that config.json describes are missing from the safetensors.")
     if not tied and "lm_head.weight" not in tensors:
         raise NotUnderstood("The model has neither a head of its own nor a tied one.")
     return Matched(linear, embedding, other)
 
 
 def _expected(family: Family, sizes: dict[str, int]) -> dict[str, tuple[int, int]]:
-    """Shapes of a layer's matrices as they lie in the file."""
+    """Return the shape of each layer's matrices as stored in the file, by module name."""
     hidden, inner = sizes["hidden"], sizes["intermediate"]
     queries = sizes["heads"] * sizes["head_dim"]
     keys = sizes["kv_heads"] * sizes["head_dim"]

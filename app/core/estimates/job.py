@@ -1,4 +1,4 @@
-"""What a job will take of a machine: its layout put into the estimates of memory, disk and time."""
+"""All estimates of one job, from the figures of its layout: memory, disk and time."""
 
 import math
 import shutil
@@ -43,7 +43,7 @@ class Estimates:
         )
 
     def fits(self) -> dict[str, Verdict]:
-        """By class of device."""
+        """Return verdicts by device class."""
         return devices.fits({"cpu": self.memory("cpu"), "cuda": self.memory("cuda")})
 
     def disk(self) -> Disk:
@@ -77,13 +77,13 @@ def steps_of(spec: JobSpec, laid: LayoutFigures) -> Steps:
 def read_estimates(
     folder: Path, spec: JobSpec, laid: LayoutFigures, rows_bytes: int
 ) -> Estimates | Unknown:
-    """`rows_bytes`: of the canonical files, those held out too."""
+    """`rows_bytes`: size of the canonical rows, including held-out ones."""
     shape = read_shape(folder)
     return shape if isinstance(shape, Unknown) else Estimates(shape, spec, laid, folder, rows_bytes)
 
 
 def needs_of(found: Estimates | Unknown, on: DeviceClass | None, at: Path) -> Needs:
-    """Held against a device, and against the disk that `at` is on or will be."""
+    """Compare the estimates with a device, and with the disk on which `at` is or will be."""
     if isinstance(found, Unknown):
         return Needs(unknown=found.reason)
     while not at.exists():
@@ -98,7 +98,7 @@ def needs_of(found: Estimates | Unknown, on: DeviceClass | None, at: Path) -> Ne
 
 
 def _padded(part: Part, batch: int) -> float:
-    """Tokens of one pass with padding to the widest of each batch, drawn at random."""
+    """Expected tokens of one epoch, with random batches padded to their longest sequence."""
     batch = min(batch, part.sequences)
     known = len(part.widths)
     shares = [((at + 1) / known) ** batch - (at / known) ** batch for at in range(known)]
@@ -107,7 +107,7 @@ def _padded(part: Part, batch: int) -> float:
 
 
 def _evaluations(spec: JobSpec, taken: Steps) -> int:
-    """At the end of each epoch or every so many steps, and after the last step."""
+    """Number of evaluations: every `eval_steps` or each epoch, and after the last step."""
     every = spec.training.eval_steps or taken.per_epoch
     return math.ceil(taken.total / every)
 

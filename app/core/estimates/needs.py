@@ -1,4 +1,4 @@
-"""What a job needs of the machine it runs on, and whether that is there."""
+"""What a job needs from its machine, and warnings where the machine falls short."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Needs:
-    """None, of whatever is not known."""
+    """Requirements, and what is available; None for whatever is unknown."""
 
     peak_bytes: int | None = None
     device: str = ""
-    """The class of device it is held against."""
+    """Name of the device class that `peak_bytes` is compared with."""
     verdict: str | None = None
-    """yes, tight or no."""
+    """Whether it fits: yes, tight or no."""
     disk_bytes: int | None = None
     free_bytes: int | None = None
     seconds: float | None = None
     unknown: str | None = None
-    """Why memory and disk are not estimated."""
+    """Why memory and disk cannot be estimated."""
 
 
 def about(spec: JobSpec, needs: Needs) -> Iterator[Problem]:
@@ -34,14 +34,14 @@ def about(spec: JobSpec, needs: Needs) -> Iterator[Problem]:
     yield from _about_memory(spec, needs)
     if needs.disk_bytes and needs.free_bytes is not None and needs.disk_bytes > needs.free_bytes:
         message = (
-            f"The job leaves up to {_shown(needs.disk_bytes)} on the disk, where "
+            f"The job needs up to {_shown(needs.disk_bytes)} of disk space, but only "
             f"{_shown(needs.free_bytes)} are free."
         )
-        hint = "Lower `save_total_limit`, or make room."
+        hint = "Lower `save_total_limit`, or free some disk space."
         yield Problem("/training/save_total_limit", "disk_short", message, hint)
     limit = spec.limits.max_seconds
     if limit is not None and needs.seconds is not None and needs.seconds > limit:
-        message = f"It will take about {needs.seconds:.0f} s; `max_seconds` is {limit}."
+        message = f"The job will take about {needs.seconds:.0f} s; `max_seconds` is {limit}."
         hint = "Raise it, or train for fewer steps."
         yield Problem("/limits/max_seconds", "deadline_short", message, hint)
 
@@ -49,8 +49,8 @@ def about(spec: JobSpec, needs: Needs) -> Iterator[Problem]:
 def _about_memory(spec: JobSpec, needs: Needs) -> Iterator[Problem]:
     if needs.verdict not in ("tight", "no") or needs.peak_bytes is None:
         return
-    takes = f"The job takes about {_shown(needs.peak_bytes)} at its peak"
-    code, message = "memory_tight", f"{takes}: {needs.device} may just hold it."
+    takes = f"The job needs about {_shown(needs.peak_bytes)} of memory at its peak"
+    code, message = "memory_tight", f"{takes}, which may just fit on {needs.device}."
     if needs.verdict == "no":
         code, message = "memory_short", f"{takes}, more than {needs.device} has."
     pointer, hint = _easier(spec)
@@ -58,7 +58,9 @@ def _about_memory(spec: JobSpec, needs: Needs) -> Iterator[Problem]:
 
 
 def _easier(spec: JobSpec) -> tuple[str, str]:
-    """The field whose change saves most memory and alters the result least, and the change."""
+    """Return the field whose change saves the most memory with the least effect on the result, and
+    a hint.
+    """
     training = spec.training
     if training.per_device_train_batch_size > 1:
         hint = "Halve it and double `gradient_accumulation_steps`: the result is the same."

@@ -1,4 +1,4 @@
-"""In which precision a job computes, by its device."""
+"""The precision a job computes in, by device."""
 
 from typing import Literal
 

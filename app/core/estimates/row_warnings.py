@@ -1,4 +1,4 @@
-"""What happens to the rows of a job, and what is odd about them."""
+"""Warnings about a job's rows: what is lost in training, and what looks odd."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from app.core.jobs.spec import JobSpec
 _FEW_ROWS = 50
 """OpenAI's guide to fine-tuning: clear improvements come with 50 to 100 examples."""
 _FEW_HELD_OUT = 20
-"""A mean over fewer moves by a fifth of its spread and more, whatever is learned."""
+"""The standard error of a mean over fewer rows exceeds a fifth of their standard deviation."""
 _LENGTH = "/training/max_length"
 
 
@@ -25,14 +25,14 @@ def about_rows(
 
 
 def about_length(laid: LayoutFigures) -> Iterator[Problem]:
-    """What of the rows is not trained on as it stands."""
-    told = [
+    """Yield warnings about rows that are not trained on in full."""
+    effects = [
         ("rows_truncated", laid.truncated, "were cut to `max_length`"),
-        ("eos_lost", laid.eos_lost, "lost the end-of-sequence token that teaches to stop"),
+        ("eos_lost", laid.eos_lost, "lost the end-of-sequence token, which teaches to stop"),
         ("rows_dropped", laid.dropped, "have no token to train on within `max_length`"),
-        ("rows_split", laid.split, "were split at `max_length`; a piece does not see the others"),
+        ("rows_split", laid.split, "were split at `max_length`; no piece sees the others"),
     ]
-    for code, rows, what in told:
+    for code, rows, what in effects:
         if rows.count:
             message = f"{rows.count} of {laid.train.rows} rows {what} ({_numbers(rows)})."
             yield Problem(_LENGTH, code, message, "Raise `max_length`.")
@@ -43,13 +43,13 @@ def about_length(laid: LayoutFigures) -> Iterator[Problem]:
 
 def _about_number(laid: LayoutFigures) -> Iterator[Problem]:
     if laid.train.trained_rows < _FEW_ROWS:
-        message = f"{laid.train.trained_rows} rows are few: little but their form is learned."
+        message = f"{laid.train.trained_rows} rows are few: a model learns little but their format."
         hint = f"{_FEW_ROWS} to 100 good rows are a start."
         yield Problem("/dataset", "rows_few", message, hint)
     if laid.held_out is not None and laid.held_out.trained_rows < _FEW_HELD_OUT:
         message = (
             f"{laid.held_out.trained_rows} held-out rows are few: their loss says little about "
-            "others."
+            "other rows."
         )
         hint = f"Hold out {_FEW_HELD_OUT} rows or more."
         yield Problem("/validation", "validation_small", message, hint)
@@ -58,26 +58,26 @@ def _about_number(laid: LayoutFigures) -> Iterator[Problem]:
 def _about_prompt(laid: LayoutFigures) -> Iterator[Problem]:
     if laid.unlike_prompt.count:
         message = (
-            f"In {laid.unlike_prompt.count} of {laid.train.rows} rows the chat template's prompt "
-            "for an answer is not how its rendered chat goes on: the answer is trained after that "
-            "prompt, as it stands."
+            f"In {laid.unlike_prompt.count} of {laid.train.rows} rows the chat template's "
+            "generation prompt differs from its rendering of the whole chat: the answer is trained "
+            "unchanged, after the generation prompt."
         )
-        hint = "Templates that open a thought do so; the model learns to answer inside it."
+        hint = "Templates that open a thinking block do this; the model learns to answer inside it."
         yield Problem("/template", "generation_prompt_differs", message, hint)
 
 
 def _about_copies(spec: JobSpec, copies: Copies) -> Iterator[Problem]:
     if copies.duplicates:
-        message = f"{copies.duplicates} of {copies.rows} rows are exact copies of another."
-        hint = "Remove the copies, unless they are meant to weigh more."
+        message = f"{copies.duplicates} of {copies.rows} rows are exact copies of another row."
+        hint = "Remove the copies, unless they are meant to count more."
         yield Problem("/dataset", "duplicate_rows", message, hint)
     if copies.shared:
         message = (
-            f"{copies.shared} of {copies.held_out_rows} held-out rows are trained as well: the "
-            "validation loss is better than the model."
+            f"{copies.shared} of {copies.held_out_rows} held-out rows are also trained on: the "
+            "validation loss looks better than the model is."
         )
         by_share = spec.validation is not None and spec.validation.fraction is not None
-        hint = "Remove the copies first." if by_share else "Take them out of one of the two."
+        hint = "Remove the copies first." if by_share else "Remove them from one of the datasets."
         yield Problem("/validation", "validation_overlap", message, hint)
 
 

@@ -1,7 +1,7 @@
-"""What a base model is, read from its folder without a tensor library: sizes, never weights.
+"""The shape of a base model, read from its folder without a tensor library: sizes, never weights.
 
-Only architectures whose layers are known here are described. For any other the answer is
-`Unknown`, with the reason: a figure nobody can vouch for is worse than none.
+Only architectures whose layers are known here are supported. Any other is `Unknown`, with the
+reason: an unreliable figure is worse than none.
 """
 
 import json
@@ -16,7 +16,7 @@ from app.core.jobs.spec import LoraSpec
 from app.core.models.weights import BadWeights, read_tensors
 
 Tensors = dict[str, tuple[tuple[int, ...], int]]
-"""Shape, and bits of an element, by name."""
+"""Shape and bits per element, by tensor name."""
 
 _FAMILIES: dict[str, Family] = {
     "llama": "llama",
@@ -26,15 +26,16 @@ _FAMILIES: dict[str, Family] = {
     "smollm3": "llama",
     "gpt2": "gpt2",
 }
-"""By `model_type`: how a layer is built, and so what it keeps for the backward pass."""
-_TIED_UNLESS_SAID = {"gpt2", "smollm3"}
-"""Whose configuration class ties the head to the embedding when config.json is silent."""
+"""By `model_type`: how a layer is built, and so what it saves for the backward pass."""
+_TIED_BY_DEFAULT = {"gpt2", "smollm3"}
+"""Model types whose configuration class ties head and embedding unless config.json says otherwise.
+"""
 
 
 @dataclass(frozen=True)
 class Linear:
     name: str
-    """As torch names the module, such as `model.layers.0.self_attn.q_proj`."""
+    """The torch module's name, such as `model.layers.0.self_attn.q_proj`."""
     num_in: int
     num_out: int
 
@@ -58,25 +59,25 @@ class ModelShape:
     intermediate: int
     vocab: int
     is_tied: bool
-    """The head is the embedding."""
+    """Whether the head shares the embedding's weights."""
     embedding: int
-    """Parameters of the embeddings, of positions too where they are learned."""
+    """Parameters of the embeddings, including learned positions."""
     other: int
     """Parameters of norms and biases."""
     linear: tuple[Linear, ...]
-    """Of all layers, without the head."""
+    """Linear layers of all blocks, without the head."""
     file_bytes: int
-    """Of the safetensors, as they lie in the folder."""
+    """Bytes of all tensors in the safetensors files."""
     file_bits: int
-    """Of the most frequent kind of number in them."""
+    """Bits per element of the most frequent dtype in them."""
     window: int | None = None
-    """Tokens a layer looks back over, where that is limited."""
+    """Sliding attention window in tokens; None if attention is not limited."""
     has_attention_dropout: bool = False
     has_residual_dropout: bool = False
 
     @property
     def head(self) -> int:
-        """Parameters of the head that are not the embedding's."""
+        """Parameters of the head; 0 if it is tied."""
         return 0 if self.is_tied else self.vocab * self.hidden
 
     @property
@@ -97,16 +98,16 @@ class ModelShape:
 
     @property
     def torch_linear(self) -> tuple[str, ...]:
-        """Names of what is a `torch.nn.Linear`: GPT-2 has a class of its own for its layers."""
+        """Names of the `torch.nn.Linear` modules: GPT-2's layers are `Conv1D` instead."""
         layers = () if self.family == "gpt2" else tuple(each.name for each in self.linear)
         return (*layers, "lm_head")
 
     def targets(self, lora: LoraSpec) -> tuple[Linear, ...]:
         """The linear layers that get an adapter; the head never does."""
-        wanted = lora.target_modules
-        if wanted == "all-linear":
+        modules = lora.target_modules
+        if modules == "all-linear":
             return self.linear
-        names = tuple(f".{name}" for name in wanted)
+        names = tuple(f".{name}" for name in modules)
         return tuple(each for each in self.linear if f".{each.name}".endswith(names))
 
     def adapter_parameters(self, lora: LoraSpec) -> int:
@@ -118,11 +119,11 @@ class ModelShape:
 @dataclass(frozen=True)
 class Unknown:
     reason: str
-    """One sentence for the reader of a plan."""
+    """One sentence for the reader of the estimates."""
 
 
 def read_shape(folder: Path) -> ModelShape | Unknown:
-    """From config.json and the headers of the safetensors; never raises over what is in them."""
+    """Read config.json and the safetensors headers; never raises because of their contents."""
     try:
         config = json.loads((folder / "config.json").read_bytes())
         return _described(config, _tensors(folder))
@@ -133,7 +134,7 @@ def read_shape(folder: Path) -> ModelShape | Unknown:
 
 
 def _tensors(folder: Path) -> Tensors:
-    """As transformers chooses: the one file, or those of the index."""
+    """Read the files transformers would load: the single file, or those of the index."""
     one = folder / "model.safetensors"
     if one.is_file():
         return read_tensors(one)
@@ -150,11 +151,11 @@ def _described(config: Mapping[str, Any], tensors: Tensors) -> ModelShape:
     if family is None:
         known = ", ".join(sorted(_FAMILIES))
         raise NotUnderstood(
-            f"How much memory the architecture {str(kind)[:60]!a} takes is unknown; "
-            f"known are {known}."
+            f"The memory use of the architecture {str(kind)[:60]!a} is unknown; "
+            f"supported are {known}."
         )
     sizes = _llama_sizes(config) if family == "llama" else _gpt2_sizes(config)
-    tied = bool(config.get("tie_word_embeddings", kind in _TIED_UNLESS_SAID))
+    tied = bool(config.get("tie_word_embeddings", kind in _TIED_BY_DEFAULT))
     return _with_tensors(family, sizes, tied, tensors, config)
 
 
@@ -190,7 +191,7 @@ def _number(config: Mapping[str, Any], name: str, otherwise: int | None = None) 
     if value is None:
         value = otherwise
     if type(value) is not int or not 0 < value < 1 << 40:
-        raise NotUnderstood(f"config.json has no usable `{name}`, so memory is unknown.")
+        raise NotUnderstood(f"config.json has no usable `{name}`, so memory cannot be estimated.")
     return value
 
 
@@ -215,7 +216,7 @@ def _with_tensors(
         embedding=matched.embedding,
         other=matched.other,
         linear=tuple(
-            # GPT-2 keeps its matrices transposed.
+            # GPT-2 stores its matrices transposed.
             Linear(prefix + name, *(shape if family == "gpt2" else shape[::-1]))
             for name, shape in matched.linear.items()
         ),
@@ -234,6 +235,6 @@ def _window(config: Mapping[str, Any]) -> int | None:
 
 
 def _has_dropout(config: Mapping[str, Any], names: tuple[str, ...], family: Family) -> bool:
-    """GPT-2's configuration class drops a tenth unless told otherwise."""
-    told = [config[name] for name in names if name in config]
-    return bool(told[0]) if told else family == "gpt2"
+    """GPT-2's configuration class defaults to a dropout of 0.1."""
+    rates = [config[name] for name in names if name in config]
+    return bool(rates[0]) if rates else family == "gpt2"

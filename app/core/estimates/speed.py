@@ -1,4 +1,4 @@
-"""`python -m app.core.estimates.speed`: FLOP/s of matrix products on these cores, in 0.3 s."""
+"""`python -m app.core.estimates.speed`: measure FLOP/s of matrix products on this CPU, in 0.3 s."""
 
 import os
 import subprocess
@@ -13,16 +13,16 @@ _TIMEOUT_SECONDS = 10
 
 @cache
 def matrix_flops() -> float | None:
-    """Measured once per process, in a child: numpy stays out of this one.
+    """Measure once per process, in a child, so that numpy is not imported here. None if that fails.
 
-    One thread's best, times the cores: beside other work, threads that wait for each other measure
-    that work.
+    The best rate of one thread, times the cores: on a busy machine, threads that wait for each
+    other would measure the other load.
     """
     command = [sys.executable, "-m", __name__]
-    alone = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    single_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     try:
         done = subprocess.run(
-            command, capture_output=True, timeout=_TIMEOUT_SECONDS, check=True, env=alone
+            command, capture_output=True, timeout=_TIMEOUT_SECONDS, check=True, env=single_thread
         )
         return float(done.stdout) * len(os.sched_getaffinity(0))
     except (OSError, ValueError, subprocess.SubprocessError):

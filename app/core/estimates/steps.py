@@ -1,4 +1,4 @@
-"""How many optimizer steps a layout takes: the Trainer's own arithmetic (transformers 5.23)."""
+"""Number of optimizer steps of a layout, computed as the Trainer does (transformers 5.23)."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from app.core.jobs.spec import TrainingSpec
 class Steps:
     per_epoch: int
     total: int
-    """Fewer when training stops early."""
+    """Steps of the whole job; fewer are done if training stops early."""
 
     @property
     def epochs(self) -> float:

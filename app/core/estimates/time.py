@@ -1,4 +1,4 @@
-"""How long a job will take, by how long others took on this hardware; the basis is always said."""
+"""Estimated duration of a job, from past runs on the same hardware; always with its basis."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,54 +11,55 @@ from app.core.estimates.shape import ModelShape
 from app.core.jobs.spec import JobSpec
 
 _SHARE_OF_PRODUCTS = 0.35
-"""Of a CPU's matrix product speed that training reaches: 0.2 to 0.33 in wall time, machine busy,
-0.57 in CPU time, measured on models of 20 to 132 M parameters. Narrower ones reach less."""
+"""Share of a CPU's matrix product speed that training reaches. Measured on models of 20 to 132 M
+parameters: 0.2 to 0.33 in wall time on a busy machine, 0.57 in CPU time. Narrower ones reach less.
+"""
 _OVERHEAD_SECONDS = 15.0
-"""Imports, loading, probe, proof and publishing. This and the next two are assumed, until a job was
-measured."""
+"""Imports, loading, probe, proof and publishing. This and the next two are assumptions, used until
+a job has been measured."""
 _STEP_SECONDS = 0.05
-"""Of a step beside its products: optimizer, hooks, reports."""
+"""Time per step outside matrix products: optimizer, hooks, reports."""
 _CHECKPOINT_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
 class Work:
-    """Counted over the whole job, all epochs."""
+    """The work of the whole job, over all epochs."""
 
     tokens: int
-    """Of rows, without padding: what `tokens_seen` will say at the end."""
+    """Tokens of rows, without padding: the final value of `tokens_seen`."""
     computed: int
-    """With padding."""
+    """Tokens including padding."""
     steps: int
     width: int
-    """Mean tokens of a row: what attention looks back over."""
+    """Mean tokens per row: the context length of attention."""
     eval_tokens: int = 0
-    """Over all evaluations."""
+    """Tokens over all evaluations."""
     checkpoints: int = 0
 
 
 @dataclass(frozen=True)
 class PastRun:
-    """A succeeded job of this server."""
+    """A job that succeeded on this server."""
 
     spec: JobSpec
     shape: ModelShape | None
-    """None if its base is no longer here."""
+    """None if its base model is no longer available."""
     device: Device
     device_name: str
     tokens_seen: int
     tokens_per_second: float
     seconds: float
-    """From start to end, with loading, evaluations and proof."""
+    """From start to end, including loading, evaluations and proof."""
     eval_tokens: int = 0
 
 
 @dataclass(frozen=True)
 class Time:
     estimate: float | None
-    """Seconds from the job's start to its end; None when nothing says how long."""
+    """Seconds from the job's start to its end; None if there is nothing to estimate from."""
     basis: str
-    """One sentence."""
+    """What the estimate is based on, in one sentence."""
 
 
 def estimate(
@@ -70,7 +71,9 @@ def estimate(
     *,
     device_name: str | None = None,
 ) -> Time:
-    """From the nearest of `past`, newest first; else from matrix products on this CPU."""
+    """Estimate from the most similar run of `past` (newest first), else from the speed of matrix
+    products on this CPU.
+    """
     flops = training_flops(shape, spec, work.width)
     evaluation = work.eval_tokens * forward_flops(shape, spec, work.width)
     total = work.computed * flops + evaluation
@@ -79,7 +82,7 @@ def estimate(
         rate = run.tokens_per_second * _flops(run, work.width, flops)
         return Time(total / rate + _overhead(run, work.width, rate), _render_basis(run, spec))
     if device == "cuda":
-        reason = "No job has been measured on this GPU yet, so there is nothing to go by."
+        reason = "No job has been measured on this GPU yet, so the time cannot be estimated."
         return Time(None, reason)
     products = speed.matrix_flops()
     if products is None:
@@ -88,8 +91,9 @@ def estimate(
     seconds += work.steps * _STEP_SECONDS + work.checkpoints * _CHECKPOINT_SECONDS
     return Time(
         seconds,
-        f"No job has been measured yet: from {products / 1e9:.0f} GFLOP/s of matrix products on "
-        f"this machine, of which training is taken to reach {_SHARE_OF_PRODUCTS:.0%}; rough.",
+        "No job has been measured yet. This is a rough estimate: matrix products reach "
+        f"{products / 1e9:.0f} GFLOP/s on this machine, and training is assumed to reach "
+        f"{_SHARE_OF_PRODUCTS:.0%} of that.",
     )
 
 
@@ -101,7 +105,9 @@ def _nearest(
     past: Sequence[PastRun],
     device_name: str | None,
 ) -> PastRun | None:
-    """Same model and quantization before others, then the run whose tokens cost most alike."""
+    """Prefer runs of the same model, then quantization, then precision, then the run with the most
+    similar FLOPs per token.
+    """
     usable = [
         run
         for run in past
@@ -124,12 +130,14 @@ def _nearest(
 
 
 def _flops(run: PastRun, width: int, otherwise: float) -> float:
-    """Of a token of that run, had its rows been as long; a base that is gone was the same one."""
+    """FLOPs per token of that run, for rows of `width` tokens. A run without a shape trained the
+    same base model.
+    """
     return otherwise if run.shape is None else training_flops(run.shape, run.spec, width)
 
 
 def _overhead(run: PastRun, width: int, rate: float) -> float:
-    """What that run took beside training and evaluating: start-up, checkpoints, proof."""
+    """Seconds the run spent outside training and evaluation: start-up, checkpoints, proof."""
     evaluating = 0.0
     if run.shape is not None:
         evaluating = run.eval_tokens * forward_flops(run.shape, run.spec, width) / rate
@@ -140,7 +148,7 @@ def _render_basis(run: PastRun, spec: JobSpec) -> str:
     what = "the same model" if run.spec.model == spec.model else f"another model ({run.spec.model})"
     changes = []
     if run.spec.model != spec.model:
-        changes.append("scaled by the operations of a token")
+        changes.append("scaled by FLOPs per token")
     if run.spec.quantization != spec.quantization:
         changes.append(f"whose quantization was {run.spec.quantization}, not {spec.quantization}")
     more = "".join(f", {each}" for each in changes)

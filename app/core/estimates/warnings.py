@@ -1,6 +1,6 @@
-"""What a user should know before hours are spent: one list, for the dry run and for the job.
+"""Warnings a user should see before hours are spent: one list, for the dry run and for the job.
 
-Pure: the same facts give the same warnings, in the same order, whoever asks.
+Pure: the same facts always give the same warnings, in the same order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,31 +15,31 @@ from app.core.jobs.recipes import RECIPES
 from app.core.jobs.spec import JobSpec
 
 _USUAL_RATES = (1e-5, 5e-3)
-"""LoRA's best rates lie near 1e-4 to 1e-3 for models of 1B and up, higher only for toys."""
+"""LoRA's best rates are about 1e-4 to 1e-3 for models of 1B and up, higher only for toy models."""
 _LARGE_BATCH = 32
-"""LoRA bears large batches less well than full fine-tuning ("LoRA Without Regret", 2025)."""
+"""LoRA tolerates large batches less well than full fine-tuning ("LoRA Without Regret", 2025)."""
 _MANY_EPOCHS = 16
-"""Beyond about 16 passes the same tokens teach next to nothing more (Muennighoff et al. 2023,
+"""Beyond about 16 epochs, repeated tokens add next to nothing (Muennighoff et al. 2023,
 "Scaling Data-Constrained Language Models", for pretraining)."""
 _SERVED_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 _SERVED_RANK = 16
-"""vLLM's own `--max-lora-rank`, unless it is started with another of the above."""
+"""vLLM's default `--max-lora-rank`; the values it accepts are listed above."""
 
 _NOTHING = Needs()
 
 
 @dataclass(frozen=True)
 class Facts:
-    """None, of whatever is not known."""
+    """What the warnings are derived from; None for whatever is unknown."""
 
     spec: JobSpec
-    """Resolved."""
+    """The resolved spec."""
     laid: LayoutFigures | None = None
     copies: Copies | None = None
     dataset_license: str | None = None
     base_license: str | None = None
     missing_marks: Sequence[str] = ()
-    """Of the template, that are not one token each."""
+    """Special tokens of the template that are not a single token each."""
     needs: Needs = _NOTHING
 
 
@@ -57,7 +57,7 @@ def warnings_of(facts: Facts) -> list[Problem]:
 
 
 def _about_recipe(spec: JobSpec) -> Iterator[Problem]:
-    """Those of a recipe's warnings that the resolved spec still gives reason for."""
+    """Yield the recipe's warnings that still apply to the resolved spec."""
     recipe = RECIPES.get(spec.recipe)
     if recipe is None:
         return
@@ -83,7 +83,7 @@ def _about_training(facts: Facts) -> Iterator[Problem]:
         yield Problem(
             "/training/per_device_train_batch_size",
             "batch_large",
-            f"An optimizer step takes {batch} sequences; LoRA learns worse in batches over "
+            f"An optimizer step takes {batch} sequences; LoRA learns less well in batches over "
             f"{_LARGE_BATCH}.",
             "Lower `per_device_train_batch_size` or `gradient_accumulation_steps`.",
         )
@@ -95,9 +95,9 @@ def _about_training(facts: Facts) -> Iterator[Problem]:
         yield Problem(
             f"/training/{at}",
             "epochs_many",
-            f"Every row is trained {epochs:.3g} times; after about {_MANY_EPOCHS} there is little "
-            "left to learn from it, and much to memorise.",
-            "Add rows, or train fewer epochs and watch the validation loss.",
+            f"The job makes {epochs:.3g} passes over the rows; after about {_MANY_EPOCHS} a model "
+            "memorises more than it learns.",
+            "Add rows, or train for fewer epochs and watch the validation loss.",
         )
 
 
@@ -107,13 +107,13 @@ def _about_rank(rank: int) -> Iterator[Problem]:
         yield Problem(
             "/lora/r",
             "rank_above_default",
-            f"Servers take rank {_SERVED_RANK} unless told otherwise; this adapter has {rank}.",
+            f"vLLM accepts rank {_SERVED_RANK} by default; this adapter has rank {rank}.",
             f"Start vLLM with `--max-lora-rank {needed}`, or set `lora.r` to {_SERVED_RANK}.",
         )
 
 
 def _about_marks(marks: Sequence[str]) -> Iterator[Problem]:
     if marks:
-        message = f"{', '.join(marks)}: not one token each for this base, but spelled out."
-        hint = "Use a template whose marks the base knows, or one of plain words."
+        message = f"The base model's tokenizer splits {', '.join(marks)} into several tokens."
+        hint = "Use a template whose special tokens the base model knows, or a plain-text one."
         yield Problem("/template", "template_tokens_missing", message, hint)

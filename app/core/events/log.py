@@ -1,6 +1,4 @@
-"""A job's event log: rows numbered 1, 2, 3 per job, the one thing list, stream and dashboard
-read.
-"""
+"""A job's events: rows numbered 1, 2, 3 per job, the only source of list, stream and dashboard."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,9 +34,9 @@ class Entry:
 
 
 def append(session: Session, job_id: str, *entries: Entry) -> int:
-    """Append in order and return the last number given.
+    """Append entries in order and return the last number assigned.
 
-    Taking the number locks the job's row until commit, so numbers become visible in order and
+    Taking a number locks the job's row until commit, so numbers become visible in order and
     without gaps. A caller that must own the job does its guarded UPDATE first, in the same
     transaction.
     """
@@ -76,7 +74,7 @@ def read(
     limit: int = 100,
     types: Sequence[str] = (),
 ) -> list[Event]:
-    """Events with seq > `after`, oldest first."""
+    """Return events with seq > `after`, oldest first."""
     query = select(Event).where(Event.job_id == job_id, Event.seq > after)
     if types:
         query = query.where(Event.type.in_(types))

@@ -1,5 +1,5 @@
-"""Redis pub/sub that shortens the wait of those who follow a job. A message is a hint: followers
-read the job's events from the database.
+"""Redis pub/sub notifications for followers of a job. A message is only a hint: followers read the
+job's events from the database.
 """
 
 import redis
@@ -10,8 +10,8 @@ _log = structlog.get_logger(__name__)
 
 
 class Notifier:
-    """Publishes a job's id. A broker that is down or hangs costs half a second at most, and no
-    error.
+    """Publishes a job's id. If the broker is down or hangs, a call takes at most half a second and
+    raises nothing.
     """
 
     def __init__(self, redis_url: str) -> None:

@@ -1,6 +1,7 @@
-"""Why a job ended without an adapter: the report a person reads, and all that makes one.
+"""Why a job ended without an adapter: failure reports, and the functions and exceptions that build
+them.
 
-`class` says whose fault it was: the job's own (`user`), the machine's (`system`), or that it was
+`class` says what caused the failure: the job itself (`user`), the machine (`system`), or a machine
 too small for the job (`capacity`).
 """
 
@@ -40,17 +41,17 @@ class FailureReport(BaseModel):
     known."""
 
     def as_json(self) -> dict[str, Any]:
-        """As a job's row and its events hold it."""
+        """Return the form stored in a job's row and its events."""
         return self.model_dump(mode="json", by_alias=True)
 
 
 def user_failure(code: str, message: str, *, hint: str = "", evidence: str = "") -> FailureReport:
-    """The job's own fault, or its limits': another attempt would end the same way."""
+    """Report a failure caused by the job or its limits: another attempt would end the same way."""
     return _report("user", code, message, hint=hint, evidence=evidence)
 
 
 def system_failure(code: str, message: str, *, hint: str = "", evidence: str = "") -> FailureReport:
-    """The machine's fault: another attempt may succeed."""
+    """Report a failure caused by the machine: another attempt may succeed."""
     return _report("system", code, message, hint=hint, evidence=evidence, retryable=True)
 
 
@@ -62,9 +63,9 @@ def capacity_failure(
     evidence: str = "",
     suggested_patch: dict[str, Any] | None = None,
 ) -> FailureReport:
-    """The machine is too small for the job as it is."""
-    told = {"hint": hint, "evidence": evidence, "suggested_patch": suggested_patch}
-    return _report("capacity", code, message, **told)
+    """Report that the machine is too small for the job as it is."""
+    details = {"hint": hint, "evidence": evidence, "suggested_patch": suggested_patch}
+    return _report("capacity", code, message, **details)
 
 
 def _report(class_: FailureClass, code: str, message: str, **more: Any) -> FailureReport:
@@ -72,7 +73,7 @@ def _report(class_: FailureClass, code: str, message: str, **more: Any) -> Failu
 
 
 class RunFailed(Exception):
-    """A foreseen end of a run without an adapter."""
+    """An expected failure: the run ends without an adapter."""
 
     exit_code = ExitCode.USER
     class_: FailureClass = "user"
@@ -118,7 +119,9 @@ class BadRow(BadData):
 
 class NoTrainedTokens(BadData):
     code = "no_trained_tokens"
-    hint = 'Every answer is cut off or empty: raise `training.max_length` or set `train_on` "all".'
+    hint = (
+        'Every answer is cut off or empty: raise `training.max_length` or set `train_on` to "all".'
+    )
 
 
 class BadModel(RunFailed):

@@ -1,9 +1,9 @@
 """The only module that writes a job's status: one guarded UPDATE, then its event, in one
 transaction.
 
-Lease arithmetic is in the database's time. Every write of a worker is fenced by (job id, epoch,
-running): zero rows mean that somebody else owns the job, and `LeaseLost` tells the worker to stop
-its trainer and go.
+Leases use the database's clock. Every write by a worker is fenced by (job id, epoch, status
+running): zero updated rows mean that the worker no longer owns the job, and `LeaseLost` tells it to
+stop its trainer and let go.
 """
 
 from collections.abc import Mapping
@@ -23,14 +23,14 @@ from app.core.jobs.status import ALLOWED, FINAL, Desired, JobStatus, check_trans
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to write about a running job."""
+    """The right to update a running job."""
 
     job_id: str
     epoch: int
 
 
 class LeaseLost(Exception):
-    """The job is no longer this worker's: stop the trainer, write nothing, go."""
+    """The worker no longer owns the job: it must stop its trainer and write nothing more."""
 
 
 class NotCancellable(Conflict):
@@ -38,12 +38,14 @@ class NotCancellable(Conflict):
 
 
 def admit(session: Session, job_id: str) -> bool:
-    """validating -> queued. False when it has moved on meanwhile (cancelled, say)."""
+    """Move a job from validating to queued. Return False if its status has changed meanwhile
+    (cancelled, for example).
+    """
     return _move(session, job_id, JobStatus.VALIDATING, JobStatus.QUEUED, queued_at=NOW)
 
 
 def reject(session: Session, job_id: str, failure: Mapping[str, Any]) -> bool:
-    """validating -> failed, before any worker saw it."""
+    """Move a job from validating to failed, before any worker has seen it."""
     return _move(
         session,
         job_id,
@@ -56,9 +58,9 @@ def reject(session: Session, job_id: str, failure: Mapping[str, Any]) -> bool:
 
 
 def claim(session: Session, *, queue: str, worker_id: str, seconds: float) -> Job | None:
-    """The next job of a queue for this worker, or None. Two callers never get the same one.
+    """Claim the next job of a queue, or return None. Two callers never get the same job.
 
-    The order is priority, then age: ids sort by time.
+    Jobs are ordered by priority, then by age: ids sort by time.
     """
     waiting = (
         select(Job.id)
@@ -91,7 +93,7 @@ def claim(session: Session, *, queue: str, worker_id: str, seconds: float) -> Jo
 
 
 def renew(session: Session, lease: Lease, seconds: float) -> Desired:
-    """Hold the job for another `seconds` and learn what its owner wants. Raises LeaseLost."""
+    """Extend the lease to `seconds` from now and return what the owner wants. Raises LeaseLost."""
     renewed = (
         update(Job).where(*_held(lease)).values(lease_until=_in(seconds)).returning(Job.desired)
     )
@@ -102,7 +104,7 @@ def renew(session: Session, lease: Lease, seconds: float) -> Desired:
 
 
 def record(session: Session, lease: Lease, *entries: Entry, **values: Any) -> None:
-    """Write columns and events of a running job, as its holder. Raises LeaseLost."""
+    """Update a running job's columns and append events, as its lease holder. Raises LeaseLost."""
     assert "status" not in values
     guarded = update(Job).where(*_held(lease)).values(epoch=lease.epoch, **values)
     if session.execute(guarded.returning(Job.id)).one_or_none() is None:
@@ -119,7 +121,7 @@ def finish(
     failure: Mapping[str, Any] | None = None,
     **values: Any,
 ) -> None:
-    """End a running job, once, by the worker that still holds its lease. Raises LeaseLost."""
+    """End a running job exactly once, as its lease holder. Raises LeaseLost."""
     code = str(failure["code"]) if failure else None
     if failure:
         values["failure"] = dict(failure)
@@ -129,11 +131,11 @@ def finish(
 def requeue(
     session: Session, lease: Lease, reason: str, *, delay_seconds: float, is_counted: bool
 ) -> None:
-    """Send a running job back to wait, to go on from its last committed checkpoint. Raises
+    """Return a running job to the queue, to resume from its last committed checkpoint. Raises
     LeaseLost.
 
-    Also how the housekeeper takes a job from a dead worker: the epoch rises, so no late write
-    counts.
+    The housekeeper also uses this to reclaim a dead worker's job: the epoch rises, so the worker's
+    late writes are rejected.
     """
     _leave(
         session,
@@ -149,9 +151,9 @@ def requeue(
 
 
 def cancel(session: Session, job_id: str) -> JobStatus:
-    """Ask for the end of a job. Waiting: cancelled at once. Running: its worker carries it out.
+    """Request cancellation. A waiting job is cancelled at once, a running one by its worker.
 
-    Cancelling a cancelled job is no error. Raises NotCancellable for another final state.
+    Cancelling a cancelled job is not an error. Raises NotCancellable in any other final state.
     """
     job = session.get_one(Job, job_id, with_for_update=True, populate_existing=True)
     status = JobStatus(job.status)
@@ -167,7 +169,7 @@ def cancel(session: Session, job_id: str) -> JobStatus:
         return JobStatus.CANCELLED
     elif status is not JobStatus.CANCELLED:
         raise NotCancellable(
-            f"Job {job_id!r} has {status} already; there is nothing to cancel.",
+            f"Job {job_id!r} has already {status}; there is nothing to cancel.",
             current=status,
             allowed=["delete"],
         )
@@ -189,7 +191,9 @@ def _in(seconds: float) -> ColumnElement[Any]:
 def _leave(
     session: Session, lease: Lease, to: JobStatus, reason: str | None, **values: Any
 ) -> None:
-    """running -> `to` under the lease; closes the attempt and, for the queue, raises the epoch."""
+    """Move a running job to `to` under its lease, close the attempt and, when requeueing, raise the
+    epoch. Raises LeaseLost.
+    """
     fenced = {"lease_until": None, "worker_id": None, **values}
     if to is JobStatus.QUEUED:
         fenced["epoch"] = Job.epoch + 1
@@ -214,8 +218,8 @@ def _move(
     epoch_is: int | None = None,
     **values: Any,
 ) -> bool:
-    """One guarded UPDATE and its event. False, and nothing written, when the guard does not
-    hold.
+    """Do one guarded UPDATE and append its event. Return False, with nothing written, if the guard
+    fails.
     """
     check_transition(source, to)
     guard = [Job.id == job_id, Job.status == source]

@@ -1,15 +1,15 @@
-"""The border between supervisor and trainer: a run directory in, report lines and named files out.
+"""The protocol between supervisor and trainer: a run directory goes in, reports and files come out.
 
     RUN_DIR/plan.json                 a `Plan`, written by the supervisor (or by hand)
     RUN_DIR/stop                      appears when the trainer should stop; holds a `StopReason`
-    RUN_DIR/trainer.log               what the trainer printed, written by the supervisor
+    RUN_DIR/trainer.log               the trainer's output, written by the supervisor
     RUN_DIR/metrics.jsonl             one {"step", "values"} per logged step, by the trainer
-    RUN_DIR/checkpoints/checkpoint-N  the Trainer's own, counted only with a valid COMMIT.json
-    RUN_DIR/artifact/                 the named files and, last, manifest.json
+    RUN_DIR/checkpoints/checkpoint-N  saved by the Trainer; committed by a valid COMMIT.json
+    RUN_DIR/artifact/                 the artifact's files and, written last, manifest.json
 
 Reports are JSON lines on the file descriptor named by TUNESMITH_REPORT_FD; without it they go to
-RUN_DIR/reports.jsonl, so a run can be made by hand. A directory belongs to one epoch of one job,
-so a trainer that has lost its lease can never write into its successor's.
+RUN_DIR/reports.jsonl, so a trainer can be run by hand. A directory belongs to one epoch of one job,
+so a trainer whose lease was lost can never write into its successor's directory.
 """
 
 from enum import IntEnum, StrEnum
@@ -21,11 +21,11 @@ from app.core.jobs.spec import JobSpec
 
 REPORT_FD_VARIABLE = "TUNESMITH_REPORT_FD"
 MAX_REPORT_BYTES = 8192
-"""Of one report line; a longer one has its `data` values cut by the trainer."""
+"""Limit of one report line; the trainer truncates the `data` values of a longer one."""
 
 
 class ExitCode(IntEnum):
-    """What a trainer's exit status says; any other is a crash."""
+    """Exit statuses of a trainer; any other is a crash."""
 
     OK = 0
     USER = 10
@@ -47,7 +47,7 @@ class StopReason(StrEnum):
 
 
 class Base(BaseModel):
-    """The base model as it lies on this machine, and the public name it goes by."""
+    """The base model's folder on this machine, and its public name."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -64,28 +64,28 @@ class RowsFile(BaseModel):
     path: str
     dataset: str
     sha256: str
-    """Of the bytes that were uploaded."""
+    """SHA-256 of the uploaded bytes."""
     num_rows: int
     license: str | None = None
-    """As the place it was imported from states it."""
+    """The licence stated by the source of the import."""
 
 
 class FrozenTemplate(BaseModel):
-    """A template as it was when the run directory was laid out."""
+    """A template as it was when the run directory was created."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     text: str | None = None
-    """Jinja over messages; None for `text`, and for `chat`, whose text the base has."""
+    """Jinja over messages; None for `text`, and for `chat`, which uses the base model's own."""
     sha256: str | None = None
-    """Of the text."""
+    """SHA-256 of `text`."""
     special_tokens: list[str] = Field(default_factory=list)
-    """That it writes and expects to be one token each."""
+    """Strings the template renders that should be a single token each."""
 
 
 class Plan(BaseModel):
-    """Everything a trainer needs to know. Holds no secret."""
+    """Everything a trainer needs to know. Contains no secrets."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -94,16 +94,18 @@ class Plan(BaseModel):
     attempt: int = 1
     epoch: int = 1
     spec: JobSpec
-    """Resolved."""
+    """The resolved spec: every field filled in."""
     base: Base
     template: FrozenTemplate | None = None
-    """None in a plan made by hand: the one of ours that `spec.template` names."""
+    """None in a plan written by hand: the built-in template that `spec.template` names."""
     rows: RowsFile
     validation_rows: RowsFile | None = None
     """Set exactly when `spec.validation.dataset` is."""
     device: str = "auto"
     resume_from: list[str] = Field(default_factory=list)
-    """`checkpoints` folders of earlier epochs; the newest committed one that verifies goes on."""
+    """`checkpoints` folders of earlier epochs; the run resumes from the newest committed checkpoint
+    that passes verification.
+    """
     stall_seconds: float | None = None
 
 
@@ -126,7 +128,7 @@ class Report(BaseModel):
     error       a `FailureReport`; the last line of a run that failed
     artifact    {trained_tokens, files: [{path, bytes, sha256, kind}], environment}; the last line
                 of a run that succeeded
-    heartbeat   {}; every few seconds, from a thread of its own
+    heartbeat   {}; every few seconds, from a separate thread
     """
 
     type: ReportType

@@ -1,4 +1,4 @@
-"""Named bundles of defaults, and how a caller's spec is laid over one."""
+"""Recipes: named sets of defaults, over which a caller's spec is merged."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +14,11 @@ class Recipe:
     name: str
     description: str
     values: Mapping[str, Any]
-    """What differs from the schema's own defaults."""
+    """Values that differ from the schema's own defaults."""
     warnings: tuple[str, ...] = ()
-    """Where a job by this recipe departs from its source; the trainer tells those that hold."""
+    """How a job with this recipe differs from the recipe's source; the trainer reports those that
+    apply.
+    """
 
 
 class UnknownRecipe(Invalid):
@@ -31,7 +33,7 @@ class UnknownRecipe(Invalid):
 
 DEFAULT = Recipe(
     name="default",
-    description="LoRA on every linear layer, loss on the answer only, rows packed but kept apart.",
+    description="LoRA on every linear layer, loss on the answer only, packed rows kept separate.",
     values={},
 )
 
@@ -58,8 +60,8 @@ XGEN_7B_ALPACA = Recipe(
         },
     },
     warnings=(
-        "Packing keeps rows apart here; the tutorial's packing let each row see its neighbours.",
-        "LoRA sits on all linear layers; the tutorial left `target_modules` unset: q and v only.",
+        "Packing masks other rows here; the tutorial's packing let each row attend to neighbours.",
+        "LoRA targets all linear layers; the tutorial left `target_modules` unset: q and v only.",
         "Embeddings are not resized: that would put both tables, 0.8 GB, into the adapter.",
     ),
 )
@@ -68,7 +70,9 @@ RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (DEFAULT, XGE
 
 
 def resolve(spec: JobSpec) -> JobSpec:
-    """The spec with every number filled in: the caller's, over the recipe's, over the defaults."""
+    """Return the spec with every field filled in: the caller's values over the recipe's over the
+    defaults. Raises UnknownRecipe.
+    """
     recipe = RECIPES.get(spec.recipe)
     if recipe is None:
         raise UnknownRecipe(spec.recipe)
@@ -76,14 +80,14 @@ def resolve(spec: JobSpec) -> JobSpec:
 
 
 def spelled_out(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as a full spec body, without the fields only a job can have."""
+    """Return a recipe as a full spec body, without the fields that only a job has."""
     spec = JobSpec.model_validate(merged(recipe.values, {"model": "-", "dataset": "-"}))
     own = {"model", "model_revision", "dataset", "name", "tags", "recipe", "sample_prompts"}
     return spec.model_dump(mode="json", exclude=own)
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid on `under`, nested objects merged key by key."""
+    """Merge `over` into a copy of `under`, nested objects key by key."""
     result = dict(under)
     for key, value in over.items():
         below = result.get(key)

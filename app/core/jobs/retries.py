@@ -1,6 +1,6 @@
-"""What becomes of an attempt that died for reasons of the machine: again after a pause, or an end.
+"""The retry policy after a system failure: requeue the job with a backoff, or fail it.
 
-Supervisor and housekeeper both use it, so the policy is the same whoever noticed the death.
+Supervisor and housekeeper share it, so it does not matter which of them noticed the failure.
 """
 
 import random
@@ -21,22 +21,22 @@ MAX_DELAY_SECONDS = 600.0
 MAX_FRUITLESS = 3
 """Attempts in a row without a new committed checkpoint."""
 MAX_FRUITLESS_LOSSES = 2
-"""The same for attempts that took their worker along."""
+"""The same limit, for attempts whose worker was lost."""
 WORKER_LOST = "worker_lost"
 DRAINED = "drained"
 
 
 @dataclass(frozen=True)
 class Past:
-    """An ended attempt, as far as the policy cares."""
+    """What the policy needs to know about an ended attempt."""
 
     outcome: str
     is_fruitful: bool
-    """It committed a checkpoint."""
+    """Whether it committed a checkpoint."""
 
 
 def is_poison(past: Sequence[Past]) -> bool:
-    """Whether the attempts, newest first, show that another one would only die the same way."""
+    """Whether the attempts, newest first, show that another one would fail the same way."""
     fruitless = 0
     losses = 0
     for attempt in past:
@@ -49,7 +49,7 @@ def is_poison(past: Sequence[Past]) -> bool:
 
 
 def delay_seconds(base: float, infra_attempts: int) -> float:
-    """Doubled each time and spread by up to a quarter, so that retries do not march in step."""
+    """Exponential backoff with up to 25 % jitter, so that retries do not happen in lockstep."""
     doubled = base * 2.0 ** min(infra_attempts, 20)
     return min(doubled, MAX_DELAY_SECONDS) * random.uniform(0.75, 1.0)
 
@@ -57,7 +57,7 @@ def delay_seconds(base: float, infra_attempts: int) -> float:
 def retry_or_fail(
     session: Session, lease: Lease, died_of: FailureReport, *, base_seconds: float
 ) -> JobStatus:
-    """Requeue the job, fail it, or carry out a cancel that came meanwhile. Raises LeaseLost."""
+    """Requeue the job, fail it, or carry out a cancel requested meanwhile. Raises LeaseLost."""
     job = _locked(session, lease)
     limits = Limits.model_validate(job.spec.get("limits", {}))
     if job.desired == Desired.CANCEL:
@@ -84,7 +84,7 @@ def _locked(session: Session, lease: Lease) -> Job:
 
 
 def _past(session: Session, lease: Lease) -> list[Past]:
-    """The attempts before this one, newest first."""
+    """Return the attempts before this one, newest first."""
     ended = session.execute(
         select(Attempt.epoch, Attempt.outcome)
         .where(Attempt.job_id == lease.job_id, Attempt.epoch < lease.epoch)
@@ -102,7 +102,7 @@ def _has_checkpoint(session: Session, lease: Lease) -> bool:
 
 
 def _poison(died_of: FailureReport) -> FailureReport:
-    message = f"The job ended its attempts without getting further; the last one: {died_of.message}"
+    message = f"The job's attempts failed without progress. The last failure: {died_of.message}"
     return died_of.model_copy(
         update={
             "code": "poison",

@@ -1,4 +1,4 @@
-"""The states of a job and the moves between them, as data; final means no way out."""
+"""A job's states and the allowed transitions, as data; no transition leaves a final state."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -23,7 +23,7 @@ class JobStatus(StrEnum):
 
 
 class Desired(StrEnum):
-    """What the owner wants of a job; rides to the worker on the renewal of its lease."""
+    """What the owner wants of a job; the worker learns it when it renews its lease."""
 
     RUN = "run"
     CANCEL = "cancel"
@@ -48,7 +48,7 @@ FINAL: frozenset[JobStatus] = frozenset(status for status, to in ALLOWED.items()
 
 
 class IllegalTransition(Exception):
-    """A bug in the caller: the table has no such move."""
+    """A bug in the caller: `ALLOWED` has no such transition."""
 
 
 def check_transition(source: JobStatus, to: JobStatus) -> None:

@@ -1,4 +1,4 @@
-"""Base models: folders of MODELS_DIR and the hub ids a server allows, checked before any use."""
+"""Base models: folders in MODELS_DIR and the hub ids a server allows, checked before any use."""
 
 from app.core.models.catalogue import (
     ModelRefused,

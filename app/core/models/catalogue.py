@@ -1,4 +1,4 @@
-"""Which base models this server can train, by name. No path is ever made from a caller's string."""
+"""The base models this server can train, by name. No path is ever built from a caller's string."""
 
 import re
 from difflib import get_close_matches
@@ -26,7 +26,7 @@ class ModelRefused(Invalid):
 
 
 def list_models(settings: Settings) -> list[ModelInfo]:
-    """Local folders by name, then what may come from the hub; refused ones say why."""
+    """Return local folders by name, then the allowed hub models; refused ones say why."""
     local = [inspect(name, path) for name, path in _local_folders(settings).items()]
     allowed = _allowed(settings)
     remote = [
@@ -44,7 +44,7 @@ def list_models(settings: Settings) -> list[ModelInfo]:
 
 
 def find_model(settings: Settings, name: str, revision: str | None = None) -> ModelInfo:
-    """The model a job names. Raises UnknownModel or ModelRefused."""
+    """Return the model a job names. Raises UnknownModel or ModelRefused."""
     folder = _local_folders(settings).get(name)
     if folder:
         if revision is not None:
@@ -58,7 +58,7 @@ def find_model(settings: Settings, name: str, revision: str | None = None) -> Mo
 
 
 def fetch_model(settings: Settings, name: str, revision: str | None = None) -> Path:
-    """The model's folder, downloaded if need be, and checked.
+    """Return the model's folder, downloaded if necessary, and checked.
 
     Raises what find_model raises, and ModelUnavailable or ModelNotServed.
     """
@@ -90,7 +90,7 @@ def _local_folders(settings: Settings) -> dict[str, Path]:
 
 
 def _allowed(settings: Settings) -> dict[str, set[str]]:
-    """Commits by hub id; an empty set leaves the commit to the job."""
+    """Return allowed commits by hub id; an empty set leaves the choice to the job."""
     allowed: dict[str, set[str]] = {}
     for entry in sorted(settings.allowed_models):
         if parsed := _parse_allowed(entry):
@@ -136,7 +136,7 @@ def _unknown(settings: Settings, name: str) -> UnknownModel:
     if _HUB_ID.fullmatch(name):
         message = f"`{shown}` is not on this server's list of hub models."
         hint = (
-            f"Whoever runs it can add it: TUNESMITH_ALLOWED_MODELS='[\"{shown}@<commit>\"]', or "
+            f"The operator can allow it with TUNESMITH_ALLOWED_MODELS='[\"{shown}@<commit>\"]', or "
             "put its folder into MODELS_DIR."
         )
     else:

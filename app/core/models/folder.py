@@ -1,6 +1,6 @@
-"""What a model folder is, and every reason not to touch it.
+"""Inspection of a model folder: what it contains, and every reason to refuse it.
 
-`trust_remote_code=False` is not a boundary (CVE-2026-4372, CVE-2026-5241): a folder that brings
+`trust_remote_code=False` is not a security boundary (CVE-2026-4372, CVE-2026-5241): a folder with
 code, pickles or keys that make a library load either is refused before any library sees it.
 """
 
@@ -28,7 +28,7 @@ _KNOWN_PRIVATE = frozenset(
         "_sliding_window_pattern",
     }
 )
-"""Keys transformers itself writes; harmless as long as they hold a plain value."""
+"""Keys transformers itself writes; harmless as long as their value is a scalar."""
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = "model.safetensors"
 _MAX_JSON_BYTES = 32 << 20
@@ -41,27 +41,27 @@ _CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 class ModelInfo:
     id: str
     path: Path | None
-    """None until it was fetched."""
+    """None until it has been fetched."""
     revision: str | None
     """A commit of the hub; None for a local folder."""
     num_parameters: int | None = None
     max_length: int | None = None
-    """Positions the model was made for."""
+    """Number of positions the model supports."""
     vocab_size: int | None = None
     architecture: str | None = None
     has_chat_template: bool | None = None
-    """Whether rows can be rendered with `template` "chat"; None while no folder tells."""
+    """Whether rows can be rendered with `template` "chat"; None until it has been fetched."""
     problems: tuple[Problem, ...] = ()
     """Why it is refused; empty means it may be trained."""
 
 
 def inspect(name: str, path: Path, revision: str | None = None) -> ModelInfo:
-    """Read a folder in Hugging Face layout; never raises over what is in it."""
+    """Read a folder in Hugging Face layout; never raises because of its contents."""
     inspection = _Inspection(path.resolve())
     inspection.run()
     config = inspection.config
     text_config = config.get("text_config")
-    # Models of several kinds of input keep the language model's numbers one level down.
+    # Multimodal models keep the language model's numbers one level down.
     numbers = text_config if isinstance(text_config, dict) else config
     return ModelInfo(
         id=name,
@@ -92,7 +92,7 @@ class _Inspection:
         try:
             self._check_files()
             if any(found.code == "model_link" for found in self.problems):
-                return  # reading on would follow it
+                return  # reading on would follow the link
             self._check_configs()
             self._check_tokenizer()
             self._check_weights()
@@ -115,7 +115,7 @@ class _Inspection:
             elif not file.is_file():
                 self._refuse("model_link", f"{shown} is not a plain file.")
             elif file.suffix.lower() in _CODE:
-                hint = "Remote code never runs here: use a model that transformers knows itself."
+                hint = "Remote code never runs here: use a model that transformers has built in."
                 self._refuse("model_has_code", f"{shown} is code.", hint)
             elif file.suffix.lower() in _PICKLE or _is_pickle(file):
                 hint = "A pickle can run code: convert the weights to safetensors and remove it."
@@ -143,8 +143,8 @@ class _Inspection:
         if not isinstance(self.config.get("model_type"), str):
             self._refuse("model_unsupported", "config.json names no `model_type`.")
         if "quantization_config" in self.config:
-            hint = "Take the model it was made from, and set the job's `quantization`."
-            self._refuse("model_quantized", "The weights are quantized already.", hint)
+            hint = "Use the model it was made from, and set the job's `quantization`."
+            self._refuse("model_quantized", "The weights are already quantized.", hint)
         name = _architecture(self.config)
         if self.config.get("is_encoder_decoder") is True or (name and not name.endswith(_CAUSAL)):
             message = f"{name or 'An encoder-decoder'} is not a causal language model."
@@ -178,13 +178,13 @@ class _Inspection:
         files = {file if isinstance(file, str) else "?" for file in weight_map.values()}
         for file in sorted(files):
             if file != Path(file).name or not file.endswith(".safetensors"):
-                message = f"{_INDEX} names {_show(file)}, which is no file of this folder."
+                message = f"{_INDEX} names {_show(file)}, which is not a file in this folder."
                 self._refuse("model_weights_bad", message)
             elif not (self.path / file).is_file():
                 self._refuse("model_incomplete", f"{_show(file)} is missing.")
         lost = [n for n, file in weight_map.items() if n not in sizes.get(str(file), {})]
         if lost and files <= sizes.keys():
-            message = f"{_INDEX} promises tensors that are not there, {_show(lost[0])} among them."
+            message = f"{_INDEX} lists tensors that are missing, {_show(lost[0])} among them."
             self._refuse("model_weights_bad", message)
         self.num_parameters = sum(sum(sizes[file].values()) for file in files & sizes.keys())
 
@@ -204,7 +204,7 @@ class _Inspection:
 
 
 def _boundary(path: Path) -> Path:
-    """Where links may lead: the folder, or the hub cache's folder of that one model."""
+    """Return the folder that links must not leave: this one, or the model's in the hub cache."""
     is_snapshot = path.parent.name == "snapshots" and path.parents[1].name.startswith("models--")
     return path.parents[1] if is_snapshot else path
 
@@ -222,7 +222,7 @@ def _is_pickle(file: Path) -> bool:
 
 
 def _dangers(value: Any) -> Iterator[str]:
-    """Keys, at any depth, that make a library run or fetch something."""
+    """Describe the keys, at any depth, that make a library run or fetch something."""
     if isinstance(value, list):
         for item in value:
             yield from _dangers(item)
@@ -252,5 +252,5 @@ def _first_int(config: dict[str, Any], keys: tuple[str, ...]) -> int | None:
 
 
 def _show(name: object) -> str:
-    """Names come from strangers: ASCII and short."""
+    """Make an untrusted name short and ASCII."""
     return ascii(str(name)[:120])[1:-1]

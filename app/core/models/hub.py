@@ -1,9 +1,9 @@
-"""Fetching an allowed model from the hub at one commit: named files only, into our own cache."""
+"""Downloads an allowed model from the hub at one commit: listed files only, into our own cache."""
 
 from pathlib import Path
 from typing import Literal
 
-import httpx2  # what huggingface_hub speaks with; it lets these errors through
+import httpx2  # huggingface_hub's HTTP client, whose errors it does not wrap
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -28,7 +28,7 @@ _FILES = [
     "model-*-of-*.safetensors",
     "model.safetensors.index.json",
 ]
-# Patterns match across slashes: this keeps out every folder, and `..` with them.
+# Patterns match across slashes: this excludes every subfolder, and so every `..`.
 _NOT_FILES = ["*/*"]
 
 
@@ -37,26 +37,28 @@ class ModelUnavailable(Unavailable):
 
 
 class ModelNotServed(Invalid):
-    """The hub was reached and does not hand the model out; `errors` tells why."""
+    """The hub was reached but does not serve the model; `errors` says why."""
 
     code = "model_not_served"
 
 
 def download(settings: Settings, name: str, commit: str) -> Path:
-    """The folder of one commit, complete. Raises ModelUnavailable or ModelNotServed."""
+    """Download one commit and return its folder. Raises ModelUnavailable or ModelNotServed."""
     try:
-        _ask(settings, name, commit)
+        _check_access(settings, name, commit)
         return _snapshot(settings, name, commit, is_offline=False)
     except RevisionNotFoundError:
-        raise _not_served("model_revision", "revision_not_on_hub", f"no commit {commit}") from None
+        message = f"The hub has no commit {commit}."
+        raise _not_served("model_revision", "revision_not_on_hub", message) from None
     except GatedRepoError:
-        what = "access only for accounts that asked for it"
-        raise _not_served("model", "model_access_denied", what, _TOKEN) from None
+        message = "The hub serves this model only to accounts that were granted access."
+        raise _not_served("model", "model_access_denied", message, _TOKEN) from None
     except RepositoryNotFoundError as error:
         if error.response.status_code == 401:
-            what = "no public model of that name"
-            raise _not_served("model", "model_access_denied", what, _TOKEN) from None
-        raise _not_served("model", "model_not_on_hub", "no model of that name") from None
+            message = "The hub has no public model of that name."
+            raise _not_served("model", "model_access_denied", message, _TOKEN) from None
+        message = "The hub has no model of that name."
+        raise _not_served("model", "model_not_on_hub", message) from None
     except HfHubHTTPError as error:
         raise _by_status(name, error) from None
     except LocalEntryNotFoundError as error:
@@ -68,7 +70,7 @@ def download(settings: Settings, name: str, commit: str) -> Path:
 
 
 def find_downloaded(settings: Settings, name: str, commit: str) -> Path | None:
-    """The folder of one commit, if all of it is here already. Asks nobody."""
+    """Return the folder of one commit, or None unless all of it is here. Makes no request."""
     if not _cache(settings).is_dir():
         return None
     try:
@@ -80,14 +82,14 @@ def find_downloaded(settings: Settings, name: str, commit: str) -> Path | None:
 _TOKEN = "Set TUNESMITH_HUB_TOKEN to a token of an account that may read it."
 
 
-def _ask(settings: Settings, name: str, commit: str) -> None:
-    """Fail in seconds: listing files, as the download does, retries for half a minute."""
+def _check_access(settings: Settings, name: str, commit: str) -> None:
+    """Fail within seconds: the file listing of a download would retry for half a minute."""
     api = HfApi(endpoint=settings.hub_endpoint, token=_token(settings))
     api.model_info(name, revision=commit, timeout=10)
 
 
 def _token(settings: Settings) -> str | Literal[False]:
-    """False: never the token of whoever is logged in on this machine."""
+    """Return our token, or False: never the token of a user logged in on this machine."""
     return settings.hub_token.get_secret_value() if settings.hub_token else False
 
 
@@ -112,14 +114,14 @@ def _cache(settings: Settings) -> Path:
 def _by_status(name: str, error: HfHubHTTPError) -> ModelUnavailable | ModelNotServed:
     status = error.response.status_code
     if status in (401, 403):
-        return _not_served("model", "model_access_denied", f"an answer of {status}", _TOKEN)
+        message = f"The hub denied access with status {status}."
+        return _not_served("model", "model_access_denied", message, _TOKEN)
     if status == 404:
-        return _not_served("model", "model_not_on_hub", "no such file or model")
+        return _not_served("model", "model_not_on_hub", "The hub has no such file or model.")
     return _unreachable(name, f"it answered {status}")
 
 
-def _not_served(field: str, code: str, what: str, hint: str = "") -> ModelNotServed:
-    message = f"The hub has {what}."
+def _not_served(field: str, code: str, message: str, hint: str = "") -> ModelNotServed:
     return ModelNotServed(message, errors=[Problem(f"/{field}", code, message, hint)])
 
 

@@ -1,4 +1,4 @@
-"""What a base can take, as the trainer reads it from the folder."""
+"""A base model's limits, read from its folder as the trainer does."""
 
 import json
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ MAX_LENGTH = 1 << 20
 @dataclass(frozen=True)
 class Limits:
     positions: int
-    """Tokens in a row that base and tokenizer are made for."""
+    """Longest sequence that base model and tokenizer support, in tokens."""
     vocabulary: int
     """Rows of the embedding."""
 
     @classmethod
     def of_folder(cls, folder: Path) -> Self:
-        """From config.json and tokenizer_config.json. Raises OSError or ValueError."""
-        said = folder / "tokenizer_config.json"
-        config = json.loads(said.read_text(encoding="utf-8")) if said.is_file() else {}
+        """Read config.json and tokenizer_config.json. Raises OSError or ValueError."""
+        path = folder / "tokenizer_config.json"
+        config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         return cls(
             max_positions(folder, config.get("model_max_length") or MAX_LENGTH),
             vocabulary_size(folder),
@@ -28,7 +28,7 @@ class Limits:
 
 
 def max_positions(folder: Path, of_tokenizer: float) -> int:
-    """What a spec allows if neither base nor tokenizer says less."""
+    """The smallest of the base model's limit, the tokenizer's and MAX_LENGTH, in tokens."""
     of_base = _number(folder, "max_position_embeddings") or _number(folder, "n_positions")
     return int(min(of_base or MAX_LENGTH, of_tokenizer, MAX_LENGTH))
 

@@ -24,16 +24,16 @@ _BITS = {
 
 
 class BadWeights(Exception):
-    """A file is not what its header says, in one sentence."""
+    """A file does not match its header; the message is a predicate that follows the file's name."""
 
 
 def read_sizes(path: Path) -> dict[str, int]:
-    """Number of elements of each tensor. Raises BadWeights."""
+    """Return the number of elements of each tensor. Raises BadWeights."""
     return {name: prod(shape) for name, (shape, _) in read_tensors(path).items()}
 
 
 def read_tensors(path: Path) -> dict[str, tuple[tuple[int, ...], int]]:
-    """Shape of each tensor and bits of an element. Raises BadWeights."""
+    """Return each tensor's shape and bits per element. Raises BadWeights."""
     stat = path.stat()
     return _read_tensors(path, stat.st_size, stat.st_mtime_ns)
 
@@ -47,7 +47,7 @@ def _read_tensors(
         if num_bytes < 10 or length > num_bytes - 8:
             raise BadWeights("is shorter than its header says: the file was cut off")
         if length > MAX_HEADER_BYTES:
-            raise BadWeights(f"has a header of {length:,} bytes; 100 MB is the most")
+            raise BadWeights(f"has a header of {length:,} bytes; the limit is 100 MB")
         header = _parse(file.read(length))
     tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
     if not tensors:
@@ -67,7 +67,7 @@ def _parse(raw: bytes) -> dict[str, Any]:
 
 
 def _check_layout(tensors: dict[str, Any], num_bytes: int) -> None:
-    """Each tensor begins where the one before ends, and the last one ends with the file."""
+    """Check that each tensor begins where the previous one ends, and the last with the file."""
     spans = sorted((_span(name, entry), name) for name, entry in tensors.items())
     expected = 0
     for (begin, end), name in spans:
@@ -75,7 +75,7 @@ def _check_layout(tensors: dict[str, Any], num_bytes: int) -> None:
             raise BadWeights(f"has a gap or an overlap before tensor {name[:80]!a}")
         expected = end
     if expected != num_bytes:
-        raise BadWeights(f"holds {num_bytes:,} bytes of tensors, its header says {expected:,}")
+        raise BadWeights(f"has {num_bytes:,} bytes of tensors, but its header says {expected:,}")
 
 
 def _span(name: str, entry: Any) -> tuple[int, int]:
@@ -85,7 +85,7 @@ def _span(name: str, entry: Any) -> tuple[int, int]:
         is_sane = all(type(number) is int and 0 <= number < 1 << 63 for number in numbers)
         num_bits = prod(shape) * _BITS[dtype]
     except (KeyError, TypeError, ValueError):
-        raise BadWeights(f"describes tensor {name[:80]!a} in a way not understood") from None
+        raise BadWeights(f"has an invalid header entry for tensor {name[:80]!a}") from None
     if not is_sane or num_bits != (end - begin) * 8:
-        raise BadWeights(f"gives tensor {name[:80]!a} a place that does not fit its shape")
+        raise BadWeights(f"has offsets for tensor {name[:80]!a} that do not match its shape")
     return begin, end

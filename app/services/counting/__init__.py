@@ -1,1 +1,1 @@
-"""What takes longer than a request may: counted once in a child, stored by its key."""
+"""Results that take longer than a request may: counted once in a child, stored by key."""

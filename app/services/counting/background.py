@@ -1,4 +1,4 @@
-"""Work too long for a request: done on a few threads, waited for a while, never done twice."""
+"""Work too long for a request: done on a few threads, awaited for a while, never done twice."""
 
 import threading
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 __all__ = ["WAIT_SECONDS", "Background", "StillRunning"]
 WAIT_SECONDS = 25.0
-"""Below what proxies and clients usually wait for an answer."""
+"""Below the usual timeouts of proxies and clients."""
 
 
 class Background:
-    """A second asker for the same key waits for the first one's work."""
+    """A second request for the same key waits for the first one's work."""
 
     def __init__(self, name: str, at_a_time: int) -> None:
         self._pool = ThreadPoolExecutor(at_a_time, thread_name_prefix=name)
@@ -21,7 +21,7 @@ class Background:
         self._running: dict[str, Future[Any]] = {}
 
     def result(self, key: str, work: Callable[[], T], seconds: float = WAIT_SECONDS) -> T:
-        """Raises StillRunning when it takes longer; the work goes on."""
+        """Raises StillRunning if it takes longer; the work continues."""
         running: Future[T] = self._start(key, work)
         return running.result(seconds)
 

@@ -1,4 +1,4 @@
-"""What a job's rows become under its base and spec: laid out in a child, kept by content."""
+"""Layout figures of a job's rows, by base model and spec: counted in a child, stored by content."""
 
 import hashlib
 import json
@@ -27,26 +27,26 @@ _log = structlog.get_logger(__name__)
 class Source:
     dataset_id: str
     fingerprint: str
-    """Of what its rows come from."""
+    """Hash of all that its rows derive from."""
 
 
 @dataclass(frozen=True)
 class LayoutRequest:
-    asked: figures.FiguresRequest
+    parameters: figures.FiguresRequest
     rows: Source
     held_out: Source | None
     model_path: Path
 
     @property
     def key(self) -> str:
-        """Of everything the figures depend on, and of nothing else."""
-        spec, training = self.asked.spec, self.asked.spec.training
+        """Hash of everything the figures depend on, and nothing else."""
+        spec, training = self.parameters.spec, self.parameters.spec.training
         share = spec.validation.fraction if spec.validation else None
         held_out = self.held_out.fingerprint if self.held_out else None
         parts = [
             *(figures.VERSION, self.rows.fingerprint, held_out),
             [*tokenizer_hashes(self.model_path), sha256_of(self.model_path / "config.json")],
-            *(spec.template, self.asked.chat_template, self.asked.marks, spec.train_on),
+            *(spec.template, self.parameters.chat_template, self.parameters.marks, spec.train_on),
             *(training.max_length, training.packing, spec.on_invalid_row),
             *(share, training.seed if share else None),
         ]
@@ -57,23 +57,23 @@ class Layouts(StoredResults):
     def __init__(self, storage: Storage) -> None:
         super().__init__(storage, "layout", AT_A_TIME)
 
-    def of(self, wanted: LayoutRequest) -> Answer:
-        """Raises Measuring when it takes longer than a request should; the counting goes on."""
+    def of(self, request: LayoutRequest) -> Answer:
+        """Raises Measuring if it takes longer than a request should; the counting continues."""
         try:
-            found = self.get(store_keys.layout(wanted.key), partial(self._lay, wanted))
+            found = self.get(store_keys.layout(request.key), partial(self._lay_out, request))
         except StillRunning:
-            raise Measuring(wanted.rows.dataset_id) from None
+            raise Measuring(request.rows.dataset_id) from None
         return Answer.model_validate_json(found)
 
-    def _lay(self, wanted: LayoutRequest, out: Path) -> None:
-        rows = self._fetched(wanted.rows, out.with_name("rows.jsonl"))
-        held_out = wanted.held_out and self._fetched(wanted.held_out, out.with_name("held.jsonl"))
-        asked, model = wanted.asked.model_dump_json(), wanted.model_path.absolute()
-        arguments = [asked, model, rows, out, *([held_out] if held_out else [])]
+    def _lay_out(self, request: LayoutRequest, out: Path) -> None:
+        rows = self._fetched(request.rows, out.with_name("rows.jsonl"))
+        held_out = request.held_out and self._fetched(request.held_out, out.with_name("held.jsonl"))
+        parameters, model = request.parameters.model_dump_json(), request.model_path.absolute()
+        arguments = [parameters, model, rows, out, *([held_out] if held_out else [])]
         try:
             child.run("app.core.datasets.layout.program", arguments, ())
         except ChildFailed as failed:
-            _log.warning("layout_failed", dataset=wanted.rows.dataset_id, said=failed.said)
+            _log.warning("layout_failed", dataset=request.rows.dataset_id, said=failed.said)
             raise not_measured(failed) from failed
 
     def _fetched(self, source: Source, path: Path) -> Path:

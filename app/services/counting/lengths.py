@@ -1,4 +1,4 @@
-"""Lengths of a dataset's rows under a tokenizer and a template: counted once, kept by content."""
+"""Token lengths of a dataset's rows, by tokenizer and template: counted once, stored by content."""
 
 import hashlib
 import io
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from app.core.datasets.tokens.lengths import Measured
 
 VERSION = 3
-"""Raised when the same rows would be counted otherwise."""
+"""Incremented when the same rows would be counted differently."""
 AT_A_TIME = 2
 _TOKENIZER = (
     "tokenizer.json",
@@ -41,7 +41,7 @@ class Measuring(Conflict):
 
     def __init__(self, dataset_id: str) -> None:
         super().__init__(
-            f"The tokens of dataset {dataset_id!r} are being counted; ask again in a moment.",
+            f"The tokens of dataset {dataset_id!r} are being counted; try again in a moment.",
             current="measuring",
             allowed=[],
             retry_after_seconds=5,
@@ -53,7 +53,7 @@ class NotMeasured(Invalid):
 
 
 def tokenizer_hashes(model_path: Path) -> list[str | None]:
-    """Of every file that decides what tokens a row has."""
+    """Hash every file that determines the tokens of a row."""
     return [sha256_of(model_path / name) for name in _TOKENIZER]
 
 
@@ -61,7 +61,7 @@ def not_measured(failed: ChildFailed) -> NotMeasured:
     if failed.status == REFUSED:
         return NotMeasured(failed.said.strip())
     if failed.status == -TOO_SLOW:
-        return NotMeasured("These rows take far too long with this template: look at its loops.")
+        return NotMeasured("These rows take far too long with this template: check its loops.")
     return NotMeasured("The tokens of this dataset could not be counted with this model.")
 
 
@@ -69,16 +69,16 @@ def not_measured(failed: ChildFailed) -> NotMeasured:
 class LengthsRequest:
     dataset_id: str
     fingerprint: str
-    """Of what the dataset's rows come from."""
+    """Hash of all that the dataset's rows derive from."""
     model_path: Path
     template: str
     chat_template: str | None
-    """Takes the place of the model's own."""
+    """Replaces the model's own."""
     train_on: str
 
     @property
     def key(self) -> str:
-        """Of everything the numbers depend on, and of nothing else."""
+        """Hash of everything the numbers depend on, and nothing else."""
         hashes = tokenizer_hashes(self.model_path)
         kind = "chat" if self.chat_template else self.template
         parts = [VERSION, self.fingerprint, hashes, kind, self.chat_template, self.train_on]
@@ -86,29 +86,29 @@ class LengthsRequest:
 
 
 class TokenLengths(StoredResults):
-    """Counts in children, at most two at a time; a second asker waits for the first one's."""
+    """Counts in children, at most two at a time; a second request for a key shares the first's."""
 
     def __init__(self, storage: Storage) -> None:
         super().__init__(storage, "measure", AT_A_TIME)
 
-    def of(self, wanted: LengthsRequest) -> "Measured":
-        """Raises Measuring when it takes longer than a request should; the counting goes on."""
+    def of(self, request: LengthsRequest) -> "Measured":
+        """Raises Measuring if it takes longer than a request should; the counting continues."""
         try:
-            return _load(self.get(store_keys.lengths(wanted.key), partial(self._measure, wanted)))
+            return _load(self.get(store_keys.lengths(request.key), partial(self._measure, request)))
         except StillRunning:
-            raise Measuring(wanted.dataset_id) from None
+            raise Measuring(request.dataset_id) from None
 
-    def _measure(self, wanted: LengthsRequest, out: Path) -> None:
+    def _measure(self, request: LengthsRequest, out: Path) -> None:
         speech = out.with_name("chat_template.jinja")
-        if wanted.chat_template is not None:
-            speech.write_text(wanted.chat_template, encoding="utf-8")
-        model = wanted.model_path.absolute()
-        arguments = (model, wanted.template, speech, wanted.train_on, out)
-        rows = all_rows(self.storage, wanted.dataset_id)
+        if request.chat_template is not None:
+            speech.write_text(request.chat_template, encoding="utf-8")
+        model = request.model_path.absolute()
+        arguments = (model, request.template, speech, request.train_on, out)
+        rows = all_rows(self.storage, request.dataset_id)
         try:
             child.run("app.core.datasets.tokens.measure", arguments, rows)
         except ChildFailed as failed:
-            _log.warning("measure_failed", dataset_id=wanted.dataset_id, said=failed.said)
+            _log.warning("measure_failed", dataset_id=request.dataset_id, said=failed.said)
             raise not_measured(failed) from failed
 
 

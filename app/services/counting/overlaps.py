@@ -1,4 +1,4 @@
-"""What of one dataset stands in another: counted once, kept beside the first one's rows."""
+"""Rows that two datasets share: counted once, stored beside the first one's rows."""
 
 import json
 from functools import partial
@@ -18,18 +18,18 @@ from app.services.counting.stored import StoredResults
 from app.services.datasets import all_rows
 
 VERSION = 1
-"""Raised when the same rows would be counted otherwise."""
+"""Incremented when the same rows would be counted differently."""
 _log = structlog.get_logger(__name__)
 
 
 class Overlaps(StoredResults):
-    """Counts in a child, one at a time: two datasets of 500,000 rows take it 5 s."""
+    """Counts in a child, one at a time: two datasets of 500,000 rows take 5 s."""
 
     def __init__(self, storage: Storage) -> None:
         super().__init__(storage, "overlap", 1)
 
     def between(self, first: Dataset, other: Dataset) -> Json:
-        """Raises Measuring when it takes longer than a request should; the counting goes on."""
+        """Raises Measuring if it takes longer than a request should; the counting continues."""
         key = store_keys.overlap(first.id, other.id, VERSION)
         try:
             found = self.get(key, partial(self._count_shared, first.id, other.id))

@@ -1,4 +1,4 @@
-"""What takes too long for a request: counted once in the background, kept in the store by key."""
+"""Results that take too long for a request: counted once in the background, stored by key."""
 
 import tempfile
 from collections.abc import Callable
@@ -17,9 +17,9 @@ class StoredResults:
         self._work = Background(name, at_a_time)
 
     def get(self, key: str, count: Callable[[Path], None]) -> bytes:
-        """What `count` wrote to the path it was given, in a folder of its own; now or before.
+        """Return what `count` wrote, now or earlier, to the path it is given, in its own folder.
 
-        Raises StillRunning when it takes longer than a request should; the counting goes on.
+        Raises StillRunning if it takes longer than a request should; the counting continues.
         """
         try:
             return b"".join(self.storage.read(key))

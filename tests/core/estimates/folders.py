@@ -1,4 +1,4 @@
-"""Model folders that hold headers only: sparse files of the right length, no weights."""
+"""Model folders with headers only: sparse files of the right length, without weights."""
 
 import json
 from math import prod
@@ -61,7 +61,7 @@ def gpt2_tensors(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def write(folder: Path, config: dict[str, Any], tensors: dict[str, tuple[int, ...]]) -> Path:
-    """As bf16; the numbers themselves are a hole in the file."""
+    """Write tensors as bf16; their data is a hole in the file."""
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
     header, end = {}, 0

@@ -23,7 +23,7 @@ def llama(tmp_path_factory):
     [
         ("none", 13.4e9, 13.6e9),
         ("int8", 7.4e9, 7.6e9),
-        # 3.87 GB with embedding and head in bf16, as usually told; PEFT makes both fp32: 0.53 more.
+        # The usual figure is 3.87 GB, embedding and head in bf16; PEFT makes both fp32: 0.53 more.
         ("nf4", 4.3e9, 4.5e9),
     ],
 )

@@ -57,12 +57,12 @@ def without_a_layer(config):
     [
         ({"model_type": "mamba"}, llama_tensors, "architecture 'mamba'"),
         ({"hidden_size": None}, llama_tensors, "no usable `hidden_size`"),
-        ({"intermediate_size": 11007}, llama_tensors, "has not the size"),
-        ({}, without_a_layer, "are not in the safetensors"),
+        ({"intermediate_size": 11007}, llama_tensors, "does not have the size"),
+        ({}, without_a_layer, "are missing from the safetensors"),
         (
             {},
             lambda config: llama_tensors(config) | {"model.layers.0.mlp.gate.weight": (8, 4096)},
-            "none of its architecture's",
+            "does not belong to the architecture",
         ),
         ({}, lambda config: llama_tensors(config, head=False), "neither a head of its own"),
     ],

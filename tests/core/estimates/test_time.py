@@ -24,7 +24,7 @@ def shapes(tmp_path_factory):
 
 
 def past(shapes, model="seven", device="cuda", name="H100", rate=5000.0, **changes):
-    """30 seconds beside training."""
+    """Return a run with 30 seconds of overhead beside training."""
     seconds = 50_000 / rate + 30
     return PastRun(spec(model, **changes), shapes[model], device, name, 50_000, rate, seconds)
 
@@ -104,7 +104,7 @@ def test_operations_are_four_or_six_times_the_parameters(shapes):
         (100, {"save_strategy": "no"}, 0),
         (100, {}, 1),
         (100, {"num_train_epochs": 2}, 2),
-        # One more than are kept: the oldest goes when the newest is whole.
+        # One more than are retained: the oldest is deleted when the newest is complete.
         (100, {"save_strategy": "steps", "save_steps": 10}, 3),
         (100, {"save_strategy": "steps", "save_steps": 10, "save_total_limit": 20}, 10),
     ],
@@ -114,7 +114,7 @@ def test_disk_holds_the_kept_checkpoints_and_the_one_being_written(
 ):
     found = disk.estimate(shapes["seven"], spec(training=training), steps=steps, rows_bytes=7)
 
-    # fp32: the adapter, and two of it in AdamW.
+    # fp32: the adapter, and two copies of it in AdamW.
     assert found.checkpoints == pytest.approx(checkpoints * 3 * 4 * 39_976_960, rel=0.01)
     assert found.rows == 7
     assert found.total_bytes == sum(vars(found).values())

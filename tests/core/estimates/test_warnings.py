@@ -1,4 +1,4 @@
-"""One list of warnings from bare facts: each with its place, code and a hint that helps."""
+"""One list of warnings from plain facts: each with a pointer, a code and a helpful hint."""
 
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,22 @@ from app.core.jobs.spec import JobSpec
 GIB = 1 << 30
 
 
-def told(needs: Needs = Needs(), marks: tuple[str, ...] = (), **changes: Any) -> list[Problem]:
+def warnings_for(
+    needs: Needs = Needs(), marks: tuple[str, ...] = (), **changes: Any
+) -> list[Problem]:
     spec = JobSpec.model_validate({"model": "m", "dataset": "d", **changes})
     return warnings_of(Facts(spec=spec, needs=needs, missing_marks=marks))
 
 
 def test_a_spec_of_defaults_on_a_machine_nobody_knows_is_warned_of_nothing():
-    assert told() == []
+    assert warnings_for() == []
 
 
 @pytest.mark.parametrize(
     ("verdict", "code"), [("yes", None), ("tight", "memory_tight"), ("no", "memory_short")]
 )
 def test_memory_that_is_short_is_told_with_what_to_lower(verdict, code):
-    found = told(Needs(peak_bytes=9 * GIB, device="cpu", verdict=verdict))
+    found = warnings_for(Needs(peak_bytes=9 * GIB, device="cpu", verdict=verdict))
 
     assert [each.code for each in found] == ([code] if code else [])
     if found:
@@ -53,37 +55,37 @@ def test_memory_that_is_short_is_told_with_what_to_lower(verdict, code):
     ],
 )
 def test_the_hint_for_memory_is_the_cheapest_change_left(changes, pointer, word):
-    (found,) = told(Needs(peak_bytes=GIB, device="cpu", verdict="no"), **changes)
+    (found,) = warnings_for(Needs(peak_bytes=GIB, device="cpu", verdict="no"), **changes)
 
     assert found.pointer == pointer
     assert word in found.hint
 
 
-@pytest.mark.parametrize(("free", "is_told"), [(4 * GIB, True), (6 * GIB, False), (None, False)])
-def test_a_disk_that_is_short_is_told(free, is_told):
-    found = told(Needs(disk_bytes=5 * GIB, free_bytes=free))
+@pytest.mark.parametrize(("free", "is_warned"), [(4 * GIB, True), (6 * GIB, False), (None, False)])
+def test_a_disk_that_is_short_is_told(free, is_warned):
+    found = warnings_for(Needs(disk_bytes=5 * GIB, free_bytes=free))
 
-    assert [each.code for each in found] == (["disk_short"] if is_told else [])
+    assert [each.code for each in found] == (["disk_short"] if is_warned else [])
 
 
-@pytest.mark.parametrize(("seconds", "is_told"), [(50.0, False), (70.0, True), (None, False)])
-def test_a_time_limit_that_is_short_is_told(seconds, is_told):
-    found = told(Needs(seconds=seconds), limits={"max_seconds": 60})
+@pytest.mark.parametrize(("seconds", "is_warned"), [(50.0, False), (70.0, True), (None, False)])
+def test_a_time_limit_that_is_short_is_told(seconds, is_warned):
+    found = warnings_for(Needs(seconds=seconds), limits={"max_seconds": 60})
 
-    assert [each.code for each in found] == (["deadline_short"] if is_told else [])
+    assert [each.code for each in found] == (["deadline_short"] if is_warned else [])
 
 
 def test_an_architecture_nobody_can_size_is_told():
-    (found,) = told(Needs(unknown="How much it takes is unknown."))
+    (found,) = warnings_for(Needs(unknown="How much it takes is unknown."))
 
     assert (found.pointer, found.code) == ("/model", "memory_unknown")
 
 
 def test_marks_that_are_no_tokens_are_named():
-    (found,) = told(marks=("<|a|>", "<|b|>"))
+    (found,) = warnings_for(marks=("<|a|>", "<|b|>"))
 
     assert found.code == "template_tokens_missing"
-    assert found.message.startswith("<|a|>, <|b|>:")
+    assert found.message.startswith("The base model's tokenizer splits <|a|>, <|b|> into")
 
 
 @pytest.mark.parametrize(
@@ -91,13 +93,13 @@ def test_marks_that_are_no_tokens_are_named():
     [(1, None), (16, None), (17, 32), (32, 32), (33, 64), (129, 256), (257, 320), (512, 512)],
 )
 def test_a_rank_names_what_a_server_must_be_started_with(rank, served):
-    found = told(lora={"r": rank})
+    found = warnings_for(lora={"r": rank})
 
     assert [f"--max-lora-rank {served}`" in each.hint for each in found] == [True] * bool(served)
 
 
 @pytest.mark.parametrize(
-    ("stated", "is_told"),
+    ("stated", "is_warned"),
     [
         ("apache-2.0", False),
         ("MIT", False),
@@ -111,10 +113,10 @@ def test_a_rank_names_what_a_server_must_be_started_with(rank, served):
         ("", False),
     ],
 )
-def test_a_licence_that_may_not_allow_all_is_told(stated, is_told):
+def test_a_licence_that_may_not_allow_all_is_told(stated, is_warned):
     found = list(licenses.about("/dataset", "The dataset", stated))
 
-    assert [each.code for each in found] == ["license_restricts"] * is_told
+    assert [each.code for each in found] == ["license_restricts"] * is_warned
     if stated and "nc" in stated:
         assert "commercial" in found[0].message
 

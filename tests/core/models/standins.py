@@ -1,4 +1,4 @@
-"""A small model folder made by hand, and a stand-in for the hub on a port of this machine."""
+"""A small handmade model folder, and a stand-in for the hub on a local port."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ CONFIG = {
 
 
 def safetensors(tensors: dict[str, list[int]]) -> bytes:
-    """A file of zeros, F32."""
+    """A safetensors file of F32 zeros."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, shape in tensors.items():
@@ -52,7 +52,7 @@ def write_model(folder: Path, files: dict[str, bytes] | None = None) -> Path:
 
 
 class Hub:
-    """Repositories by id: files, or a (status, headers) that every request for one is answered."""
+    """Repositories by id: files, or the (status, headers) that answers every request for one."""
 
     def __init__(self) -> None:
         self.repos: dict[str, dict[str, bytes]] = {}

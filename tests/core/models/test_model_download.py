@@ -1,4 +1,4 @@
-"""Fetching with the real hub client, from a stand-in for the hub on this machine."""
+"""Downloads with the real hub client, from a stand-in for the hub on this machine."""
 
 import json
 import socket

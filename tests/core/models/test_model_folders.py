@@ -1,4 +1,4 @@
-"""A local folder: what is read from it, and every reason to refuse it."""
+"""A local model folder: what is read from it, and every reason to refuse it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Which model a name means, and what a name nobody knows is told."""
+"""Which model a name means, and the error for an unknown name."""
 
 import pytest
 
