@@ -1,4 +1,4 @@
-"""What a route can name as a need. Adapters are wired once, in `app.main`."""
+"""Dependencies of routes. Adapters are wired once, in `app.main`."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _AFTER = "Id of the last entry of the page before this one; left out for the fir
 
 @dataclass(frozen=True)
 class Adapters:
-    """The outside world, as this process reaches it."""
+    """Connections to everything outside this process."""
 
     settings: Settings
     engine: Engine
@@ -35,14 +35,14 @@ class Adapters:
     storage: Storage
     queue: Queue
     notify: Callable[[str], None]
-    """Tell those who follow a job that it has news; returns at once."""
+    """Notify the followers of a job that it has new events; returns immediately."""
     telemetry: Telemetry
     measures: TokenLengths
     layouts: Layouts
     overlaps: Overlaps
     previews: Previews
     uploads: CapacityLimiter
-    """How many uploads are taken in at a time; more wait unread."""
+    """Limits concurrent uploads; further ones wait, with their bodies unread."""
     completing: UnderWay
 
 
@@ -65,7 +65,10 @@ SessionDep = Annotated[Session, Depends(get_session, scope="function")]
 
 
 def get_caller() -> Caller:
-    """Everybody is the same until there are keys; this is where they will come in."""
+    """Return the same caller for every request: there are no API keys yet.
+
+    Authentication will be added here.
+    """
     return Caller(project_id=DEFAULT_PROJECT, owner_id="anonymous")
 
 

@@ -1,4 +1,4 @@
-"""The field `columns`: a JSON object, our column to the upload's."""
+"""The field `columns`: a JSON object that maps canonical columns to those of the file."""
 
 import json
 from typing import Annotated, Any
@@ -35,26 +35,27 @@ COLUMNS_SCHEMA = {
     "additionalProperties": False,
 }
 Columns = Annotated[dict[str, str], WithJsonSchema(COLUMNS_SCHEMA)]
-"""In a JSON body; `check_columns` says what is wrong with it."""
+"""The mapping in a JSON body; `check_columns` validates it."""
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """Raises Invalid, with everything that is wrong."""
+    """Parse the mapping. Raises Invalid with every problem found."""
     try:
-        columns = json.loads(text, object_pairs_hook=_pairs)
+        columns = json.loads(text, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError):
         columns = None
     return check_columns(columns)
 
 
 def check_columns(columns: Any) -> dict[str, str]:
-    """Raises Invalid, with everything that is wrong."""
+    """Return the mapping if it is valid. Raises Invalid with every problem found."""
     if not isinstance(columns, dict) or not columns:
-        raise _invalid([Problem("/columns", "wrong_format", "A JSON object of texts.", _HINT)])
+        message = "This must be a JSON object whose values are strings."
+        raise _invalid([Problem("/columns", "wrong_format", message, _HINT)])
     if problems := [flaw for each in columns.items() for flaw in _check(*each)]:
         raise _invalid(problems)
     if "messages" in columns and not columns.keys() <= {"messages", "system"}:
-        message = "Beside `messages` there is only `system`."
+        message = "`messages` can only be combined with `system`."
         raise _invalid([Problem("/columns", "invalid_combination", message, _HINT)])
     return columns
 
@@ -62,10 +63,11 @@ def check_columns(columns: Any) -> dict[str, str]:
 def _check(name: str, source: Any) -> list[Problem]:
     pointer = "/columns/" + name[:80].replace("~", "~0").replace("/", "~1")
     if name not in TARGETS:
-        message = f"We have no such column; we have {', '.join(TARGETS)}."
+        message = f"Unknown column; the columns are {', '.join(TARGETS)}."
         return [Problem(pointer, "unknown_field", message, _HINT)]
     if not isinstance(source, str) or not _is_name(source):
-        return [Problem(pointer, "wrong_format", "The name of a column in the file.", _HINT)]
+        message = "This must be the name of a column in the file."
+        return [Problem(pointer, "wrong_format", message, _HINT)]
     return []
 
 
@@ -79,11 +81,11 @@ def _is_name(source: str) -> bool:
     return True
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key twice")
+        raise ValueError("duplicate key")
     return dict(pairs)
 
 
 def _invalid(problems: list[Problem]) -> Invalid:
-    return Invalid("The mapping of columns is not right; see `errors`.", errors=problems)
+    return Invalid("The column mapping is invalid; see `errors`.", errors=problems)

@@ -1,4 +1,4 @@
-"""What can be trained, and with which defaults."""
+"""Base models, recipes and templates that a job can use."""
 
 from fastapi import APIRouter
 

@@ -1,4 +1,4 @@
-"""Datasets: upload, look at, delete."""
+"""Datasets: upload, read, delete."""
 
 from typing import Annotated, Any
 
@@ -118,7 +118,7 @@ def list_dataset_rows(
 ) -> RowsOut:
     """List the valid rows in canonical form, as the trainer gets them."""
     dataset = datasets.judged(session, caller, dataset_id)
-    # Reading past many rows takes long: the connection goes back before it begins.
+    # Skipping many rows takes a while: return the database connection first.
     commit(session)
     found = datasets.rows(storage, dataset, offset, limit)
     total = dataset.num_valid_rows or 0

@@ -1,4 +1,4 @@
-"""A job's log: as a list, and as a stream."""
+"""Events of a job: as a list, and as a stream."""
 
 from typing import Annotated, Any
 
@@ -34,7 +34,7 @@ Seq = Annotated[
 
 
 def _split(given: list[str]) -> list[str]:
-    """Commas and repeats say the same: `type=eval,log` is `type=eval&type=log`."""
+    """Accept commas and repeats alike: `type=eval,log` equals `type=eval&type=log`."""
     return [name.strip() for part in given for name in part.split(",") if name.strip()]
 
 

@@ -1,4 +1,4 @@
-"""What waits and who works."""
+"""Waiting jobs and workers."""
 
 from typing import Annotated
 
@@ -38,13 +38,13 @@ def list_workers(session: SessionDep, settings: SettingsDep) -> ListOf[WorkerOut
 
 def _waiting(waiting: queue.Waiting) -> WaitingOut:
     job, standing = waiting.job, waiting.standing
-    told = {name: getattr(job, name) for name in ("name", "queue", "status", "priority")}
+    fields = {name: getattr(job, name) for name in ("name", "queue", "status", "priority")}
     times = {"queued_at": job.queued_at, "created_at": job.created_at}
-    return WaitingOut.model_validate({"job": job.id, **told, **times, **vars(standing)})
+    return WaitingOut.model_validate({"job": job.id, **fields, **times, **vars(standing)})
 
 
 def _worker(seen: queue.Seen) -> WorkerOut:
     names = ("id", "hostname", "device", "queue", "version", "started_at", "last_seen_at")
-    told = {name: getattr(seen.worker, name) for name in names}
+    fields = {name: getattr(seen.worker, name) for name in names}
     status = "alive" if seen.is_alive else "lost"
-    return WorkerOut.model_validate({**told, "job": seen.worker.job_id, "status": status})
+    return WorkerOut.model_validate({**fields, "job": seen.worker.job_id, "status": status})

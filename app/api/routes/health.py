@@ -1,4 +1,4 @@
-"""Is it alive, can it serve, how is it doing."""
+"""Liveness, readiness and Prometheus metrics."""
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse

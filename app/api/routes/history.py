@@ -1,4 +1,4 @@
-"""What became of a job: attempts, checkpoints, samples, metrics, logs."""
+"""History of a job: attempts, checkpoints, samples, metrics, logs."""
 
 from typing import Annotated, Literal
 
@@ -73,8 +73,8 @@ def get_job_metrics(
 ) -> MetricsOut:
     """Get the metrics of a job, a series each. `max_points` thins long ones and loses no peak."""
     names = [key.strip() for key in (keys or "").split(",") if key.strip()]
-    wanted = MetricsRequest(names, from_step, to_step, max_points)
-    found = metrics.series(session, caller, job_id, wanted)
+    query = MetricsRequest(names, from_step, to_step, max_points)
+    found = metrics.series(session, caller, job_id, query)
     return MetricsOut.model_validate({"job": job_id, "series": found, "max_points": max_points})
 
 
@@ -121,5 +121,5 @@ def get_job_logs(
     parts = logs.tail(adapters.storage, found, tail or DEFAULT_TAIL)
     if format == "text":
         return PlainTextResponse(b"".join(logs.as_text(parts)), media_type=TEXT)
-    told = LogsOut.model_validate({"data": parts}).model_dump_json()
-    return Response(told, media_type="application/json")
+    body = LogsOut.model_validate({"data": parts}).model_dump_json()
+    return Response(body, media_type="application/json")

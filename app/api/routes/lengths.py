@@ -1,4 +1,4 @@
-"""How long a dataset's rows are: numbers for programs, a picture for people."""
+"""Lengths of a dataset's rows: as JSON, or plotted as SVG or PNG."""
 
 from typing import Annotated
 
@@ -61,7 +61,7 @@ def get_dataset_lengths(
 
 
 def _picture(accept: str) -> plots.Kind | None:
-    """The first picture named, unless JSON is named before it."""
+    """Return the first image type in an Accept header, unless JSON comes before it."""
     for part in accept.split(","):
         name = part.partition(";")[0].strip().lower()
         if name in _PICTURES:

@@ -1,4 +1,4 @@
-"""What of one dataset stands in another: of a validation set, nothing should."""
+"""Rows that two datasets have in common: a training and a validation set should have none."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Rows as the trainer will see them: JSON for programs, marked text for a terminal."""
+"""Preview of rows as the trainer will see them: as JSON, or as marked text for a terminal."""
 
 from typing import Annotated, Literal
 
@@ -57,7 +57,7 @@ def get_dataset_preview(
     """Get rows as the trainer will see them: text, tokens and loss mask. With `Accept: text/plain`,
     as text in which the trained parts are marked.
     """
-    asked = preview.PreviewRequest(
+    query = preview.PreviewRequest(
         model=model,
         revision=model_revision,
         template=template,
@@ -72,13 +72,13 @@ def get_dataset_preview(
         session,
         caller,
         dataset_id,
-        asked,
+        query,
         settings=adapters.settings,
         storage=adapters.storage,
         previews=adapters.previews,
     )
-    told = PreviewOut.model_validate(shown)
+    payload = PreviewOut.model_validate(shown)
     vary = {"vary": "accept"}
     if request.headers.get("accept", "").startswith("text/plain"):
-        return PlainTextResponse(marked.preview(told), headers=vary)
-    return Response(told.model_dump_json(), headers=vary, media_type="application/json")
+        return PlainTextResponse(marked.preview(payload), headers=vary)
+    return Response(payload.model_dump_json(), headers=vary, media_type="application/json")

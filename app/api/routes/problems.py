@@ -1,4 +1,4 @@
-"""Everything that is wrong with a dataset: in pages, or as one stream of lines."""
+"""Problems that validation found in a dataset: in pages, or streamed as JSON Lines."""
 
 from typing import Annotated, Literal
 
@@ -54,13 +54,13 @@ def list_dataset_problems(
     JSON each. A list that was cut at 1 GiB ends in an entry `problems_truncated`.
     """
     dataset = datasets.judged(session, caller, dataset_id)
-    # Reading a long list takes a while: the connection goes back before it begins.
+    # Reading a long list takes a while: return the database connection first.
     commit(session)
-    wanted = ProblemFilter(code, severity)
+    query = ProblemFilter(code, severity)
     vary = {"vary": "accept"}
     if form == "jsonl" or (form is None and _LINES in request.headers.get("accept", "")):
-        lines = problems.stream(storage, dataset, wanted)
+        lines = problems.stream(storage, dataset, query)
         return StreamingResponse(lines, headers=vary, media_type=_LINES)
-    found = problems.page(storage, dataset, wanted, after, limit)
+    found = problems.page(storage, dataset, query, after, limit)
     body = ProblemsOut.model_validate(found).model_dump_json()
     return Response(body, headers=vary, media_type="application/json")

@@ -1,4 +1,4 @@
-"""Uploads in parts: announce, send, look what arrived, complete."""
+"""Uploads in parts: announce, send, resume, complete."""
 
 import base64
 import binascii
@@ -46,7 +46,7 @@ def get_digest(
         ),
     ] = None,
 ) -> str | None:
-    """In hexadecimal. What is given must be something we can hold the bytes to."""
+    """Return the SHA-256 in hexadecimal. Raises Invalid if the header has no usable digest."""
     if given is None:
         return None
     found = re.search(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]+):\s*(?:,|$)", given)
@@ -55,9 +55,9 @@ def get_digest(
     except binascii.Error:
         digest = b""
     if len(digest) != 32:
-        hint = "Write `sha-256=:` and the digest in base64, then `:`; or leave the header out."
-        at = Problem("header:Content-Digest", "wrong_format", "No sha-256 in it.", hint)
-        raise Invalid("The header Content-Digest cannot be read.", errors=[at])
+        hint = "Write `sha-256=:<base64 of the digest>:`, or omit the header."
+        at = Problem("header:Content-Digest", "wrong_format", "It has no sha-256 digest.", hint)
+        raise Invalid("The header Content-Digest cannot be parsed.", errors=[at])
     return digest.hex()
 
 
