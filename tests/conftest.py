@@ -1,7 +1,7 @@
-"""Fixtures every test shares: real servers once per run, a clean database per test.
+"""Shared fixtures: real servers once per run, a clean database per test.
 
-TEST_DATABASE_URL and TEST_REDIS_URL name servers to use instead of the embedded ones. The Redis
-database named there is flushed before each test.
+TEST_DATABASE_URL and TEST_REDIS_URL select other servers than the embedded ones. That Redis
+database is flushed before each test.
 """
 
 import os
@@ -30,7 +30,7 @@ PREFIX = "tunesmith-test-"
 
 @pytest.fixture(scope="session")
 def run_dir() -> Iterator[Path]:
-    """A folder for this test run. Not pytest's own: as root, Postgres's user may not enter that."""
+    """A folder for this test run. Under root, the user of Postgres could not enter pytest's own."""
     folder = _open_folder(None)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -38,7 +38,7 @@ def run_dir() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def memory_dir(run_dir: Path) -> Iterator[Path]:
-    """Like `run_dir`, in memory where there is room.
+    """Like `run_dir`, but in memory if there is space.
 
     Copying a database took 15 ms there, 230 ms on a busy disk.
     """
@@ -52,7 +52,7 @@ def memory_dir(run_dir: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def server_urls(memory_dir: Path) -> Iterator[tuple[str, str]]:
-    """A Postgres (with the right to create databases) and a Redis."""
+    """Postgres, with permission to create databases, and Redis."""
     named = os.environ.get("TEST_DATABASE_URL"), os.environ.get("TEST_REDIS_URL")
     data_dir = files.make_data_dir(memory_dir / "servers")
     group = ProcessGroup(data_dir / "logs", lambda seconds: bool(time.sleep(seconds)), print)
@@ -77,7 +77,7 @@ def databases(server_urls: tuple[str, str]) -> Iterator[Databases]:
 
 @pytest.fixture
 def database_url(databases: Databases) -> Iterator[str]:
-    """A migrated, empty database of the test's own."""
+    """A migrated, empty database for one test."""
     with databases.fresh() as url:
         yield url
 
@@ -104,7 +104,7 @@ def redis_url(server_urls: tuple[str, str]) -> str:
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str, redis_url: str) -> Settings:
-    """With times short enough to wait for."""
+    """Settings with timeouts short enough for tests."""
     return Settings(
         database_url=database_url,
         redis_url=redis_url,
@@ -124,7 +124,7 @@ def settings(tmp_path: Path, database_url: str, redis_url: str) -> Settings:
 
 @pytest.fixture(scope="module")
 def stack_environment() -> dict[str, str]:
-    """TUNESMITH_* for `stack`; a module that needs others defines its own fixture of this name."""
+    """TUNESMITH_* variables for `stack`; a module that needs others overrides this fixture."""
     return {}
 
 
@@ -132,7 +132,7 @@ def stack_environment() -> dict[str, str]:
 def stack(
     run_dir: Path, request: pytest.FixtureRequest, stack_environment: dict[str, str]
 ) -> Iterator[RunningStack]:
-    """`tunesmith up`: a whole stack on servers of its own, shared by a module's tests."""
+    """`tunesmith up`: a complete stack with its own servers, shared by the tests of a module."""
     folder = run_dir / f"stack-{token_hex(4)}"
     folder.mkdir(mode=0o711)
     with ExitStack() as cleanup:
@@ -149,14 +149,14 @@ def stack(
 
 
 def _open_folder(parent: Path | None) -> Path:
-    """A folder its owner lists and Postgres's user may pass through."""
+    """Create a folder that only its owner can list, but the user of Postgres can traverse."""
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
     return folder
 
 
 def _has_room(folder: Path) -> bool:
-    """Also clears what a killed test run has left there."""
+    """Return True if there is enough space, after deleting what killed test runs left."""
     if not os.access(folder, os.W_OK):
         return False
     for lock in folder.glob(f"{PREFIX}*/servers/stack.lock"):

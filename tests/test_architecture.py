@@ -1,4 +1,4 @@
-"""The rules of docs and pyproject that a machine can check."""
+"""Rules from docs and pyproject that can be checked automatically."""
 
 import os
 import re
@@ -47,7 +47,7 @@ def test_the_housekeeper_never_loads_a_training_library():
 
 
 def test_no_name_of_a_dataset_reaches_a_library_that_could_run_its_code():
-    """`load_dataset` takes names, paths and URLs alike; the hub's files are read by our own."""
+    """`load_dataset` accepts names, paths and URLs alike; our own code reads files of the hub."""
     sources = [*ROOT.glob("app/**/*.py"), *ROOT.glob("worker/**/*.py")]
     calls = re.compile(r"\bload_dataset|\bload_from_disk|trust_remote_code=True")
 

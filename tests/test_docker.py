@@ -1,4 +1,4 @@
-"""No engine runs here: the files are validated and linted, and their build steps are run."""
+"""Docker files are validated and linted, and their build steps run, without a Docker engine."""
 
 import os
 import re
@@ -69,7 +69,7 @@ def test_images_do_not_run_as_root(path):
 
 
 def copied(path: Path, to: Path) -> None:
-    """Carry out the COPY lines of a Dockerfile."""
+    """Execute the COPY lines of a Dockerfile."""
     for line in re.findall(r"^COPY (.+)$", path.read_text(), re.MULTILINE):
         *sources, target = line.split()
         for source in sources:
@@ -86,7 +86,7 @@ def pip_step(path: Path) -> list[str]:
 
 @pytest.fixture(scope="session")
 def api_image(tmp_path_factory):
-    """What docker/api.Dockerfile builds, in a fresh environment instead of an image."""
+    """The build of docker/api.Dockerfile, in a fresh environment instead of an image."""
     place = tmp_path_factory.mktemp("image")
     copied(ROOT / "docker/api.Dockerfile", place)
     venv.create(place / "venv", with_pip=True)
@@ -122,7 +122,7 @@ def test_the_wheel_carries_the_version_of_the_code(api_image):
 
 
 def test_the_worker_image_resolves_with_the_pinned_torch(api_image):
-    """The same step as `make install` has run for real; here only that its versions agree."""
+    """`make install` has run this step for real; here only its versions are resolved."""
     step = pip_step(ROOT / "docker/worker.Dockerfile")
     python = api_image / "venv/bin/python"
 

@@ -1,4 +1,4 @@
-"""Over HTTP, on the sample model: first the dry run, then the job it foretold."""
+"""A dry run over HTTP on the sample model, then the job that it predicted."""
 
 import pytest
 

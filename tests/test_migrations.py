@@ -1,4 +1,4 @@
-"""Up, the same as the models, down, and up again."""
+"""Migrations: upgrade, compare with the models, downgrade, upgrade again."""
 
 import pytest
 from alembic import command

@@ -1,4 +1,4 @@
-"""The files around the code: what they run and what they promise is what the project does."""
+"""Repository files (CI, hooks, templates): what they run and state matches the project."""
 
 import configparser
 import re

@@ -1,4 +1,4 @@
-"""The whole path on real parts: upload, post, follow, download, load in a process of its own."""
+"""End to end: upload, submit, follow, download, and load the adapter in a separate process."""
 
 import hashlib
 import io
@@ -44,7 +44,7 @@ def client(stack):
 
 @pytest.fixture(scope="module")
 def job(client):
-    """A job that has been followed to its end: (job, events of its stream)."""
+    """A job that was followed until it ended: (job, events of its stream)."""
     dataset = spine.upload(client)
     body = spine.spec(dataset, validation={"fraction": 0.1}, sample_prompts=["Good morning."])
     number = spine.submit(client, body)

@@ -1,6 +1,6 @@
-"""The version stands in `app/__init__.py`; everything that tells it says the same.
+"""The version is defined in `app/__init__.py`, and every other place agrees with it.
 
-What a wheel says is asked in test_docker.py, where one is built.
+The version of a wheel is checked in test_docker.py, where one is built.
 """
 
 import json
