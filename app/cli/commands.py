@@ -8,7 +8,7 @@ import typer
 from app.cli import options
 
 app = typer.Typer(
-    help="Fine-tuning as a job API: post a job, watch it learn, download a proven adapter.",
+    help="Fine-tuning as a job API: post a job, watch it learn, download a verified adapter.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
