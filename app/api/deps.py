@@ -22,7 +22,7 @@ from app.services.pages import Cursor
 from app.services.partial_uploads import UnderWay
 from app.services.preview import Previews
 
-_AFTER = "Id of the last entry of the page before this one; left out for the first page."
+_AFTER = "Id of the last entry of the previous page; omit it for the first page."
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ SettingsDep = Annotated[Settings, Depends(get_settings)]
 def get_cursor(
     after: Annotated[str | None, Query(max_length=64, description=_AFTER)] = None,
     limit: Annotated[
-        int, Query(ge=1, le=100, description="Largest number of entries in the answer.")
+        int, Query(ge=1, le=100, description="Maximum number of entries to return.")
     ] = 20,
 ) -> Cursor:
     return Cursor(after, limit)
@@ -104,7 +104,7 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
-        description="Text of your own that names this request. Sent again within 24 hours with the "
-        "same body, it gets the first answer again and nothing is created twice.",
+        description="A unique string chosen by the client. Repeating a request with the same key "
+        "and body within 24 hours returns the first response and creates nothing.",
     ),
 ]

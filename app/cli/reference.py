@@ -1,5 +1,6 @@
-"""Write docs/settings.md and docs/openapi.json from the code, or with --check say whether they
-have drifted. A part of the contract that has no description is an error in both cases.
+"""Write the generated pages in docs/ from the code, or with --check report outdated ones.
+
+A part of the contract without a description is an error in both cases.
 """
 
 import ast

@@ -10,25 +10,25 @@ from app.core.errors import Invalid, Problem
 
 _MAX_NAME = 500
 _HINT = 'For example: columns={"instruction":"question","output":"answer"}'
-_HOLDS = {
-    "instruction": "the instruction of a row, its prompt",
-    "input": "the input that an instruction refers to",
-    "output": "the answer of a row",
+_CONTENT = {
+    "instruction": "the instruction, that is, the prompt",
+    "input": "the input that the instruction refers to",
+    "output": "the answer",
     "system": "the system message",
-    "history": "the earlier turns, a list of pairs [instruction, answer]",
-    "weights": "which answers are trained: a list of 1 and 0, those of `history` first",
-    "text": "a ready text, for template `text`",
+    "history": "earlier turns, a list of pairs [instruction, answer]",
+    "weights": "the weights of the answers, a list of 1 (trained) and 0, those of `history` first",
+    "text": "the complete text, for template `text`",
     "messages": "the messages of a conversation",
 }
 COLUMNS_SCHEMA = {
     "type": "object",
-    "description": f"Column mapping from the canonical column to the file's. {_HINT}",
+    "description": f"Mapping from canonical columns to those of the file. {_HINT}",
     "properties": {
         name: {
             "type": "string",
             "minLength": 1,
             "maxLength": _MAX_NAME,
-            "description": f"Column of the file that holds {_HOLDS[name]}.",
+            "description": f"Column of the file that contains {_CONTENT[name]}.",
         }
         for name in TARGETS
     },

@@ -42,7 +42,7 @@ UPLOAD_BODY = {
                         "name": {
                             "type": "string",
                             "maxLength": 200,
-                            "description": "Name for people. Left out: that of the file.",
+                            "description": "Display name. Default: the name of the file.",
                         },
                         "format": {
                             "type": "string",
@@ -53,14 +53,14 @@ UPLOAD_BODY = {
                         "num_bytes": {
                             "type": "integer",
                             "minimum": 0,
-                            "description": "Size of the file in bytes; with another the upload is "
-                            "refused.",
+                            "description": "Size of the file in bytes. If it differs, the upload "
+                            "is rejected.",
                         },
                         "sha256": {
                             "type": "string",
                             "pattern": "^[0-9a-fA-F]{64}$",
-                            "description": "SHA-256 of the file in hexadecimal; with another the "
-                            "upload is refused.",
+                            "description": "SHA-256 of the file in hexadecimal. If it differs, the "
+                            "upload is rejected.",
                         },
                         "columns": COLUMNS_SCHEMA,
                     },

@@ -27,7 +27,7 @@ def list_job_artifacts(job_id: JobId, session: SessionDep, caller: CallerDep) ->
 @router.get("/artifacts/{path:path}", response_class=StreamingResponse)
 def get_job_artifact(
     job_id: JobId,
-    path: Annotated[str, Path(description="Name of the file, as the list of artifacts has it.")],
+    path: Annotated[str, Path(description="Name of the file, as in the list of artifacts.")],
     request: Request,
     session: SessionDep,
     caller: CallerDep,

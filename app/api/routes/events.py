@@ -28,7 +28,7 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["events"])
 Seq = Annotated[
     int,
     Query(
-        ge=0, le=LARGEST, description="`seq` of the last event that is known: later ones follow."
+        ge=0, le=LARGEST, description="`seq` of the last event received; later ones are returned."
     ),
 ]
 
@@ -44,7 +44,7 @@ Types = Annotated[
     Query(
         alias="type",
         max_length=100,
-        description="Types of event to list, comma-separated or repeated; left out: all.",
+        description="Types of event to list, comma-separated or repeated. Default: all.",
     ),
 ]
 
@@ -56,7 +56,7 @@ def list_job_events(
     caller: CallerDep,
     after: Seq = 0,
     limit: Annotated[
-        int, Query(ge=1, le=1000, description="Largest number of events in the answer.")
+        int, Query(ge=1, le=1000, description="Maximum number of events to return.")
     ] = 100,
     types: Types = [],  # noqa: B006
 ) -> ListOf[EventOut]:

@@ -18,7 +18,7 @@ def list_queue(
     settings: SettingsDep,
     caller: CallerDep,
     limit: Annotated[
-        int, Query(ge=1, le=1000, description="Largest number of jobs in the answer.")
+        int, Query(ge=1, le=1000, description="Maximum number of jobs to return.")
     ] = 100,
 ) -> ListOf[WaitingOut]:
     """List the waiting jobs of the project in the order in which workers take them, and why each

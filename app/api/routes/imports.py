@@ -30,8 +30,8 @@ async def import_dataset(
     """Import one split of a dataset on the Hugging Face Hub, pinned to a commit and to the hash of
     each file.
 
-    Answers within seconds, once the hub has said what there is; then the files are fetched and
-    validated. 503 where the hub cannot be reached.
+    Returns within seconds, once the hub has listed the files; they are then downloaded and
+    validated. 503 if the hub cannot be reached.
     """
     source = spec.source
     columns = None if spec.columns is None else check_columns(spec.columns)

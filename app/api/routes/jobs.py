@@ -30,7 +30,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=JsonRoute)
     "",
     status_code=status.HTTP_201_CREATED,
     response_model=JobOut,
-    responses={200: {"model": PlanOut, "description": "With `dry_run`: the plan of the job."}},
+    responses={200: {"model": PlanOut, "description": "The result of the dry run."}},
 )
 def create_job(
     spec: JobSpec,
@@ -39,13 +39,13 @@ def create_job(
     caller: CallerDep,
     key: IdempotencyKey = None,
     dry_run: Annotated[
-        bool, Query(description="Answer with the plan of the job and create nothing.")
+        bool, Query(description="Return what the job would do, without creating it.")
     ] = False,
 ) -> Response:
-    """Create a fine-tuning job. Answers at once; follow the job through its events.
+    """Create a fine-tuning job. Returns immediately; follow the job through its events.
 
-    With `dry_run`, answers with the plan of the job instead: rows and tokens, steps, memory, time,
-    warnings. A job that would fail at its start is refused with the code of that failure.
+    With `dry_run`, creates nothing and returns what the job would do and need: rows and tokens,
+    steps, memory, time, warnings. If the job would fail at its start, returns that failure's code.
     """
     if dry_run:
         plan = draw_plan(
@@ -148,8 +148,8 @@ def cancel_job(
 def delete_job(
     job_id: JobId, session: SessionDep, adapters: AdaptersDep, caller: CallerDep
 ) -> None:
-    """Delete a job that has ended, with its events, metrics, logs and artifacts. 409 for one that
-    has not.
+    """Delete a job that has ended, with its events, metrics, logs and artifacts. 409 for a job that
+    has not ended.
     """
     jobs.delete(
         session,

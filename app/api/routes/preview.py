@@ -27,8 +27,8 @@ def get_dataset_preview(
     train_on: Annotated[
         Literal["completion", "all"] | None,
         Query(
-            description="Tokens that count in the loss: `completion` the answers alone, `all` the "
-            "prompts as well. Left out: `completion`, with template `text` `all`."
+            description="Tokens that count in the loss: `completion` only the answers, `all` the "
+            "prompts, too. Default: `completion`, or `all` with template `text`."
         ),
     ] = None,
     max_length: Annotated[
@@ -36,19 +36,20 @@ def get_dataset_preview(
         Query(
             ge=8,
             le=1 << 20,
-            description="Tokens at which a row is split or cut off. Left out: 1,024, or what the "
+            description="Tokens at which a row is split or truncated. Default: 1,024, or what the "
             "model takes if that is less.",
         ),
     ] = None,
     packing: Annotated[
-        bool, Query(description="Split long rows, as a job with packing does; false: cut them off.")
+        bool,
+        Query(description="Split long rows, as a job with packing does; false truncates them."),
     ] = True,
     rows: Annotated[
         str | None,
         Query(
             pattern=r"^\d{1,12}(,\d{1,12}){0,99}$",
-            description="Numbers of the rows, counted from 0 over the valid rows and "
-            "comma-separated, as in `3,17`. Takes the place of `offset` and `n`.",
+            description="Numbers of the rows, comma-separated, as in `3,17`; valid rows are "
+            "numbered from 0. Replaces `offset` and `n`.",
         ),
     ] = None,
     offset: RowOffset = 0,
