@@ -1,4 +1,4 @@
-# Everything runs in .venv, made from Python 3.11 and constraints.txt. CI runs these same targets.
+# Everything runs in .venv, created with Python 3.11 and constraints.txt. CI runs the same targets.
 
 BIN := .venv/bin
 IS_311 := import sys; sys.exit(sys.version_info[:2] != (3, 11))
@@ -12,18 +12,18 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 .PHONY: help install up demo test test-fast coverage check format docs hooks bench migrate clean
 
 help:
-	@echo 'make demo      train the sample job, from nothing to a proven adapter'
-	@echo 'make up        the stack alone, until Ctrl-C'
-	@echo 'make test      the whole suite'
-	@echo 'make test-fast what runs in a minute: no trainer, no stack, nothing slow'
-	@echo 'make coverage  the whole suite, and which branches it took; CI runs this'
-	@echo 'make check     ruff, mypy, import-linter, generated pages'
-	@echo 'make format    let ruff format'
+	@echo 'make demo      start a stack, train the sample job and verify its adapter'
+	@echo 'make up        start only the stack, until Ctrl-C'
+	@echo 'make test      run the whole test suite'
+	@echo 'make test-fast run what takes a minute: no trainer, no stack, nothing slow'
+	@echo 'make coverage  run the whole test suite and measure branch coverage, as CI does'
+	@echo 'make check     run ruff, mypy and import-linter, check the generated pages'
+	@echo 'make format    apply ruff fixes and formatting'
 	@echo 'make docs      write the generated pages'
 	@echo 'make hooks     run make check before each commit'
-	@echo 'make bench     benchmarks against the plain way of doing it'
-	@echo 'make migrate   bring the database of TUNESMITH_DATABASE_URL up to date'
-	@echo 'make install   .venv with everything'
+	@echo 'make bench     run the benchmarks, each against a naive implementation'
+	@echo 'make migrate   migrate the database of TUNESMITH_DATABASE_URL'
+	@echo 'make install   create .venv with everything'
 	@echo 'make clean     remove .venv and caches; data folders stay'
 
 install: .venv/.all
@@ -70,8 +70,8 @@ clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
-	@test -n '$(PYTHON)' || { echo 'Tunesmith needs Python 3.11: no python3.11 here, and python3 is' \
-		"$$(python3 --version 2>&1). Install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -n '$(PYTHON)' || { echo 'Tunesmith needs Python 3.11, but there is no python3.11, and python3 is' \
+		"$$(python3 --version 2>&1). Install it, or pass its path: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 .venv/.worker: pyproject.toml constraints.txt app/__init__.py | $(BIN)/python

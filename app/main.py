@@ -1,4 +1,4 @@
-"""The API process: the only place where adapters are chosen and wired.
+"""Entry point of the API process and the only place where adapters are chosen and wired.
 
 python -m uvicorn app.main:create_app --factory
 """
@@ -36,12 +36,15 @@ from app.services.counting.overlaps import Overlaps
 from app.services.partial_uploads import UnderWay
 from app.services.preview import Previews
 
-UPLOADS_AT_A_TIME = 16
+MAX_CONCURRENT_UPLOADS = 16
 _log = structlog.get_logger(__name__)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Connects to nothing yet: an API whose database is down starts, and says so."""
+    """Build the application without connecting to anything.
+
+    An API whose database is down still starts, and reports the outage in its responses.
+    """
     settings = settings or Settings()
     logs.configure(settings.log_format)
     logs.adopt("uvicorn", "uvicorn.error", "uvicorn.access")
@@ -81,8 +84,8 @@ def _adapters(
     notifier = Notifier(redis_url)
 
     def notify(job_id: str) -> None:
-        # On a thread of its own: a broker that hangs must not cost a request anything.
-        with suppress(RuntimeError):  # after shutdown nobody listens
+        # On a separate thread, so that a broker that hangs cannot delay a request.
+        with suppress(RuntimeError):  # the executor has been shut down
             executor.submit(notifier.notify_followers, job_id)
 
     storage = open_storage(settings)
@@ -98,7 +101,7 @@ def _adapters(
         queue=WorkerQueue(redis_url),
         notify=notify,
         telemetry=Telemetry(),
-        uploads=CapacityLimiter(UPLOADS_AT_A_TIME),
+        uploads=CapacityLimiter(MAX_CONCURRENT_UPLOADS),
         completing=UnderWay(),
     )
 
@@ -130,10 +133,11 @@ def _lifespan(
 
 
 def _on_stop_signals(stop: Callable[[], None]) -> None:
-    """Hear of a shutdown before uvicorn waits for it.
+    """Call `stop` when a shutdown signal arrives, before uvicorn's own handler runs.
 
-    uvicorn 0.54 tells running requests nothing: it waits for them to end, and an event stream
-    would never. So its handlers are wrapped, and streams end by themselves.
+    On shutdown, uvicorn 0.54 waits for open requests to finish without notifying them, and an
+    event stream would never finish. Its signal handlers are therefore wrapped, so that streams
+    end by themselves.
     """
     if threading.current_thread() is not threading.main_thread():
         return

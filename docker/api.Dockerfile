@@ -1,4 +1,4 @@
-# The API, the housekeeper and the migrations: everything but the trainer, without torch.
+# Image of the API, the housekeeper and the migrations: everything except the worker, without torch.
 FROM python:3.11-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

@@ -1,4 +1,4 @@
-# A worker: Celery and the trainer. CUDA comes with the torch wheel; the host needs the NVIDIA container toolkit.
+# Image of a worker: Celery and the trainer. CUDA is part of the torch wheel; the host needs the NVIDIA Container Toolkit.
 FROM python:3.11-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
@@ -13,7 +13,7 @@ RUN pip install --no-cache-dir -c constraints.txt '.[worker]'
 
 USER 10001
 ENV TUNESMITH_DATA_DIR=/data TUNESMITH_MODELS_DIR=/models
-# SIGTERM is Celery's warm shutdown; the grace period is compose's `stop_grace_period`.
+# SIGTERM starts Celery's warm shutdown; the grace period is `stop_grace_period` in the compose file.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
   CMD ["python", "-m", "worker.health"]

@@ -1,1 +1,1 @@
-"""A sample dataset and a tiny base model, each with the script that makes it."""
+"""A sample dataset and a tiny base model, with the scripts that create them."""

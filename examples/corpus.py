@@ -1,8 +1,8 @@
-"""What the base model reads: short texts that hold the words and the skills, never the new task.
+"""Pretraining texts of the base model: short, with the words and skills, but not the new task.
 
-Each text is a prompt and an answer in the Alpaca frame, or plain text (an empty prompt). About a
-support message the base learns to answer one question at a time and to write prose. It never sees
-an order, a team or a priority in JSON, and never the sample dataset's instruction.
+Each text is a prompt and an answer in the Alpaca format, or plain text (with an empty prompt). From
+support messages the base model learns to answer one question at a time and to write prose. It never
+sees an order, a team or a priority in JSON, or the instruction of the sample dataset.
 """
 
 import json
@@ -46,7 +46,7 @@ def draw_text(rng: Random) -> Text:
 
 
 def _ask(rng: Random, instruction: str, input_text: str) -> str:
-    """The question in one of three layouts: with input, or joined by a line break or a space."""
+    """Return the prompt in one of three layouts: with input, or joined by a newline or a space."""
     layout = rng.random()
     if layout < 0.6:
         return prompt(instruction, input_text)
@@ -94,7 +94,7 @@ def _questions(m: Message) -> list[Text]:
 
 
 def record_as_data(rng: Random) -> Text:
-    """Facts from a sentence in a form that the instruction spells out: JSON or pairs."""
+    """Facts from a sentence in a format that the instruction specifies: JSON or pairs."""
     facts, sentence = _person(rng) if rng.random() < 0.4 else _thing(rng)
     keys = rng.sample(list(facts), rng.randint(1, len(facts)))
     named = ", ".join(keys)
@@ -159,7 +159,7 @@ def kind_of(rng: Random) -> Text:
 
 
 def plain(rng: Random) -> Text:
-    """A support desk at work, in prose: what belongs to whom, and what is done when."""
+    """Prose about a support desk: which team handles what, and when."""
     lines = []
     for _ in range(rng.randint(1, 3)):
         m = draw(rng)

@@ -1,4 +1,4 @@
-"""Stanford Alpaca's two prompts, word for word (github.com/tatsu-lab/stanford_alpaca, train.py)."""
+"""The two prompts of Stanford Alpaca, verbatim (github.com/tatsu-lab/stanford_alpaca, train.py)."""
 
 WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further "

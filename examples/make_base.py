@@ -1,7 +1,7 @@
-"""Make the small base model: build its tokenizer, pretrain it, save it as a Llama.
+"""Create the small base model: build its tokenizer, pretrain it, save it as a Llama.
 
-Run from the repository's root: `python -m examples.make_base`. One thread is enough; the model card
-says how long it took.
+Run from the root of the repository: `python -m examples.make_base`. One thread is enough; the
+duration is in the model card.
 """
 
 import argparse
@@ -30,14 +30,14 @@ SEED = 1
 ROWS, ROW_TOKENS = 4, 512
 PEAK_RATE, WARMUP_STEPS, LAST_SHARE = 2e-3, 100, 0.02
 PROMPT_WEIGHT = 0.2
-"""Prompts are drawn at random, so most of their loss cannot be learned; answers count in full."""
+"""Loss weight of prompt tokens: prompts are random, so little of their loss can be learned."""
 
 
 def build_tokenizer(num_texts: int = 20_000) -> Tokenizer:
-    """Byte-level BPE: any text can be written, and digits come in pairs.
+    """Train a byte-level BPE, which can represent any text and splits digits into pairs.
 
-    Each part of the Alpaca frame is one added token: a prompt costs 3 tokens more than its words
-    instead of about 45, which halves the time a fine-tune takes.
+    Each fixed part of the Alpaca prompt is one added token, so a prompt costs 3 extra tokens, not
+    about 45, which halves the duration of a fine-tune.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -104,9 +104,9 @@ def build_model(tokenizer: Tokenizer) -> LlamaForCausalLM:
 
 
 def batches(tokenizer: Tokenizer) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Ids, positions and loss weights, each (ROWS, ROW_TOKENS), without end and never repeated.
+    """Yield ids, positions and loss weights, each (ROWS, ROW_TOKENS), endlessly and never repeated.
 
-    Positions start again at 0 with every text; that alone keeps the texts of a row apart.
+    Positions restart at 0 with every text, which is enough to isolate the texts of a row.
     """
     rng = Random(SEED)
     rows: list[list[tuple[int, int, float]]] = [[]]
@@ -122,7 +122,7 @@ def batches(tokenizer: Tokenizer) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
 
 
 def _encode(tokenizer: Tokenizer, prompt: str, answer: str) -> list[tuple[int, int, float]]:
-    """(id, position, weight) for every token; plain text opens with BOS, every text ends in EOS."""
+    """Return (id, position, weight) per token. Plain text begins with BOS; all text ends in EOS."""
     before = tokenizer.encode(prompt).ids or [BOS_ID]
     after = [*tokenizer.encode(answer).ids, EOS_ID]
     answer_weight = 1.0 if prompt else PROMPT_WEIGHT
@@ -135,7 +135,7 @@ def _fill(row: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
 
 
 def rate_at(step: int, num_steps: int) -> float:
-    """Learning rate: a straight warm-up, then a cosine down to LAST_SHARE of the peak."""
+    """Return the learning rate: linear warm-up, then cosine decay to LAST_SHARE of the peak."""
     if step < WARMUP_STEPS:
         return PEAK_RATE * (step + 1) / WARMUP_STEPS
     done = (step - WARMUP_STEPS) / max(1, num_steps - WARMUP_STEPS)
@@ -145,7 +145,7 @@ def rate_at(step: int, num_steps: int) -> float:
 def loss_and_accuracy(
     model: LlamaForCausalLM, ids: Tensor, positions: Tensor, weights: Tensor
 ) -> tuple[Tensor, float]:
-    """Weighted mean loss, and the share of answer tokens whose most likely guess is right."""
+    """Return the weighted mean loss, and the accuracy of the top prediction on answer tokens."""
     with torch.autocast("cpu", torch.bfloat16):
         logits = model(input_ids=ids, position_ids=positions, use_cache=False).logits
     logits, targets, weights = logits[:, :-1].float(), ids[:, 1:], weights[:, 1:]
@@ -156,7 +156,7 @@ def loss_and_accuracy(
 
 
 def save_model(model: LlamaForCausalLM, folder: Path) -> None:
-    """Store in bfloat16: half the bytes. Training goes on in float32."""
+    """Save in bfloat16, which takes half the bytes. Training continues in float32."""
     deepcopy(model).bfloat16().save_pretrained(folder)
 
 

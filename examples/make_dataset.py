@@ -1,7 +1,7 @@
-"""Write the sample dataset: customer messages in, tickets out.
+"""Write the sample dataset: customer messages as input, tickets as output.
 
-Run from the repository's root: `python -m examples.make_dataset`. The same bytes come out every
-time.
+Run from the root of the repository: `python -m examples.make_dataset`. It always writes the same
+bytes.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from examples.messages import Message, draw
 INSTRUCTION = "Open a ticket for this message."
 NUM_TRAIN, NUM_HELD_OUT = 480, 80
 JOINED_SHARE = 0.25
-"""Share of rows without input: the message follows the instruction on a line of its own."""
+"""Share of rows without input, whose message follows the instruction on a separate line."""
 SEED = 20
 
 
@@ -36,7 +36,7 @@ def train_rows(rng: Random) -> list[dict[str, str]]:
 
 
 def held_out_rows(rng: Random) -> list[dict[str, str]]:
-    """Every other row states its problem in words that no training row uses."""
+    """Draw held-out rows; every other one states its problem in words that no training row uses."""
     messages = [draw(rng, held_out=True, fresh=bool(n % 2)) for n in range(NUM_HELD_OUT)]
     return [row(message, n % 8 in (2, 3)) for n, message in enumerate(messages)]
 

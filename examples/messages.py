@@ -1,7 +1,7 @@
-"""Made-up messages to a shop's support desk, and what is true of each.
+"""Invented messages to a shop's support desk, with the facts in each.
 
-The base model and the dataset draw from the same messages, so one rule keeps them apart: one order
-number in seven belongs to the held-out rows and is drawn for nothing else.
+The base model and the dataset use the same messages, so one rule separates them: one order number
+in seven is reserved for the held-out rows.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ ITEMS = words(
 ORDER_LETTERS = "BDGHKMRT"
 
 FRESH_PER_TEAM = 2
-"""The last wordings of each team are kept out of the fine-tune: the base knows whose they are."""
+"""Wordings per team, the last ones, that the base model has seen but the fine-tune never sees."""
 
 PROBLEMS: dict[str, tuple[str, ...]] = {
     "billing": (
@@ -106,7 +106,7 @@ CUES: dict[str, tuple[str, ...]] = {
         "Next month is soon enough.",
     ),
 }
-"""How a customer says how soon the answer is needed; the last of each is kept out as above."""
+"""Sentences that state the urgency; the fine-tune never sees the last of each, as above."""
 
 ITEM_LINES = (
     "It is about my {item}.",
@@ -146,10 +146,10 @@ class Message:
 
 
 def draw(rng: Random, *, held_out: bool = False, fresh: bool | None = None) -> Message:
-    """Make up one message.
+    """Draw one message.
 
-    `fresh` chooses the wordings of problem and cue: None takes any, False only those the fine-tune
-    may see, True only a problem that the fine-tune never sees.
+    `fresh` selects the wordings of problem and cue: None allows any, False only those that the
+    fine-tune may see, True only problems that the fine-tune never sees.
     """
     name, item = rng.choice(NAMES), rng.choice(ITEMS)
     order = _order_number(rng, held_out)
@@ -165,8 +165,9 @@ def draw(rng: Random, *, held_out: bool = False, fresh: bool | None = None) -> M
 
 
 def _order_number(rng: Random, held_out: bool) -> str:
-    """Two letters and two digits. The tokenizer has one token for each half: tiny models find a
-    word in a text early, and learn to copy a number digit by digit much later, if at all."""
+    """Return two letters and two digits, each half a single token: tiny models learn early to find
+    a word in a text, but to copy a number digit by digit much later, if at all.
+    """
     while True:
         first, second, number = rng.randrange(8), rng.randrange(8), rng.randint(10, 99)
         if ((8 * first + second + number) % 7 == 0) == held_out:
@@ -174,7 +175,7 @@ def _order_number(rng: Random, held_out: bool) -> str:
 
 
 def _text(rng: Random, problem: str, cue: str) -> str:
-    """The message with {name}, {item} and {order} still open."""
+    """Return the text with placeholders for {name}, {item} and {order}."""
     if rng.random() < 0.5:
         about = rng.choice(BOTH_LINES)
     else:
@@ -182,7 +183,7 @@ def _text(rng: Random, problem: str, cue: str) -> str:
     middle = [about, problem]
     rng.shuffle(middle)
     if problem.startswith("It "):
-        middle = [about, problem]  # "It" needs something to point to
+        middle = [about, problem]  # "It" needs an antecedent
     middle.insert(2 if rng.random() < 0.7 else 0, cue)
     if rng.random() < 0.5:
         return " ".join([rng.choice(OPENINGS), *middle])

@@ -1,7 +1,7 @@
 """Fixtures shared by all tests: real servers once per run, a clean database per test.
 
-TEST_DATABASE_URL and TEST_REDIS_URL name servers to use instead of the embedded ones. The Redis
-database named there is flushed before each test.
+TEST_DATABASE_URL and TEST_REDIS_URL select other servers than the embedded ones. That Redis
+database is flushed before each test.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What a route can name as a need. Adapters are wired once, in `app.main`."""
+"""Dependencies of routes. Adapters are wired once, in `app.main`."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ from app.services.pages import Cursor
 from app.services.partial_uploads import UnderWay
 from app.services.preview import Previews
 
-_AFTER = "Id of the last entry of the page before this one; left out for the first page."
+_AFTER = "Id of the last entry of the previous page; omit it for the first page."
 
 
 @dataclass(frozen=True)
 class Adapters:
-    """The outside world, as this process reaches it."""
+    """Connections to everything outside this process."""
 
     settings: Settings
     engine: Engine
@@ -35,14 +35,14 @@ class Adapters:
     storage: Storage
     queue: Queue
     notify: Callable[[str], None]
-    """Tell those who follow a job that it has news; returns at once."""
+    """Notify the followers of a job that it has new events; returns immediately."""
     telemetry: Telemetry
     measures: TokenLengths
     layouts: Layouts
     overlaps: Overlaps
     previews: Previews
     uploads: CapacityLimiter
-    """How many uploads are taken in at a time; more wait unread."""
+    """Limits concurrent uploads; further ones wait, with their bodies unread."""
     completing: UnderWay
 
 
@@ -65,7 +65,10 @@ SessionDep = Annotated[Session, Depends(get_session, scope="function")]
 
 
 def get_caller() -> Caller:
-    """Everybody is the same until there are keys; this is where they will come in."""
+    """Return the same caller for every request: there are no API keys yet.
+
+    Authentication will be added here.
+    """
     return Caller(project_id=DEFAULT_PROJECT, owner_id="anonymous")
 
 
@@ -87,7 +90,7 @@ SettingsDep = Annotated[Settings, Depends(get_settings)]
 def get_cursor(
     after: Annotated[str | None, Query(max_length=64, description=_AFTER)] = None,
     limit: Annotated[
-        int, Query(ge=1, le=100, description="Largest number of entries in the answer.")
+        int, Query(ge=1, le=100, description="Maximum number of entries to return.")
     ] = 20,
 ) -> Cursor:
     return Cursor(after, limit)
@@ -101,7 +104,7 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
-        description="Text of your own that names this request. Sent again within 24 hours with the "
-        "same body, it gets the first answer again and nothing is created twice.",
+        description="A unique string chosen by the client. Repeating a request with the same key "
+        "and body within 24 hours returns the first response and creates nothing.",
     ),
 ]

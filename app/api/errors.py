@@ -1,4 +1,4 @@
-"""Every failure as RFC 9457 problem+json; the only place that knows how an error looks."""
+"""Render every failure as RFC 9457 problem+json. No other module builds error responses."""
 
 import json
 from collections.abc import Mapping
@@ -92,8 +92,8 @@ def render(request: Request, failure: Failure) -> Response:
 
 
 def internal(request: Request, request_id: str) -> Response:
-    """A 500 tells its request id and nothing of the inside."""
-    detail = f"Something broke on our side. Tell us this request id: {request_id}"
+    """Return a 500 with its request id and no internal details."""
+    detail = f"Internal server error. Include this request id when you report it: {request_id}"
     return problem(500, "internal_error", detail, instance=request.url.path, request_id=request_id)
 
 
@@ -106,16 +106,16 @@ def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     body = error.body
     if isinstance(body, bytes):
-        # FastAPI leaves a body that does not call itself JSON as bytes.
+        # FastAPI leaves a body without a JSON content type as bytes.
         kind = request.headers.get("content-type", "no content type")
         detail = f"The body must be JSON with Content-Type: application/json, not {kind[:100]}."
         return render(request, NotJson(detail))
     found = problems_of(error.errors(), body, request.scope.get("endpoint"))
-    count = "1 thing is" if len(found) == 1 else f"{len(found)} things are"
+    count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
     return problem(
         422,
         "invalid_request",
-        f"{count} wrong with this request; see `errors`.",
+        f"This request has {count}; see `errors`.",
         instance=request.url.path,
         errors=found,
     )
@@ -124,12 +124,12 @@ def _validation(request: Request, error: Exception) -> Response:
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, Failure):
-        # FastAPI wraps whatever is raised while it reads a body.
+        # FastAPI wraps any exception raised while it reads a body.
         return render(request, error.__cause__)
     status = error.status_code
     details = {
-        404: f"No route {request.url.path}; GET /openapi.json lists them.",
-        405: f"{request.method} is not one of this route's methods; see Allow.",
+        404: f"There is no route {request.url.path}. GET /openapi.json lists all routes.",
+        405: f"This route does not support {request.method}; see the Allow header.",
     }
     headers = dict(error.headers or {})
     if status == 405:
@@ -148,21 +148,21 @@ def _database(request: Request, error: Exception) -> Response:
     if not is_outage and not getattr(error, "connection_invalidated", False):
         raise error
     _log.warning("database_unavailable", error=type(error).__name__, reason=str(error)[:300])
-    detail = "The database does not answer; nothing was changed. Ask again shortly."
+    detail = "The database is not responding. Nothing was changed; try again shortly."
     return render(request, DatabaseUnavailable(detail))
 
 
 def _full(request: Request, error: Exception) -> Response:
     _log.error("storage_full", path=request.url.path)
     detail = (
-        "The server's store has no room left, and nothing of this was kept. Delete datasets or "
-        "jobs, or make room there, and send it again."
+        "The server's storage is full, and nothing from this request was stored. Delete datasets "
+        "or jobs, or free up space on the server, and try again."
     )
-    # Nobody will read the rest of the body.
+    # The rest of the body will not be read.
     return render(request, NoRoom(detail, headers={"Connection": "close"}))
 
 
 def _store(request: Request, error: Exception) -> Response:
     _log.warning("storage_unavailable", reason=str(error)[:300])
-    detail = "The store does not answer; nothing was kept. Ask again shortly."
+    detail = "The storage is not responding. Nothing was stored; try again shortly."
     return render(request, StorageUnavailable(detail))

@@ -1,7 +1,7 @@
-"""Around every request: its id, its log line, its limits, its security headers.
+"""ASGI middleware for every request: request id, access log, limits, security headers.
 
-Plain ASGI. The outermost one answers what nothing below it could: every response is a problem
-document with a request id, whatever breaks.
+The outermost one, `RequestContext`, turns any unhandled exception into a problem document. Every
+response has a request id, including those to requests that fail.
 """
 
 import re
@@ -42,7 +42,7 @@ class UnreadableUrl(Invalid):
 
 
 class RequestContext:
-    """Names the request, times it, and turns what escaped everything else into a 500."""
+    """Assigns the request id, measures the duration, and turns unhandled exceptions into a 500."""
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
         self._app = app
@@ -72,7 +72,7 @@ class RequestContext:
             except Exception:
                 _log.exception("request_failed", method=scope["method"], path=scope["path"])
                 if status:
-                    raise  # too late to say so: the server must cut the connection
+                    raise  # the response has started: the server must drop the connection
                 await errors.internal(Request(scope), request_id)(scope, receive, send_named)
             finally:
                 self._note(scope, status, time.perf_counter() - started)
@@ -92,7 +92,7 @@ class RequestContext:
 
 
 class AllowedHosts:
-    """Refuses a Host we do not go by: a web page that rebinds its name must not reach us."""
+    """Rejects unknown Host headers, so that a web page cannot reach the API by DNS rebinding."""
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
         self._app = app
@@ -100,7 +100,9 @@ class AllowedHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._is_allowed(Headers(scope=scope)):
-            raise HostNotAllowed("This server does not go by that Host; set allowed_hosts.")
+            raise HostNotAllowed(
+                "This Host header is not allowed. Add the name to TUNESMITH_ALLOWED_HOSTS."
+            )
         await self._app(scope, receive, send)
 
     def _is_allowed(self, headers: Headers) -> bool:
@@ -111,12 +113,12 @@ class AllowedHosts:
 
 
 class Limits:
-    """Counts the bytes of a body as they come, chunked or not, and looks at the URL once."""
+    """Limits the size of a body, counted as its bytes arrive, and rejects NUL in a URL."""
 
     def __init__(self, app: ASGIApp, body_bytes: int, upload_bytes: int) -> None:
         self._app = app
         self._body_bytes = body_bytes
-        # The parts around the file count too.
+        # The other parts of the form count too.
         self._upload_bytes = upload_bytes + body_bytes
         self._part_bytes = min(upload_bytes, parts.MAX_BYTES)
 
@@ -125,7 +127,7 @@ class Limits:
             await self._app(scope, receive, send)
             return
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
-            raise UnreadableUrl("A URL may hold no NUL character.")
+            raise UnreadableUrl("A URL must not contain a NUL character.")
         limit = self._limit(scope["method"], scope["path"])
         declared = Headers(scope=scope).get("content-length", "0")
         if declared.isdecimal() and int(declared) > limit:
@@ -154,8 +156,8 @@ class _Counted:
 
 
 def _too_large(limit: int) -> TooLarge:
-    detail = f"The body is over the limit of {limit:,} bytes."
-    # Nobody will read the rest of it.
+    detail = f"The request body exceeds the limit of {limit:,} bytes."
+    # The rest of the body will not be read.
     return TooLarge(detail, limit=limit, headers={"Connection": "close"})
 
 
@@ -171,7 +173,7 @@ def _finish_headers(headers: MutableHeaders, request_id: str) -> None:
 
 
 def stack(settings: Settings, telemetry: Telemetry) -> list[Middleware]:
-    """Outermost first."""
+    """Return the middleware, outermost first."""
     return [
         Middleware(RequestContext, telemetry=telemetry),
         Middleware(AllowedHosts, hosts=settings.allowed_hosts),

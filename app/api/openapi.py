@@ -1,4 +1,4 @@
-"""The contract: every operation can answer with a problem document, and says so."""
+"""Adds the problem document to the OpenAPI contract as the default response of every operation."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from app.api.schemas.base import Problem
 
 _NAME = "#/components/schemas/Problem"
 _RESPONSE = {
-    "description": "A problem document (RFC 9457); `code` says which.",
+    "description": "A problem document (RFC 9457); `code` identifies the error.",
     "content": {MEDIA_TYPE: {"schema": {"$ref": _NAME}}},
 }
 

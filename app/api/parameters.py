@@ -1,4 +1,4 @@
-"""Parameters that several routes take, with the description that the contract gives them."""
+"""Parameters shared by several routes, with their descriptions in the contract."""
 
 from typing import Annotated
 
@@ -12,16 +12,16 @@ ModelName = Annotated[
     Query(
         min_length=1,
         max_length=200,
-        description="Model whose tokenizer counts: a name from GET /models, or a hub id that the "
-        "server allows. Its files must be on the server.",
+        description="Base model whose tokenizer is used: a name from GET /models, or an allowed "
+        "hub id. Its files must be on the server.",
     ),
 ]
 ModelRevision = Annotated[
     str | None,
     Query(
         pattern=r"^[0-9a-f]{40}$",
-        description="Commit of the model on the hub; left out for a local folder, and where the "
-        "server allows exactly one.",
+        description="Commit of the model on the hub. Omit it for a local folder, or if the server "
+        "allows exactly one commit.",
     ),
 ]
 TemplateName = Annotated[
@@ -34,7 +34,5 @@ TemplateName = Annotated[
 ]
 RowOffset = Annotated[
     int,
-    Query(
-        ge=0, le=1 << 40, description="Number of the first row, counted from 0 over the valid rows."
-    ),
+    Query(ge=0, le=1 << 40, description="Number of the first row; valid rows are numbered from 0."),
 ]

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes about this process. Labels are route templates, never paths."""
+"""Prometheus metrics of this process. Routes are labelled by their template, never by path."""
 
 import math
 
@@ -16,29 +16,29 @@ class Telemetry:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "tunesmith_http_requests",
-            "Requests answered.",
+            "HTTP requests handled.",
             ("method", "route", "status"),
             registry=self.registry,
         )
         self._seconds = Histogram(
             "tunesmith_http_request_seconds",
-            "From the first byte of a request to the last of its answer.",
+            "Time from the first byte of a request to the last byte of its response.",
             ("method", "route"),
             registry=self.registry,
         )
         self.open_streams = Gauge(
-            "tunesmith_open_streams", "Event streams being followed.", registry=self.registry
+            "tunesmith_open_streams", "Open event streams.", registry=self.registry
         )
 
         self._up = self._gauge("database_up", "Whether the database answered this scrape.")
         self._jobs = self._gauge("jobs", "Jobs by status.", "status")
         self._datasets = self._gauge("datasets", "Datasets by status.", "status")
-        self._queued = self._gauge("queue_length", "Jobs that wait for a worker.", "queue")
-        self._wait = self._gauge("oldest_wait_seconds", "Of the job that waits longest.")
-        self._workers = self._gauge("workers_alive", "Workers seen lately.")
+        self._queued = self._gauge("queue_length", "Jobs waiting for a worker.", "queue")
+        self._wait = self._gauge("oldest_wait_seconds", "Longest wait of a queued job.")
+        self._workers = self._gauge("workers_alive", "Workers seen recently.")
 
     def note_stats(self, stats: Stats | None) -> None:
-        """What SQL says at a scrape; None: it says nothing, and old numbers must not stay."""
+        """Update the gauges at a scrape. None: the database is down, and old values are removed."""
         for labelled in (self._jobs, self._datasets, self._queued):
             labelled.clear()
         self._up.set(stats is not None)
@@ -54,10 +54,10 @@ class Telemetry:
                 gauge.labels(name).set(number)
 
     def note_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Status 0: the client went before there was an answer."""
+        """Record a request. Status 0: the client disconnected before the response started."""
         method = method if method in METHODS else "OTHER"
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
 
-    def _gauge(self, name: str, told: str, *labels: str) -> Gauge:
-        return Gauge(f"tunesmith_{name}", told, labels, registry=self.registry)
+    def _gauge(self, name: str, description: str, *labels: str) -> Gauge:
+        return Gauge(f"tunesmith_{name}", description, labels, registry=self.registry)

@@ -1,4 +1,4 @@
-"""The command `tunesmith`. Each command imports what it needs when it is called."""
+"""The command-line interface `tunesmith`. Each command imports what it needs when called."""
 
 import sys
 
@@ -12,7 +12,7 @@ def main() -> None:
     try:
         app(prog_name="tunesmith")
     except Failure as failure:
-        from app.cli.output import complain
+        from app.cli.output import print_failure
 
-        complain(failure)
+        print_failure(failure)
         sys.exit(1)

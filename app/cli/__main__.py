@@ -1,4 +1,4 @@
-"""`python -m app.cli`: the command `tunesmith` without an install."""
+"""`python -m app.cli`: runs `tunesmith` without installing it."""
 
 from app.cli import main
 

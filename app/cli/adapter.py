@@ -1,4 +1,4 @@
-"""An adapter on this machine: unpacked, and every file held against its manifest."""
+"""Unpacks a downloaded adapter and verifies every file against its manifest."""
 
 import hashlib
 import json
@@ -13,18 +13,21 @@ class ManifestMismatch(Failure):
 
 
 def unpack(archive: Path, folder: Path) -> int:
-    """How many files were proven; raises when one is missing, changed, or not in the manifest."""
+    """Unpack the archive and return the number of files verified.
+
+    Raises ManifestMismatch if a file is missing, changed, or not in the manifest.
+    """
     with zipfile.ZipFile(archive) as zipped:
         zipped.extractall(folder)
         found = set(zipped.namelist()) - {"manifest.json"}
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    promised = {entry["path"]: entry["sha256"] for entry in manifest["files"]}
+    expected = {entry["path"]: entry["sha256"] for entry in manifest["files"]}
     wrong = sorted(
-        path for path in found | set(promised) if _sha256(folder / path) != promised.get(path)
+        path for path in found | set(expected) if _sha256(folder / path) != expected.get(path)
     )
     if wrong:
         raise ManifestMismatch(f"{archive} differs from its manifest in: {', '.join(wrong)}.")
-    return len(promised)
+    return len(expected)
 
 
 def _sha256(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""`tunesmith up` as a child of another command: started, waited for, stopped with it."""
+"""Runs `tunesmith up` as a child process of another command and stops it with that command."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ _CODE = Path(__file__).parents[2]
 
 
 class Up:
-    """A stack that was started and may not be ready yet."""
+    """A stack in a child process; it may not be ready yet."""
 
     def __init__(self, settings: Settings) -> None:
         self._data_dir = files.make_data_dir(settings.data_dir)
@@ -30,7 +30,7 @@ class Up:
         return self.process.exit_status() is None
 
     def ready(self) -> files.State:
-        """Waits for it; raises with the end of its log when it gives up."""
+        """Wait until the stack is ready. Raises StartFailed with the end of its log."""
         deadline = time.monotonic() + READY_SECONDS
         while True:
             state = files.running(self._data_dir)
@@ -48,7 +48,7 @@ class Up:
 
 @contextmanager
 def stack(settings: Settings) -> Iterator[Up]:
-    """Gone, children included, when this ends, however it ends."""
+    """Run a stack; it is stopped, children included, however the context ends."""
     up = Up(settings)
     up.process.start()
     try:
@@ -71,6 +71,6 @@ def _program(settings: Settings, data_dir: Path) -> Program:
         ],
         environment=dict(os.environ),
         working_dir=_CODE,
-        orphan_signal=signal.SIGTERM,  # it stops its own children in order
+        orphan_signal=signal.SIGTERM,  # on SIGTERM it stops its own children in order
         grace_seconds=settings.stop_grace_seconds + 40,
     )

@@ -1,4 +1,4 @@
-"""Talking to a server: where it is, and its errors as sentences."""
+"""HTTP client: finds the server and turns its errors into exceptions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,36 +20,36 @@ class Unreachable(Unavailable):
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(
-            f"No answer from {url} ({reason}). Start a stack with `tunesmith up`, or name the "
-            "server with --url or TUNESMITH_URL."
+            f"No answer from {url} ({reason}). Start a stack with `tunesmith up`, or choose "
+            "another server with --url or TUNESMITH_URL."
         )
 
 
 class Refused(Failure):
-    """The server's own words: a problem document."""
+    """An error response of the server, usually a problem document."""
 
     code = "refused"
-    is_passing = False
-    """A server that is only just coming or going says so; asking again may help."""
+    is_temporary = False
+    """True for 429 and 503: the same request may succeed later."""
     server_code = ""
-    """The problem's own."""
+    """`code` of the problem document."""
 
     @classmethod
     def read(cls, response: httpx.Response) -> Self:
         try:
-            said = response.json()
-            errors = [_problem(error) for error in said.get("errors") or []]
+            document = response.json()
+            errors = [_problem(error) for error in document.get("errors") or []]
         except (ValueError, AttributeError):
-            said, errors = {"detail": response.text[:300]}, []
-        title = said.get("title") or f"The server answered {response.status_code}."
-        refused = cls(said.get("detail") or "", errors=errors, title=title)
-        refused.server_code = str(said.get("code", ""))
-        refused.is_passing = response.status_code in (429, 503)
+            document, errors = {"detail": response.text[:300]}, []
+        title = document.get("title") or f"The server answered {response.status_code}."
+        refused = cls(document.get("detail") or "", errors=errors, title=title)
+        refused.server_code = str(document.get("code", ""))
+        refused.is_temporary = response.status_code in (429, 503)
         return refused
 
 
 class Server:
-    """One server; a request either gives its answer or raises a Failure."""
+    """A server; each request returns its result or raises a Failure."""
 
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
@@ -71,7 +71,10 @@ class Server:
 
     @contextmanager
     def stream(self, path: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
-        """Raises httpx.TransportError where the connection breaks: callers go on from there."""
+        """Stream a response. Raises httpx.TransportError when the connection breaks, for resuming.
+
+        416 is returned like a success.
+        """
         with self._http.stream("GET", path, headers=headers, timeout=60) as response:
             if response.is_error and response.status_code != 416:
                 response.read()
@@ -90,10 +93,10 @@ class Server:
 
 @contextmanager
 def connect(url: str | None = None, data_dir: Path | None = None) -> Iterator[Server]:
-    """The server named, else the stack that runs on the data folder, else the usual port."""
+    """Connect to `url`, else to the stack running on the data folder, else to the default port."""
     try:
         base = httpx.URL(url or _running_here(data_dir) or DEFAULT_URL)
-        # A proxy of the environment has no part in a conversation with this machine.
+        # Connections to this machine ignore proxies configured in the environment.
         http = httpx.Client(base_url=base, timeout=30, trust_env=base.host not in _LOOPBACK)
     except httpx.InvalidURL as error:
         raise Unreachable(str(url), str(error)) from None

@@ -1,4 +1,4 @@
-"""The commands and their options. What they do lies in modules imported only when called."""
+"""The commands and their options. Their implementations are imported only when called."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,12 +8,12 @@ import typer
 from app.cli import options
 
 app = typer.Typer(
-    help="Fine-tuning as a job API: post a job, watch it learn, download a proven adapter.",
+    help="Fine-tuning as a job API: post a job, watch it learn, download a verified adapter.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]
 
 
 @app.command()
@@ -22,10 +22,10 @@ def up(
     models_dir: options.ModelsDir = None,
     host: options.Host = None,
     port: options.Port = None,
-    worker: Annotated[bool, typer.Option(help="Train here, or leave that to others.")] = True,
+    worker: Annotated[bool, typer.Option(help="Run a worker on this machine.")] = True,
     durable: Annotated[bool, typer.Option(hidden=True)] = True,
 ) -> None:
-    """Start the whole stack here: Postgres, Valkey, API, worker. Ctrl-C stops it."""
+    """Start the whole stack on this machine: Postgres, Valkey, API and worker. Ctrl-C stops it."""
     from app.cli import configuration
     from app.cli.up import up
     from app.embedded.stack import Choices
@@ -36,13 +36,15 @@ def up(
 
 @app.command()
 def demo(
-    data_dir: Annotated[Path, typer.Option(help="Folder of the demo's stack.")] = Path(
+    data_dir: Annotated[Path, typer.Option(help="Data folder of the demo's stack.")] = Path(
         ".tunesmith/demo"
     ),
     examples: Annotated[Path, typer.Option(help="Folder of the sample job.")] = Path("examples"),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the API; 0 picks a free one.")
+    ] = 0,
 ) -> None:
-    """Start a stack, train the sample job, compare base and adapter on held-out prompts."""
+    """Start a stack, train the sample job, compare base model and adapter on held-out prompts."""
     from app.cli.demo import demo
 
     demo(data_dir, examples, port)
@@ -50,22 +52,31 @@ def demo(
 
 @app.command()
 def submit(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC.json", help="The job spec.")],
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.json", help="File with the job spec.")],
     dataset: Annotated[
-        str | None, typer.Option(help="A file to upload, or the id of a dataset.")
+        str | None,
+        typer.Option(help="File to upload, or id of a dataset; replaces the spec's `dataset`."),
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="e.g. training.learning_rate=1e-3"),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Override a field of the spec, e.g. training.learning_rate=1e-3. Repeatable.",
+        ),
     ] = None,
-    follow: Annotated[bool, typer.Option(help="Watch the job until it ends.")] = False,
+    follow: Annotated[bool, typer.Option(help="Follow the job until it ends.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show its plan. Exit status 0 if it would work.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show what the job would do, without creating it. Exit status 0 if it would work.",
+        ),
     ] = False,
     url: options.Url = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Start a job. Prints its id."""
+    """Submit a job and print its id."""
     from app.cli import client
     from app.cli.submit import submit
 
@@ -75,17 +86,19 @@ def submit(
 
 @app.command("import")
 def import_dataset(
-    repo: Annotated[str, typer.Argument(metavar="REPO", help="On the hub: owner/name.")],
-    split: Annotated[str, typer.Option(help="Which part of it.")] = "train",
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="Repository: owner/name.")],
+    split: Annotated[str, typer.Option(help="Split to import.")] = "train",
     revision: Annotated[
-        str | None, typer.Option(help="A branch, a tag or a commit. Default: the main branch.")
+        str | None, typer.Option(help="Branch, tag or commit. Default: the main branch.")
     ] = None,
-    config: Annotated[str | None, typer.Option(help="Where it has several.")] = None,
-    follow: Annotated[bool, typer.Option(help="Wait until it is ready.")] = False,
+    config: Annotated[
+        str | None, typer.Option(help="Configuration to import, if the dataset has several.")
+    ] = None,
+    follow: Annotated[bool, typer.Option(help="Wait until the dataset is ready.")] = False,
     url: options.Url = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Have the server fetch a dataset from the hub. Prints its id."""
+    """Import a dataset from the Hugging Face Hub into the server and print its id."""
     from app.cli import client
     from app.cli.hub import import_dataset
 
@@ -96,7 +109,7 @@ def import_dataset(
 
 @app.command()
 def jobs(
-    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="Show this one.")] = None,
+    job: Annotated[str | None, typer.Argument(metavar="JOB", help="Id of the job to show.")] = None,
     url: options.Url = None,
     data_dir: options.DataDir = None,
 ) -> None:
@@ -113,11 +126,13 @@ def jobs(
 @app.command()
 def logs(
     job: JobId,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job ends.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Follow the job's events until it ends.")
+    ] = False,
     url: options.Url = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """What a job's trainer printed; with -f, its events as they come."""
+    """Print the trainer log of a job; with -f, follow its events instead."""
     from app.cli import client, jobs
 
     with client.connect(url, data_dir) as server:
@@ -131,12 +146,15 @@ def logs(
 def download(
     job: JobId,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File or folder. Default: JOB.zip here.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="File or folder to write to. Default: JOB.zip in this folder."
+        ),
     ] = None,
     url: options.Url = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Fetch a job's adapter, checked against its hash. Goes on where an earlier try broke off."""
+    """Download the adapter of a job and verify its hash. Resumes an interrupted download."""
     from app.cli import client
     from app.cli.download import download_adapter, target_of
     from app.cli.output import say
@@ -153,7 +171,7 @@ def doctor(
     models_dir: options.ModelsDir = None,
     url: options.Url = None,
 ) -> None:
-    """Look for what would keep a job from working here. Exit status 1 if something would."""
+    """Check this machine for problems that would keep jobs from running. Exit status 1 if any."""
     from app.cli import configuration
     from app.cli.doctor import examine
 

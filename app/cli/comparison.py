@@ -1,4 +1,4 @@
-"""Base and adapter side by side, answered by `worker.training.compare` in a process of its own."""
+"""Compares base model and adapter by running `worker.training.compare` in a separate process."""
 
 import json
 import subprocess
@@ -12,8 +12,8 @@ from rich.table import Table
 from app.core.errors import Failure
 
 NUM_SHOWN = 5
-MOST_BEFORE, LEAST_AFTER = 0.10, 0.80
-"""Exact match on held-out rows: what the sample job promises."""
+MAX_BEFORE, MIN_AFTER = 0.10, 0.80
+"""Exact match on held-out rows that the sample job must stay below and reach."""
 _CODE = Path(__file__).parents[2]
 
 
@@ -24,7 +24,7 @@ class ComparisonFailed(Failure):
 @dataclass(frozen=True)
 class Comparison:
     before: float
-    """Share of held-out rows the base answers exactly."""
+    """Share of held-out rows that the base model answers exactly."""
     after: float
     answers: list[dict[str, str]]
     """For each row: `input`, `expected`, `base`, `adapter`."""
@@ -56,20 +56,20 @@ def side_by_side(result: Comparison) -> Table:
 
 
 def judge(result: Comparison, console: Console) -> None:
-    """Say the exact match before and after; raises when the sample job's promise was not kept."""
-    said = (
+    """Print the exact match before and after. Raises ComparisonFailed if it misses the targets."""
+    summary = (
         f"Exact match on {len(result.answers)} held-out rows: "
         f"{result.before:.1%} before, {result.after:.1%} after"
     )
-    console.print(said, style="bold")
-    if not (result.before < MOST_BEFORE and result.after >= LEAST_AFTER):
+    console.print(summary, style="bold")
+    if not (result.before < MAX_BEFORE and result.after >= MIN_AFTER):
         raise ComparisonFailed(
-            f"{said}; the sample job promises under {MOST_BEFORE:.0%} and at least "
-            f"{LEAST_AFTER:.0%}."
+            f"{summary}. Expected: below {MAX_BEFORE:.0%} before and at least {MIN_AFTER:.0%} "
+            "after."
         )
 
 
 def _plain(text: str) -> str:
-    """Shortened, and nothing in it taken for markup."""
+    """Shorten a text and escape Rich markup."""
     shown = text if len(text) <= 200 else text[:200] + "..."
     return shown.replace("[", r"\[")

@@ -1,4 +1,4 @@
-"""Settings of a command: the environment, overridden by the command line."""
+"""Settings of a command: from the environment, overridden by command-line options."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from app.core.settings import Settings
 
 
 def load(**given: Any) -> Settings:
-    """Options that were not given (None) leave the environment's word."""
+    """Load the settings. Options that were not given (None) fall back to the environment."""
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
@@ -17,7 +17,7 @@ def load(**given: Any) -> Settings:
             Problem(_variable(issue["loc"]), issue["type"], issue["msg"])
             for issue in error.errors()
         ]
-        raise Invalid("These settings cannot be used.", errors=problems) from None
+        raise Invalid("Some settings are invalid.", errors=problems) from None
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""`tunesmith demo`: from nothing to a proven adapter, every number measured by this very run."""
+"""`tunesmith demo`: trains the sample job on a stack of its own and measures every step."""
 
 import contextlib
 import signal
@@ -20,7 +20,7 @@ from app.embedded.stack import check_models, check_worker
 
 
 class Stages:
-    """Tells what is being done and remembers how long it took."""
+    """Prints each stage of the demo and measures how long it takes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -34,9 +34,9 @@ class Stages:
         self.seconds[name] = time.monotonic() - began
 
     def table(self) -> Table:
-        table = Table("stage", "seconds", title="Measured", title_justify="left")
+        table = Table("stage", "seconds", title="Timings", title_justify="left")
         table.columns[1].justify = "right"
-        for name, seconds in {**self.seconds, "all": sum(self.seconds.values())}.items():
+        for name, seconds in {**self.seconds, "total": sum(self.seconds.values())}.items():
             table.add_row(name, f"{seconds:.1f}")
         return table
 
@@ -45,7 +45,7 @@ def demo(data_dir: Path, examples: Path, port: int) -> None:
     settings = configuration.load(data_dir=data_dir, models_dir=examples / "models", port=port)
     check_models(settings.models_dir)
     check_worker()
-    # `kill` is to clean up as Ctrl-C does.
+    # SIGTERM cleans up like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = terminal_or_lines()
     stages = Stages(console)
@@ -56,15 +56,15 @@ def demo(data_dir: Path, examples: Path, port: int) -> None:
         _run(state, examples, console, stages)
         if console.is_terminal:
             _stay(up, state.url, console)
-    console.print("Everything is stopped.")
+    console.print("Everything has stopped.")
 
 
 def _run(state: files.State, examples: Path, console: Console, stages: Stages) -> None:
     job, archive = _train(state, examples, console, stages)
     folder = Path(state.data_dir) / "adapters" / job["id"]
-    with stages("Check every file against the manifest"):
+    with stages("Verify every file against the manifest"):
         num_files = adapter.unpack(archive, folder)
-        console.print(f"{num_files} files as promised, in {folder}")
+        console.print(f"{num_files} files verified, in {folder}")
     with stages("Compare base and adapter on held-out prompts"):
         base = Path(state.models_dir) / job["model"]
         result = comparison.compare(base, folder, examples / "data" / "tickets_held_out.json")
@@ -89,12 +89,12 @@ def _train(
             archive = Path(state.data_dir) / "adapters" / f"{job['id']}.zip"
             archive.parent.mkdir(exist_ok=True)
             sha256 = download_adapter(server, job["id"], archive)
-            console.print(f"{archive.stat().st_size:,} bytes, sha256 {sha256} as promised")
+            console.print(f"{archive.stat().st_size:,} bytes, sha256 {sha256}, verified")
     return job, archive
 
 
 def _stay(up: background.Up, url: str, console: Console) -> None:
-    console.print(f"\nThe server stays up at {url} until Ctrl-C.")
+    console.print(f"\nThe server is still running at {url}. Press Ctrl-C to stop it.")
     with contextlib.suppress(KeyboardInterrupt):
         while up.runs:
             time.sleep(0.5)

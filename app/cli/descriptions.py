@@ -1,19 +1,17 @@
-"""What the contract leaves undescribed: schemas, properties, operations and parameters."""
+"""Finds schemas, properties, operations and parameters of the contract without a description."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 Node = Mapping[str, Any]
-_ADVICE = "say what it is to someone who has never seen the code, then run `make docs`"
-_UNDER_FIELD = f"write a text under the field; {_ADVICE}."
+_ADVICE = "describe it for someone who has never seen the code, then run `make docs`"
+_UNDER_FIELD = f"write a docstring under the field; {_ADVICE}."
 _IN_PARAMETER = f"give its Query, Path or Header a `description`; {_ADVICE}."
 _DOCSTRING = f"write a docstring; {_ADVICE}."
 
 
 def undescribed(contract: Node) -> list[str]:
-    """A sentence for each part of an OpenAPI document that has no description: where, and what to
-    do.
-    """
+    """Return a message for each part of an OpenAPI document that has no description."""
     return [
         f"The contract does not describe {what}: {advice}" for what, advice in _missing(contract)
     ]
@@ -41,7 +39,7 @@ def _of_operation(name: str, operation: Node) -> Iterator[tuple[str, str]]:
 
 
 def _properties(name: str, schema: Node) -> Iterator[tuple[str, str]]:
-    """Those of a schema and of what is written inside it; what it refers to has its own turn."""
+    """Check the properties of a schema and its inline schemas; references are checked elsewhere."""
     for field, inner in schema.get("properties", {}).items():
         if not _is_described(inner):
             yield f"the property `{field}` of {name}", _UNDER_FIELD

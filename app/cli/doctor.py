@@ -1,4 +1,4 @@
-"""`tunesmith doctor`: what this machine has, and what would keep a job from working."""
+"""`tunesmith doctor`: reports what this machine has and what would keep jobs from running."""
 
 import platform
 import shutil
@@ -19,20 +19,20 @@ from app.embedded.account import can_enter, servers_account
 from app.embedded.ports import listen
 from app.embedded.stack import check_models, check_worker
 
-LEAST_FREE_BYTES = 2 << 30
+MIN_FREE_BYTES = 2 << 30
 _STYLES = {"ok": "green", "note": "yellow", "bad": "red"}
 
 
 @dataclass(frozen=True)
 class Finding:
     verdict: Literal["ok", "note", "bad"]
-    """`bad`: something will not work; `note`: worth knowing."""
+    """`bad`: something will not work; `note`: for information."""
     subject: str
     text: str
 
 
 def examine(settings: Settings, url: str | None) -> bool:
-    """Print every finding; true when none is bad."""
+    """Print every finding; return True if none is bad."""
     console, healthy = terminal_or_lines(), True
     for finding in findings(settings, url):
         style = _STYLES[finding.verdict]
@@ -57,7 +57,7 @@ def findings(settings: Settings, url: str | None) -> Iterator[Finding]:
 def _python() -> Finding:
     fits = sys.version_info[:2] == (3, 11)
     text = f"{platform.python_version()} at {sys.executable}"
-    return Finding("ok" if fits else "bad", "python", text if fits else f"{text}: 3.11 is needed")
+    return Finding("ok" if fits else "bad", "python", text if fits else f"{text}; 3.11 is required")
 
 
 def _training_packages() -> str:
@@ -69,11 +69,11 @@ def _training_packages() -> str:
 
 def _gpu() -> Finding:
     if shutil.which("nvidia-smi") is None:
-        return Finding("note", "gpu", "no nvidia-smi: jobs train on the CPU")
+        return Finding("note", "gpu", "nvidia-smi not found: jobs train on the CPU")
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=20)
     if done.returncode != 0:
-        return Finding("note", "gpu", f"nvidia-smi fails: {done.stdout.strip()[:200]}")
+        return Finding("note", "gpu", f"nvidia-smi failed: {done.stdout.strip()[:200]}")
     return Finding("ok", "gpu", done.stdout.strip().replace("\n", "; "))
 
 
@@ -86,16 +86,16 @@ def _data_folder(folder: Path) -> Finding:
         return Finding("bad", "data folder", str(error))
     account = servers_account()
     if account and not can_enter(account, folder):
-        where = f"{folder}; Postgres's files go elsewhere: `{account.name}` may not enter it"
-        return Finding("note", "data folder", where)
+        text = f"{folder}; Postgres stores its files elsewhere: `{account.name}` cannot enter it"
+        return Finding("note", "data folder", text)
     return Finding("ok", "data folder", str(folder))
 
 
 def _disk(folder: Path) -> Finding:
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(there).free
-    enough = free >= LEAST_FREE_BYTES
-    text = f"{free / 2**30:.1f} GiB free" + ("" if enough else "; make at least 2 GiB free")
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    enough = free >= MIN_FREE_BYTES
+    text = f"{free / 2**30:.1f} GiB free" + ("" if enough else "; at least 2 GiB are required")
     return Finding("ok" if enough else "bad", "disk", text)
 
 
@@ -105,7 +105,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
         return
     for model in list_models(settings):
         for problem in model.problems:
-            text = " ".join([model.id, "is refused:", problem.message, problem.hint]).strip()
+            text = " ".join([model.id, "cannot be used:", problem.message, problem.hint]).strip()
             yield Finding("bad", "model", text)
         if not model.problems:
             yield Finding("ok", "model", f"{model.id} ({model.architecture})")
@@ -120,16 +120,17 @@ def _server(settings: Settings, url: str | None) -> Iterator[Finding]:
     running = files.running(settings.data_dir)
     if running is None and url is None:
         yield _try("port", lambda: _bindable(settings))
-        yield Finding("note", "stack", "none runs on this data folder; `tunesmith up` starts one")
+        text = "none is running on this data folder; start one with `tunesmith up`"
+        yield Finding("note", "stack", text)
         return
     with client.connect(url, settings.data_dir) as server:
         yield _try("stack", lambda: _answer(server))
 
 
 def _answer(server: client.Server) -> str:
-    told = server.get("/readyz")
-    checks = ", ".join(f"{name} {state}" for name, state in told["checks"].items())
-    return f"{server.url} answers: {told['status']} ({checks})"
+    ready = server.get("/readyz")
+    checks = ", ".join(f"{name} {state}" for name, state in ready["checks"].items())
+    return f"{server.url} answers: {ready['status']} ({checks})"
 
 
 def _bindable(settings: Settings) -> str:

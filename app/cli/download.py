@@ -1,4 +1,4 @@
-"""A file of the server, downloaded so that what arrives is what was promised."""
+"""Downloads a file from the server, resumes after a break, and verifies its SHA-256."""
 
 import hashlib
 import os
@@ -16,10 +16,10 @@ TRIES = 8
 class Corrupt(Failure):
     code = "download_corrupt"
 
-    def __init__(self, target: Path, promised: str, found: str) -> None:
+    def __init__(self, target: Path, expected: str, found: str) -> None:
         super().__init__(
-            f"{target} arrived with sha256 {found}, the server promised {promised}. Nothing was "
-            "kept; run the command again."
+            f"The download of {target} has sha256 {found}, but the server announced {expected}. "
+            "It was deleted; run the command again."
         )
 
 
@@ -28,14 +28,14 @@ class OutputUnusable(Failure):
 
 
 def target_of(output: Path | None, job_id: str) -> Path:
-    """Where the archive goes, told before the first byte comes when it cannot go there."""
+    """Return the file to write. Raises OutputUnusable before the download if it cannot be used."""
     target = output or Path(f"{job_id}.zip")
     if target.is_dir():
         target /= f"{job_id}.zip"
     if not target.parent.is_dir():
-        raise OutputUnusable(f"The folder {target.parent} does not exist: make it first.")
+        raise OutputUnusable(f"The folder {target.parent} does not exist; create it first.")
     if target.exists() and not target.is_file():
-        raise OutputUnusable(f"{target} is not a file: name another with -o.")
+        raise OutputUnusable(f"{target} is not a file; choose another path with -o.")
     return target
 
 
@@ -44,9 +44,10 @@ def download_adapter(server: Server, job_id: str, target: Path, tries: int = TRI
 
 
 def download(server: Server, path: str, target: Path, tries: int = TRIES) -> str:
-    """The file's sha256, which is the server's ETag. `target` appears whole and proven, or not.
+    """Download a file and return its SHA-256, which must equal the server's ETag.
 
-    Bytes gather beside it, so that a later try goes on where this one broke off.
+    `target` appears only complete and verified. Until then the bytes are in a file beside it, so
+    that a later try resumes where this one stopped.
     """
     part = target.with_name(f".{target.name}.part")
     tag = target.with_name(f".{target.name}.etag")
@@ -58,11 +59,11 @@ def download(server: Server, path: str, target: Path, tries: int = TRIES) -> str
             if tried == tries:
                 raise Unreachable(server.url, str(error) or type(error).__name__) from None
             time.sleep(min(0.2 * 2**tried, 5))
-    promised, found = tag.read_text(), _sha256(part)
+    expected, found = tag.read_text(), _sha256(part)
     tag.unlink()
-    if promised != found:
+    if expected != found:
         part.unlink()
-        raise Corrupt(target, promised, found)
+        raise Corrupt(target, expected, found)
     part.replace(target)
     return found
 
@@ -73,13 +74,13 @@ def _fetch(server: Server, path: str, part: Path, tag: Path) -> None:
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": f'"{tag.read_text()}"'}
     with server.stream(path, headers) as response:
-        if response.status_code == 416:  # nothing is missing, as far as we know
+        if response.status_code == 416:  # the file seems to be complete already
             return
         resumed = response.status_code == 206
         if not resumed:
             etag = response.headers.get("ETag", "").removeprefix("W/").strip('"')
             if not etag:
-                raise Refused("The server sent no ETag, so the file cannot be checked.")
+                raise Refused("The server sent no ETag, so the file cannot be verified.")
             tag.write_text(etag)
         with part.open("ab" if resumed else "wb") as file:
             for piece in response.iter_raw():

@@ -1,4 +1,4 @@
-"""`tunesmith submit --dry-run`: the plan of a job, as people read it."""
+"""`tunesmith submit --dry-run`: prints what a job would do and take."""
 
 import time
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from app.cli.output import terminal_or_lines
 from app.core.errors import Failure, Problem
 
 WAIT_SECONDS = 600.0
-_AGAIN = ("dataset_measuring", "dataset_validating")
-_HOPELESS = ("memory_short", "disk_short")
-"""Warnings of an estimate, which may be off; but nobody should start a job on them unread."""
+_RETRIED = ("dataset_measuring", "dataset_validating")
+_FATAL = ("memory_short", "disk_short")
+"""Warnings that fail the command. They rest on estimates, which may be off, but must be seen."""
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -23,30 +23,30 @@ class WouldNotWork(Failure):
 
 
 def dry_run(server: Server, spec: dict[str, Any]) -> None:
-    """Raises Refused or WouldNotWork for a job that cannot work."""
-    plan = ask(server, spec)
+    """Print a dry run. Raises Refused or WouldNotWork for a job that cannot work."""
+    plan = request(server, spec)
     show(plan, terminal_or_lines())
-    hopeless = [each for each in plan["warnings"] if each["code"] in _HOPELESS]
-    if hopeless:
-        errors = [Problem(**each) for each in hopeless]
-        raise WouldNotWork("The job would not work here.", errors=errors)
+    fatal = [each for each in plan["warnings"] if each["code"] in _FATAL]
+    if fatal:
+        errors = [Problem(**each) for each in fatal]
+        raise WouldNotWork("The job would not work on this server.", errors=errors)
 
 
-def ask(server: Server, spec: dict[str, Any]) -> Any:
-    """The plan, asked for until the rows are counted."""
+def request(server: Server, spec: dict[str, Any]) -> Any:
+    """Request a dry run, repeatedly until the rows have been counted."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
             return server.post("/jobs?dry_run=true", spec)
         except Refused as refused:
-            if refused.server_code not in _AGAIN or time.monotonic() > deadline:
+            if refused.server_code not in _RETRIED or time.monotonic() > deadline:
                 raise
         time.sleep(1)
 
 
 def show(plan: dict[str, Any], console: Console) -> None:
     spec = plan["spec"]
-    console.print(f"Plan for {spec['model']} on {plan['dataset']['id']}", highlight=False)
+    console.print(f"Dry run of {spec['model']} on {plan['dataset']['id']}", highlight=False)
     lines = [f"{name:<10} {text}" for name, text in _lines(plan)]
     for each in plan["warnings"]:
         lines.append(f"warning: {each['pointer']}: {each['message']}")
@@ -59,31 +59,31 @@ def _lines(plan: dict[str, Any]) -> list[tuple[str, str]]:
     rows, held_out, memory = plan["dataset"], plan["validation"], plan["memory"]
     lines = [
         ("rows", f"{_count(rows['rows'])}, trained {_count(rows['trained_rows'])}{_lost(rows)}"),
-        ("tokens", f"{_count(rows['tokens'])} in one pass, {_count(rows['trained_tokens'])} with "
-                   f"a label, {_count(rows['tokens_lost'])} lost"),
+        ("tokens", f"{_count(rows['tokens'])} per epoch, {_count(rows['trained_tokens'])} trained, "
+                   f"{_count(rows['tokens_lost'])} lost"),
     ]  # fmt: skip
     if held_out:
         lines.append(("held out", f"{_count(held_out['rows'])} rows"))
     batch = plan["spec"]["training"]["per_device_train_batch_size"]
     how = "packed" if rows["packed_sequences"] is not None else "one row each"
     lines += [
-        ("steps", f"{_count(plan['steps'])}, {_count(plan['steps_per_epoch'])} an epoch"),
-        ("sequences", f"{_count(rows['sequences'])} ({how}), {batch} at a time, the longest "
+        ("steps", f"{_count(plan['steps'])}, {_count(plan['steps_per_epoch'])} per epoch"),
+        ("sequences", f"{_count(rows['sequences'])} ({how}), batch size {batch}, longest "
                       f"{_count(rows['widest_sequence'])} tokens"),
         ("memory", _memory(memory) if memory else "unknown"),
     ]  # fmt: skip
     if memory:
         lines += [(verdict, ", ".join(names)) for verdict, names in _by_verdict(memory["fits"])]
     seconds = plan["seconds"]
-    took = "unknown" if seconds["estimate"] is None else f"about {_duration(seconds['estimate'])}"
-    lines += [("disk", _size(plan["disk_bytes"])), ("time", f"{took} ({seconds['basis']})")]
+    time_ = "unknown" if seconds["estimate"] is None else f"about {_duration(seconds['estimate'])}"
+    lines += [("disk", _size(plan["disk_bytes"])), ("time", f"{time_} ({seconds['basis']})")]
     return lines
 
 
 def _lost(rows: dict[str, Any]) -> str:
     names = ("skipped", "dropped", "truncated", "split", "duplicate")
-    told = [f"{rows[f'{name}_rows']:,} {name}" for name in names if rows[f"{name}_rows"]]
-    return f" ({', '.join(told)})" if told else ""
+    counts = [f"{rows[f'{name}_rows']:,} {name}" for name in names if rows[f"{name}_rows"]]
+    return f" ({', '.join(counts)})" if counts else ""
 
 
 def _by_verdict(fits: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
@@ -104,8 +104,8 @@ def _memory(memory: dict[str, Any]) -> str:
         "proof",
         "runtime",
     )
-    told = ", ".join(f"{name} {_size(memory[name])}" for name in parts if memory[name])
-    return f"{_size(memory['peak_bytes'])} at the peak on {memory['device']}: {told}"
+    sizes = ", ".join(f"{name} {_size(memory[name])}" for name in parts if memory[name])
+    return f"{_size(memory['peak_bytes'])} peak on {memory['device']}: {sizes}"
 
 
 def _count(number: int | None) -> str:

@@ -1,4 +1,4 @@
-"""`tunesmith import`: a dataset from the hub, fetched by the server."""
+"""`tunesmith import`: imports a dataset from the hub into the server."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from app.cli.submit import ready
 
 
 def import_dataset(server: Server, source: dict[str, Any], watch: bool) -> None:
-    """Prints the dataset's id first, so that it can be taken from a pipe."""
+    """Import a dataset. Prints its id on the first line, so that scripts can read it."""
     dataset = server.post("/datasets/import", {"source": {"type": "hub", **source}})
     found = dataset["source"]
     say(dataset["id"])
-    say(f"{found['repo']} at {found['revision']}, licence {found['license'] or 'unknown'}")
+    say(f"{found['repo']} at {found['revision']}, license {found['license'] or 'unknown'}")
     if found["license_note"]:
         say(found["license_note"])
     if watch:

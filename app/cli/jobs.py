@@ -1,4 +1,4 @@
-"""`tunesmith jobs` and `tunesmith logs`: what the server knows, as people read it."""
+"""`tunesmith jobs` and `tunesmith logs`: prints jobs, trainer logs and events."""
 
 from typing import Any
 
@@ -22,13 +22,14 @@ def show_all(server: Server) -> None:
             _steps(job),
             job["created_at"][:19].replace("T", " "),
         )
-    terminal_or_lines().print(table if page["data"] else "No jobs yet: tunesmith submit SPEC.json")
+    empty = "No jobs yet. Submit one with `tunesmith submit SPEC.json`."
+    terminal_or_lines().print(table if page["data"] else empty)
     if page["has_more"]:
-        say("... and older ones.")
+        say("Older jobs are not shown.")
 
 
 def show_one(server: Server, job_id: str) -> None:
-    """A job's facts, one a line, absent ones left out."""
+    """Print the fields of a job, one per line, without empty ones."""
     job = server.get(f"/jobs/{job_id}")
     table = Table(box=None, show_header=False, pad_edge=False)
     for name in (

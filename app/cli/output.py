@@ -1,4 +1,4 @@
-"""What people read: errors with their hints, on standard error."""
+"""Output for people: lines on standard output; errors with their hints on standard error."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def complain(failure: Failure) -> None:
-    """The sentence, then each thing that is wrong and what to do about it."""
+def print_failure(failure: Failure) -> None:
+    """Print the message of a failure, then each of its problems with its hint."""
     write = sys.stderr.write
     title = failure.extra.get("title")
     write(f"error: {title}\n" if title else "")
@@ -22,7 +22,7 @@ def complain(failure: Failure) -> None:
 
 
 def terminal_or_lines() -> "Console":
-    """Where there is no terminal, lines are long enough that an id or a hash is not broken."""
+    """Return a console. Without a terminal, it is wide enough not to wrap an id or a hash."""
     from rich.console import Console
 
     console = Console()
@@ -30,5 +30,5 @@ def terminal_or_lines() -> "Console":
 
 
 def say(line: str) -> None:
-    """One line of what is going on, seen at once even through a pipe."""
+    """Print one line and flush, so that it appears immediately even through a pipe."""
     print(line, flush=True)

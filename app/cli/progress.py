@@ -1,4 +1,4 @@
-"""A job's progress as people watch it: a live bar on a terminal, plain lines elsewhere."""
+"""Shows the progress of a job: a live bar on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 PLAIN_SECONDS = 3.0
-"""Between two lines where there is no terminal."""
-_TOLD = ("status", "warning", "error", "checkpoint", "eval")
+"""Minimum time between two progress lines without a terminal."""
+_PRINTED = ("status", "warning", "error", "checkpoint", "eval")
 
 
 @dataclass
 class Snapshot:
-    """What is known of a running job."""
+    """Latest known state of a job."""
 
     status: str = "queued"
     phase: str = ""
@@ -26,8 +26,8 @@ class Snapshot:
     tokens_per_second: float | None = None
     eta_seconds: float | None = None
 
-    def take(self, event: dict[str, Any]) -> None:
-        """Learn from one event; names that are not ours are passed over."""
+    def update(self, event: dict[str, Any]) -> None:
+        """Update from one event; unknown fields are ignored."""
         data = event.get("data") or {}
         values = data.get("values") or {}
         self.loss = values.get("train_loss", self.loss)
@@ -58,7 +58,7 @@ class BarView:
         self._bar = progress.add_task("queued", total=None, figures="")
 
     def show(self, event: dict[str, Any], now: Snapshot) -> None:
-        if event["type"] in _TOLD:
+        if event["type"] in _PRINTED:
             self._progress.console.print(line(event), highlight=False, markup=False)
         label = now.phase if now.status == "running" and now.phase else now.status
         self._progress.update(
@@ -73,16 +73,16 @@ class BarView:
 class PlainView:
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._said_at = 0.0
+        self._printed_at = 0.0
 
     def show(self, event: dict[str, Any], now: Snapshot) -> None:
-        if event["type"] in (*_TOLD, "phase"):
-            self._say(line(event))
-        elif event["type"] == "progress" and time.monotonic() - self._said_at > PLAIN_SECONDS:
-            self._said_at = time.monotonic()
-            self._say(f"  {now}")
+        if event["type"] in (*_PRINTED, "phase"):
+            self._print(line(event))
+        elif event["type"] == "progress" and time.monotonic() - self._printed_at > PLAIN_SECONDS:
+            self._printed_at = time.monotonic()
+            self._print(f"  {now}")
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -101,14 +101,14 @@ def view(console: Console) -> Iterator[View]:
 
 
 def line(event: dict[str, Any]) -> str:
-    """One event as a line: when, what kind, and what it says."""
+    """Format an event as one line: time, type, and message or values."""
     data = event.get("data") or {}
-    said = event.get("message") or "  ".join(
+    text = event.get("message") or "  ".join(
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in {**data, **(data.get("values") or {})}.items()
         if isinstance(value, int | float | str)
     )
-    return f"{(event.get('at') or '')[11:19]}  {event['type']:<10}  {said}"
+    return f"{(event.get('at') or '')[11:19]}  {event['type']:<10}  {text}"
 
 
 def duration(seconds: float) -> str:

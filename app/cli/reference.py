@@ -1,5 +1,6 @@
-"""Write docs/settings.md and docs/openapi.json from the code, or with --check say whether they
-have drifted. A part of the contract that has no description is an error in both cases.
+"""Write the generated pages in docs/ from the code, or with --check report outdated ones.
+
+A part of the contract without a description is an error in both cases.
 """
 
 import ast
@@ -16,18 +17,18 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 HEAD = """# Settings
 
-Generated from `app/core/settings.py` by `make docs`. Each is an environment variable; lists are
-JSON.
+Generated from `app/core/settings.py` by `make docs`. Each setting is an environment variable; lists
+are written as JSON.
 
 | variable | default | meaning |
 |---|---|---|
 """
 
-REPORT_HEAD = """# What a dataset report can say
+REPORT_HEAD = """# Problems in a dataset report
 
 Generated from `app/core/datasets/checking/codes.py` by `make docs`. An error makes the dataset
-invalid and keeps its row out of training; a warning or an info never does.
-`GET /datasets/{id}/report` names the row, the line and the JSON pointer of each.
+invalid and excludes its row from training; a warning or an info does not.
+`GET /datasets/{id}/report` gives the row, the line and the JSON pointer of each problem.
 
 | code | severity | what to do |
 |---|---|---|
@@ -52,7 +53,7 @@ def openapi() -> str:
     # Imported here: the settings page needs no application.
     from app.main import create_app
 
-    # Nothing is connected to before the first request.
+    # No connection is made before the first request.
     nowhere = Settings(
         database_url="postgresql+psycopg://127.0.0.1:1/docs", redis_url="redis://127.0.0.1:1"
     )
@@ -66,7 +67,7 @@ def _default(value: object) -> str:
 
 
 def _field_notes() -> dict[str, str]:
-    """The string under each field, on one line."""
+    """Return the docstring under each field, on one line."""
     body = ast.parse(inspect.getsource(Settings)).body[0]
     assert isinstance(body, ast.ClassDef)
     notes = {}

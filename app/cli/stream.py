@@ -1,4 +1,4 @@
-"""A job's events over server-sent events: resumed after a break, until the server says `end`."""
+"""Follows the event stream of a job, reconnecting after a break, until the event `end`."""
 
 import json
 import time
@@ -11,7 +11,7 @@ import httpx
 from app.cli.client import Refused, Server, Unreachable
 
 PATIENCE_SECONDS = 120.0
-"""How long a server may be gone before following gives up."""
+"""How long the server may be unreachable before following gives up."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Message:
 
 
 def follow(server: Server, job_id: str) -> Iterator[dict[str, Any]]:
-    """The job's events in order, each once: `{seq, type, level, message, data, ...}`."""
+    """Yield the events of a job in order, each once: `{seq, type, level, message, data, ...}`."""
     last, gone_since = "", 0.0
     while True:
         try:
@@ -45,7 +45,7 @@ def follow(server: Server, job_id: str) -> Iterator[dict[str, Any]]:
 
 
 def parse(pieces: Iterable[bytes]) -> Iterator[Message]:
-    """Messages of an event stream, however its bytes are cut."""
+    """Parse the messages of an event stream, regardless of how its bytes are split."""
     fields: dict[str, list[str]] = {}
     for line in _lines(pieces):
         if line:
@@ -63,7 +63,7 @@ def _connect(server: Server, job_id: str, last: str) -> Iterator[Message]:
         with server.stream(f"/jobs/{job_id}/stream", headers) as response:
             yield from parse(response.iter_bytes())
     except Refused as refused:
-        if not refused.is_passing:
+        if not refused.is_temporary:
             raise
 
 
@@ -76,7 +76,7 @@ def _message(fields: dict[str, list[str]]) -> Message:
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
-    # Not httpx's iter_lines: it also cuts at U+2028, which may stand inside JSON.
+    # Not httpx's iter_lines, which also splits at U+2028, a character that JSON may contain.
     rest = b""
     for piece in pieces:
         *lines, rest = (rest + piece).split(b"\n")

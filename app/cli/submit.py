@@ -1,4 +1,4 @@
-"""`tunesmith submit`, and its parts the demo uses: upload, wait for the report, post, follow."""
+"""`tunesmith submit`, and its steps, which the demo shares: upload, wait, post, follow."""
 
 import json
 import time
@@ -50,7 +50,7 @@ def submit(
 
 
 def read_spec(file: Path, changes: list[str]) -> dict[str, Any]:
-    """The spec with `name.name=value` laid over it; a value is JSON, or else a string."""
+    """Read the spec and apply changes `name.name=value`; a value is JSON, or else a string."""
     try:
         spec: Any = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -62,17 +62,17 @@ def read_spec(file: Path, changes: list[str]) -> dict[str, Any]:
             f'{file} is not a JSON object: write {{"model": ..., "dataset": ...}}.'
         )
     for change in changes:
-        _lay_over(spec, change)
+        _apply(spec, change)
     return spec
 
 
 def upload(server: Server, file: Path) -> Any:
-    """The dataset once it is ready. Raises InvalidDataset with what is wrong in which row."""
+    """Upload a file and return the ready dataset. Raises InvalidDataset with its problems."""
     return ready(server, server.upload("/datasets", file, name=file.name), file)
 
 
 def ready(server: Server, dataset: Any, what: object) -> Any:
-    """Wait for the verdict on a dataset. Raises InvalidDataset."""
+    """Wait until a dataset has been validated. Raises InvalidDataset if it is not ready."""
     deadline = time.monotonic() + VALIDATION_SECONDS
     while dataset["status"] == "validating" and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -86,17 +86,17 @@ def ready(server: Server, dataset: Any, what: object) -> Any:
 
 
 def follow(server: Server, job_id: str, console: Console) -> Any:
-    """Watch a job until it ends; the job as it then is."""
+    """Follow a job until it ends, and return its final state."""
     now = progress.Snapshot()
     with progress.view(console) as view:
         for event in stream.follow(server, job_id):
-            now.take(event)
+            now.update(event)
             view.show(event, now)
     return server.get(f"/jobs/{job_id}")
 
 
 def finished(job: Any) -> Any:
-    """The job, if it succeeded. Raises JobFailed with the server's reason otherwise."""
+    """Return the job if it succeeded. Otherwise raises JobFailed with the server's reason."""
     if job["status"] == "succeeded":
         return job
     failure = job.get("failure") or {}
@@ -106,12 +106,12 @@ def finished(job: Any) -> Any:
         failure.get("evidence") or failure.get("message", ""),
         failure.get("hint", ""),
     )
-    said = failure.get("message") or job.get("status_reason") or "no reason was given"
+    reason = failure.get("message") or job.get("status_reason") or "no reason was given"
     errors = [problem] if failure else []
-    raise JobFailed(f"Job {job['id']} {job['status']}: {said}", errors=errors)
+    raise JobFailed(f"Job {job['id']} {job['status']}: {reason}", errors=errors)
 
 
-def _lay_over(spec: dict[str, Any], change: str) -> None:
+def _apply(spec: dict[str, Any], change: str) -> None:
     name, equals, value = change.partition("=")
     if not equals:
         raise SpecUnreadable(f"--set {change}: write NAME=VALUE.")
@@ -126,7 +126,7 @@ def _lay_over(spec: dict[str, Any], change: str) -> None:
 
 
 def _dataset_id(server: Server, dataset: str) -> str:
-    """Of a file, uploaded first. What is written like a file's path must be one."""
+    """Return the dataset's id, uploading it if it is a file. A path must name an existing file."""
     file = Path(dataset)
     if file.is_file():
         return str(upload(server, file)["id"])
@@ -134,7 +134,7 @@ def _dataset_id(server: Server, dataset: str) -> str:
     if not is_id:
         what = "is not a file" if file.exists() else "does not exist"
         raise InvalidDataset(
-            f"{dataset} {what}. Name a file to upload, or a dataset's id (ds_...)."
+            f"{dataset} {what}. Pass a file to upload, or the id of a dataset (ds_...)."
         )
     return dataset
 

@@ -1,4 +1,4 @@
-"""`tunesmith up`: the whole stack until asked to stop."""
+"""`tunesmith up`: runs the whole stack until it is told to stop."""
 
 import time
 
@@ -20,12 +20,12 @@ def up(settings: Settings, choices: stack.Choices) -> None:
 
 
 def banner(state: State, settings: Settings, seconds: float) -> str:
-    """Every address in it answers."""
+    """Return the text shown once every address in it responds."""
     return f"""
 Tunesmith is up ({seconds:.1f} s).
 
   API           {state.url}
-  contract      {state.url}/openapi.json
+  OpenAPI       {state.url}/openapi.json
   base models   {settings.models_dir}
   data, logs    {settings.data_dir}
 
@@ -38,6 +38,6 @@ def _welcome(running: stack.Stack, seconds: float) -> None:
     say(banner(running.state, running.settings, seconds))
     if running.settings.host not in ("127.0.0.1", "localhost", "::1"):
         say(
-            f"Note: {running.settings.host} can be reached from other machines. Put the names they "
-            "use into TUNESMITH_ALLOWED_HOSTS."
+            f"Note: {running.settings.host} can be reached from other machines. Add the host names "
+            "that they use to TUNESMITH_ALLOWED_HOSTS."
         )

@@ -1,4 +1,4 @@
-"""The embedded stack: real Postgres and Valkey from wheels, and our own processes beside them.
+"""The embedded stack: real Postgres and Valkey from wheels, and the processes of Tunesmith.
 
-Nothing here imports the wheels: their programs are found on disk and started as children.
+Nothing here imports the wheels: their executables are located on disk and started as children.
 """

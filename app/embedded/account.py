@@ -1,4 +1,7 @@
-"""Whom the servers run as: ourselves, or `nobody` when we are root, since Postgres refuses root."""
+"""The user the servers run as: the current one, or `nobody` if that is root.
+
+Postgres refuses to run as root.
+"""
 
 import os
 import pwd
@@ -12,7 +15,7 @@ from secrets import token_hex
 from app.embedded.errors import DataFolderUnusable
 
 SHARED = Path("/var/lib/tunesmith")
-"""Root only: for what lies under a folder that `nobody` may not enter, such as /root."""
+"""Used only by root, for files in a folder that `nobody` cannot enter, such as /root."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Account:
 
 
 def servers_account() -> Account | None:
-    """None: the servers run as we do."""
+    """Return the account of the servers; None if they run as the current user."""
     if os.geteuid() != 0:
         return None
     try:
@@ -31,13 +34,13 @@ def servers_account() -> Account | None:
     except KeyError:
         raise DataFolderUnusable(
             "Postgres refuses to run as root and this machine has no user `nobody`. "
-            "Start the stack as another user."
+            "Start the stack as a user other than root."
         ) from None
     return Account(entry.pw_uid, entry.pw_gid, entry.pw_name)
 
 
 def can_enter(account: Account | None, folder: Path) -> bool:
-    """Whether every folder down to this one lets the account pass."""
+    """Return True if the account may traverse every folder down to this one."""
     if account is None:
         return True
     whole = folder.resolve()
@@ -45,9 +48,9 @@ def can_enter(account: Account | None, folder: Path) -> bool:
 
 
 def reachable_copy(account: Account | None, root: Path, parts: Sequence[str], name: str) -> Path:
-    """The root itself where the account can enter its parts, else a copy of them under `SHARED`.
+    """Return `root` if the account can enter its parts, else a copy of them under `SHARED`.
 
-    The parts keep their places to each other: programs find their libraries by relative paths.
+    The parts keep their relative paths, by which the executables find their libraries.
     """
     if all(can_enter(account, root / part) for part in parts):
         return root
@@ -60,7 +63,7 @@ def reachable_copy(account: Account | None, root: Path, parts: Sequence[str], na
             folder.chmod(0o755)
         try:
             unfinished.rename(target)
-        except OSError:  # another stack was quicker
+        except OSError:  # another stack made the copy first
             shutil.rmtree(unfinished)
     return target
 
@@ -72,8 +75,8 @@ def shared_folder() -> Path:
             folder.chmod(0o711)
     except OSError as error:
         raise DataFolderUnusable(
-            f"The servers run as `nobody`, who cannot enter this folder, and {SHARED} cannot be "
-            f"used instead ({error}). Choose a place that everybody may enter: --data-dir DIR."
+            f"The servers run as `nobody`, which cannot enter this folder, and {SHARED} cannot be "
+            f"used instead ({error}). Choose a folder that every user can enter: --data-dir DIR."
         ) from None
     return SHARED
 

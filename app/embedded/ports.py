@@ -1,4 +1,4 @@
-"""Ports: free ones for the servers, and the API's listening socket."""
+"""Free ports for the servers, and the listening socket of the API."""
 
 import errno
 import random
@@ -8,13 +8,13 @@ import psutil
 
 from app.embedded.errors import AddressUnusable, PortTaken
 
-# Below the range the kernel hands to outgoing connections: a client that retries while its server
-# is restarting could otherwise be given the server's own port and connect to itself.
+# Below the ephemeral port range: a client that retries while its server is restarting could
+# otherwise be assigned the server's own port and connect to itself.
 SERVER_PORTS = range(20_000, 32_000)
 
 
 def free_port(preferred: int | None = None) -> int:
-    """The preferred port when nobody listens there, else another."""
+    """Return the preferred port if it is free, else another."""
     candidates = [preferred] if preferred else []
     candidates += random.sample(SERVER_PORTS, 200)
     for port in candidates:
@@ -23,12 +23,12 @@ def free_port(preferred: int | None = None) -> int:
         except (PortTaken, AddressUnusable):
             continue
         return port
-    raise AddressUnusable("127.0.0.1", SERVER_PORTS.start, "no port of 200 tried is free")
+    raise AddressUnusable("127.0.0.1", SERVER_PORTS.start, "none of 200 ports tried is free")
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket, inheritable; `up` keeps it open, so that callers wait while the API restarts
-    instead of being refused.
+    """Return a listening socket. `up` keeps it open while the API restarts, so that clients wait
+    instead of getting a connection error.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -50,7 +50,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _holder(port: int) -> str:
-    """` by pid 12 (python3 -m ...)`, or nothing where the system does not tell."""
+    """Return ` by pid 12 (python3 -m ...)`, or "" where the system does not reveal it."""
     try:
         for connection in psutil.net_connections("tcp"):
             taken = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port

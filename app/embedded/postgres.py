@@ -1,4 +1,4 @@
-"""A Postgres 18 of our own: made once in its folder, then run on a loopback port."""
+"""Embedded Postgres 18: its cluster is created once, then it runs on a loopback port."""
 
 import contextlib
 import os
@@ -19,8 +19,8 @@ MAJOR = "18"
 USER = "tunesmith"
 DATABASE = "tunesmith"
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-# Nothing of a test's database is worth a disk flush.
-_FLEETING = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
+# Test databases are not worth a disk flush.
+_NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Postgres:
     programs: Path
     """The folder of `initdb` and `postgres`."""
     home: Path
-    """Holds `data`; owned by the account."""
+    """Folder that contains `data`; owned by the account."""
     account: Account | None
     port: int
     password: str
@@ -38,7 +38,7 @@ class Postgres:
         return f"postgresql+psycopg://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def prepare(self) -> None:
-        """Make the database cluster if there is none. An interrupted making leaves none."""
+        """Create the database cluster if there is none. An interrupted creation leaves none."""
         data, part = self.home / "data", self.home / "data.part"
         if not data.exists():
             shutil.rmtree(part, ignore_errors=True)
@@ -47,8 +47,8 @@ class Postgres:
         major = (data / "PG_VERSION").read_text().strip()
         if major != MAJOR:
             raise DataFolderUnusable(
-                f"{data} was made by Postgres {major}; this is {MAJOR}. Move it away to start "
-                "afresh, or dump it with the older program first."
+                f"{data} was created by Postgres {major}, but this is Postgres {MAJOR}. Move it "
+                f"away to start with an empty database, or dump it with Postgres {major} first."
             )
         _end_leftover(data)
 
@@ -58,7 +58,7 @@ class Postgres:
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
             "log_timezone=UTC",
-            *(() if self.durable else _FLEETING),
+            *(() if self.durable else _NOT_DURABLE),
         ]
         return Program(
             name="postgres",
@@ -69,12 +69,12 @@ class Postgres:
             ],
             environment=_ENVIRONMENT,
             account=self.account,
-            stop_signal=signal.SIGINT,  # "fast": ends sessions, then writes everything down
+            stop_signal=signal.SIGINT,  # "fast" shutdown: ends sessions, then flushes to disk
             orphan_signal=signal.SIGINT,
         )
 
     def is_ready(self) -> bool:
-        """Whether it answers a query; makes our database on the way."""
+        """Return True if it answers a query. Creates the database if it does not exist."""
         try:
             with self._connect("postgres") as connection:
                 known = connection.execute(
@@ -128,16 +128,16 @@ class Postgres:
 
 
 def _end_leftover(data: Path) -> None:
-    """End a postmaster that outlived its stack, and drop a pid file whose pid is now another's.
+    """Stop a postmaster that outlived its stack, and delete a pid file with a recycled pid.
 
-    We hold the data folder's lock, so whoever still runs on it is nobody's.
+    The data folder is locked by this process, so no other stack is using that postmaster.
     """
     pid_file = data / "postmaster.pid"
     try:
         process = psutil.Process(int(pid_file.read_text().split()[0]))
         ours = process.name() == "postgres" and str(data) in process.cmdline()
     except (OSError, ValueError, IndexError, psutil.Error):
-        return  # none, or dead: Postgres clears that itself
+        return  # no pid file, or a dead pid: Postgres handles that itself
     if not ours:
         pid_file.unlink(missing_ok=True)
         return

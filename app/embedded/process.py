@@ -1,4 +1,4 @@
-"""One child process: tethered to us, in a session of its own, writing to a log file."""
+"""A child process in its own session that logs to a file and dies with its parent (`tether`)."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from app.embedded import tether
 from app.embedded.account import Account
 
 MAX_LOG_BYTES = 16 << 20
-"""Of a log that is appended to; a larger one is set aside as `.1` at the next start."""
+"""Size above which a log is renamed to `.log.1` at the next start."""
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,17 @@ class Program:
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
-    """All of it."""
+    """The complete environment; nothing is inherited."""
     working_dir: Path = Path("/")
     stdin: bytes = b""
     account: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     orphan_signal: signal.Signals = signal.SIGKILL
-    """Sent by the kernel when we die without having stopped it."""
+    """Signal sent by the kernel if the parent dies without having stopped it."""
     grace_seconds: float = 10
-    """From `stop_signal` to SIGKILL of the whole group."""
+    """Time between `stop_signal` and SIGKILL of the whole process group."""
     inherited: tuple[int, ...] = ()
-    """File descriptors it keeps."""
+    """File descriptors that the child inherits."""
 
 
 class Process:
@@ -43,7 +43,7 @@ class Process:
         self.name = program.name
         self.log = logs / f"{program.name}.log"
         self.started_at = 0.0
-        """Monotonic."""
+        """Time of the last start, on the monotonic clock."""
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -53,7 +53,7 @@ class Process:
     def start(self) -> None:
         program = self.program
         if self._child:
-            self._child.wait()  # dead already; this forgets it
+            self._child.wait()  # already dead; this reaps it
         _set_aside(self.log)
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
@@ -72,11 +72,11 @@ class Process:
         self.started_at = time.monotonic()
 
     def exit_status(self) -> int | None:
-        """None while it runs."""
+        """Return the exit status, or None while it is running."""
         return self._child.poll() if self._child else 0
 
     def reap(self) -> None:
-        """Wait for its end, forced after the grace time."""
+        """Wait for it to end; kill it after the grace period."""
         if self._child:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(self.program.grace_seconds)
@@ -89,13 +89,13 @@ class Process:
         return ""
 
     def kill_group(self) -> None:
-        """SIGKILL to what is left of its session's first process group."""
+        """Send SIGKILL to what remains of its process group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
 
 def stop(processes: Sequence[Process], *, hurry: bool = False) -> None:
-    """Stop them together, and every process they have started; nothing is left when it returns."""
+    """Stop the processes in parallel, with all their descendants; none is left on return."""
     alive = [process for process in processes if process.exit_status() is None]
     family = [child for process in alive for child in _descendants(process.pid)]
     for process in alive:

@@ -1,4 +1,4 @@
-"""Starts processes one by one, brings back those that die, and stops them all."""
+"""A group of child processes: started one by one, restarted when they die, stopped together."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,13 +9,13 @@ from app.embedded.process import Process, Program, stop
 
 Say = Callable[[str], None]
 Wait = Callable[[float], bool]
-"""Sleeps that many seconds, or less; true when we are asked to stop."""
+"""Sleeps for up to that many seconds; returns True once a stop has been requested."""
 
 FIRST_DELAY_SECONDS = 0.5
-"""Before the second restart; the first is at once, each later one waits twice as long."""
+"""Delay before the second restart. The first is immediate; each later one waits twice as long."""
 MAX_DELAY_SECONDS = 30.0
 SETTLED_SECONDS = 60.0
-"""A process that lived this long is restarted without the delay of its earlier deaths."""
+"""A process that ran for this long is restarted immediately again."""
 
 
 class ProcessGroup:
@@ -38,7 +38,9 @@ class ProcessGroup:
         return process
 
     def until(self, ready: Callable[[], bool], seconds: float, *needed: Process) -> None:
-        """Wait for a condition. Raises when a needed process ends first, or time runs out."""
+        """Wait for a condition. Raises StartFailed if a needed process ends first or time runs out,
+        and Stopped if a stop is requested.
+        """
         deadline = time.monotonic() + seconds
         while not ready():
             for process in needed:
@@ -53,15 +55,15 @@ class ProcessGroup:
                 raise Stopped
 
     def revive(self) -> bool:
-        """Restart whatever has died and is due; true when something was restarted."""
+        """Restart dead processes whose delay has passed; return True if any was restarted."""
         restarted = [process for process in self._processes if self._revive(process)]
         return bool(restarted)
 
     def stop(self, names: Sequence[str], *, hurry: bool = False) -> None:
-        """Stop these together. Those not started are passed over."""
-        going = [process for process in self._processes if process.name in names]
-        self._processes = [process for process in self._processes if process not in going]
-        stop(going, hurry=hurry)
+        """Stop the named processes together; names that were not started are ignored."""
+        stopping = [process for process in self._processes if process.name in names]
+        self._processes = [process for process in self._processes if process not in stopping]
+        stop(stopping, hurry=hurry)
 
     def _revive(self, process: Process) -> bool:
         status = process.exit_status()
@@ -79,7 +81,7 @@ class ProcessGroup:
         return True
 
     def _next_delay(self, process: Process) -> float:
-        """Seconds before this restart; decides the one after it."""
+        """Return the delay in seconds before this restart, and set the one for the next."""
         settled = time.monotonic() - process.started_at > SETTLED_SECONDS
         delay = 0.0 if settled else self._delays.get(process.name, 0.0)
         self._delays[process.name] = min(max(delay * 2, FIRST_DELAY_SECONDS), MAX_DELAY_SECONDS)

@@ -1,4 +1,4 @@
-"""Postgres and Valkey together in one data folder: what tests need, and the base of a stack."""
+"""Postgres and Valkey in one data folder, for tests and as the base of a stack."""
 
 import os
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from app.embedded.processes import ProcessGroup, Say
 from app.embedded.valkey import Valkey
 
 READY_SECONDS = 60.0
-"""Recovery after a crash may take a while."""
+"""Long enough for Postgres to recover after a crash."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ServerOptions:
     postgres: bool = True
     valkey: bool = True
     durable: bool = True
-    """False: no flush to disk, for databases that are thrown away."""
+    """False turns off flushing to disk, for disposable databases."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,15 @@ class Running:
     valkey: Valkey | None
 
 
-def start(data_dir: Path, group: ProcessGroup, say: Say, wanted: ServerOptions) -> Running:
-    """Start what is wanted and wait until it answers. Ports stay the same where they are free."""
+def start(data_dir: Path, group: ProcessGroup, say: Say, options: ServerOptions) -> Running:
+    """Start the selected servers and wait until they respond. Ports are reused if still free."""
     account = servers_account()
-    kept = files.Servers.load(data_dir)
-    valkey = _valkey(kept, account) if wanted.valkey else None
-    postgres = _postgres(data_dir, kept, account, say, wanted.durable) if wanted.postgres else None
-    kept.save(data_dir)  # before initdb: a cluster whose password is lost is a lost cluster
+    saved = files.Servers.load(data_dir)
+    valkey = _valkey(saved, account) if options.valkey else None
+    postgres = (
+        _postgres(data_dir, saved, account, say, options.durable) if options.postgres else None
+    )
+    saved.save(data_dir)  # before initdb: without its password the cluster would be unusable
     if valkey:
         process = group.start(valkey.program())
         group.until(valkey.is_ready, READY_SECONDS, process)
@@ -47,29 +49,29 @@ def start(data_dir: Path, group: ProcessGroup, say: Say, wanted: ServerOptions) 
     return Running(postgres, valkey)
 
 
-def _valkey(kept: files.Servers, account: Account | None) -> Valkey:
-    kept.valkey_port = free_port(kept.valkey_port)
+def _valkey(saved: files.Servers, account: Account | None) -> Valkey:
+    saved.valkey_port = free_port(saved.valkey_port)
     server = binaries.valkey_server(account)
-    return Valkey(server, account, kept.valkey_port, kept.valkey_password)
+    return Valkey(server, account, saved.valkey_port, saved.valkey_password)
 
 
 def _postgres(
-    data_dir: Path, kept: files.Servers, account: Account | None, say: Say, durable: bool
+    data_dir: Path, saved: files.Servers, account: Account | None, say: Say, durable: bool
 ) -> Postgres:
-    kept.postgres_port = free_port(kept.postgres_port)
-    home = _postgres_home(data_dir, kept, account, say)
+    saved.postgres_port = free_port(saved.postgres_port)
+    home = _postgres_home(data_dir, saved, account, say)
     programs = binaries.postgres_programs(account)
-    return Postgres(programs, home, account, kept.postgres_port, kept.postgres_password, durable)
+    return Postgres(programs, home, account, saved.postgres_port, saved.postgres_password, durable)
 
 
-def _postgres_home(data_dir: Path, kept: files.Servers, account: Account | None, say: Say) -> Path:
-    home = Path(kept.postgres_home) if kept.postgres_home else data_dir / "postgres"
+def _postgres_home(data_dir: Path, saved: files.Servers, account: Account | None, say: Say) -> Path:
+    home = Path(saved.postgres_home) if saved.postgres_home else data_dir / "postgres"
     if account and not can_enter(account, home.parent):
         home = shared_folder() / "data" / token_hex(8)
-        kept.postgres_home = str(home)
+        saved.postgres_home = str(home)
         say(
-            f"Postgres keeps its files in {home}: it runs as {account.name}, who may not enter "
-            f"{data_dir}."
+            f"Postgres stores its files in {home}, because it runs as {account.name}, which cannot "
+            f"enter {data_dir}."
         )
     home.mkdir(mode=0o700, exist_ok=True)
     if account:

@@ -1,6 +1,6 @@
-"""A whole stack in one data folder: servers, migrations, API, housekeeper, worker.
+"""A complete stack in one data folder: servers, migrations, API, housekeeper, worker.
 
-One thread does everything here: the kernel ends a tethered child with the thread that started it.
+Everything here runs on one thread: a tethered child is killed when the thread that started it ends.
 """
 
 import os
@@ -25,13 +25,13 @@ SERVICES = ("worker", "housekeeper", "api")
 SERVERS = ("valkey", "postgres")
 READY_SECONDS = 90.0
 _CODE = Path(__file__).parents[2]
-"""The children's working directory, so that `app` and `worker` are found without an install."""
+"""Working directory of the children, so that `app` and `worker` are importable if not installed."""
 _TRAINING_PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What a stack runs beside the API."""
+    """Options of a stack."""
 
     worker: bool = True
     durable: bool = True
@@ -40,12 +40,12 @@ class Choices:
 @dataclass
 class Stack:
     settings: Settings
-    """With absolute folders and both server URLs."""
+    """Settings with absolute folders and both server URLs."""
     group: ProcessGroup
     state: files.State
 
     def watch(self, wait: Wait) -> None:
-        """Bring back what dies, until asked to stop."""
+        """Restart processes that die, until a stop is requested."""
         while not wait(0.2):
             if self.group.revive():
                 self.state.processes = self.group.pids
@@ -54,7 +54,7 @@ class Stack:
 
 @contextmanager
 def run(settings: Settings, choices: Choices, wait: Wait, say: Say) -> Iterator[Stack]:
-    """A stack that is ready when this yields, and gone when it ends."""
+    """Run a stack: ready when this yields, completely stopped when the context ends."""
     check_models(settings.models_dir)
     if choices.worker:
         check_worker()
@@ -90,14 +90,14 @@ def check_worker() -> None:
 def _with_servers(
     settings: Settings, data_dir: Path, port: int, group: ProcessGroup, choices: Choices, say: Say
 ) -> Settings:
-    wanted = servers.ServerOptions(
+    options = servers.ServerOptions(
         postgres=settings.database_url is None,
         valkey=settings.redis_url is None,
         durable=choices.durable,
     )
-    if wanted.postgres or wanted.valkey:
+    if options.postgres or options.valkey:
         say("Starting Postgres and Valkey")
-    running = servers.start(data_dir, group, say, wanted)
+    running = servers.start(data_dir, group, say, options)
     urls = {
         "database_url": running.postgres.url() if running.postgres else settings.database_url,
         "redis_url": running.valkey.url() if running.valkey else settings.redis_url,
@@ -107,15 +107,15 @@ def _with_servers(
 
 
 def _migrate(settings: Settings, say: Say) -> None:
-    from app.core.db import migrate  # late: SQLAlchemy and Alembic take half a second
+    from app.core.db import migrate  # imported here: SQLAlchemy and Alembic take half a second
 
     assert settings.database_url
-    say("Bringing the database up to date")
+    say("Migrating the database")
     migrate.upgrade(settings.database_url)
 
 
 def _start_services(stack: Stack, listening: socket.socket, choices: Choices, say: Say) -> None:
-    say("Starting the API" + (" and a worker" if choices.worker else ", no worker"))
+    say("Starting the API" + (" and a worker" if choices.worker else " without a worker"))
     environment = _environment(stack.settings)
     needed = [stack.group.start(_api(listening.fileno(), environment))]
     needed.append(stack.group.start(_python("housekeeper", environment, "worker.housekeeper")))
@@ -133,7 +133,7 @@ def _api(socket_number: int, environment: dict[str, str]) -> Program:
 
 
 def _worker(settings: Settings, environment: dict[str, str]) -> Program:
-    # A running trainer gets `stop_grace_seconds` to commit a checkpoint; then the worker ends.
+    # A running trainer has `stop_grace_seconds` to commit a checkpoint before the worker ends.
     return _python("worker", environment, "worker", grace_seconds=settings.stop_grace_seconds + 10)
 
 
@@ -155,13 +155,13 @@ def _python(
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """Ours, with what the command line and the servers have decided."""
-    decided = {
+    """Return our environment with the resolved settings of the command line and the servers."""
+    resolved = {
         name: str(getattr(settings, name))
         for name in ("database_url", "redis_url", "data_dir", "models_dir", "host", "port")
     }
-    named = {f"TUNESMITH_{name.upper()}": value for name, value in decided.items()}
-    return {**os.environ, **named, "PYTHONUNBUFFERED": "1"}
+    variables = {f"TUNESMITH_{name.upper()}": value for name, value in resolved.items()}
+    return {**os.environ, **variables, "PYTHONUNBUFFERED": "1"}
 
 
 def _state(settings: Settings) -> files.State:
@@ -178,13 +178,13 @@ def _state(settings: Settings) -> files.State:
 
 
 def base_url(host: str, port: int) -> str:
-    """Where a browser on this machine finds the API."""
+    """Return the URL of the API for clients on this machine."""
     here = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
     return f"http://{f'[{here}]' if ':' in here and '[' not in here else here}:{port}"
 
 
 def _answers(listening: socket.socket) -> bool:
-    """Whether /readyz says yes. Asked directly: a proxy of the environment has no part in it."""
+    """Return True if /readyz answers 200. Proxies configured in the environment are not used."""
     host, port = listening.getsockname()[:2]
     connection = HTTPConnection({"0.0.0.0": "127.0.0.1"}.get(host, host), port, timeout=2)
     try:

@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGTERM or Ctrl-C is noted and acted on between two steps, never inside."""
+"""Stop signals: SIGTERM or Ctrl-C is recorded and handled between two steps, never within one."""
 
 import contextlib
 import os
@@ -9,20 +9,20 @@ from typing import Self
 
 
 class StopSignal:
-    """Within it, the first SIGINT, SIGTERM or SIGHUP ends `wait`; a second one interrupts at once.
+    """Handles SIGINT, SIGTERM and SIGHUP: the first ends `wait`, a second interrupts immediately.
 
-    Interrupted means gone: the kernel then ends our children (`tether`).
+    If the interrupt ends this process, the kernel kills its children (`tether`).
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.is_requested = False
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def __enter__(self) -> Self:
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._note)
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # so that a death ends `wait`
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # so that a child's death ends `wait`
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -32,14 +32,14 @@ class StopSignal:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, less when a signal or a child's death comes. True when asked to stop."""
-        if not self.asked:
+        """Sleep until a signal arrives or a child dies. Returns True once a stop is requested."""
+        if not self.is_requested:
             select.select([self._read], [], [], seconds)
             with contextlib.suppress(BlockingIOError):
                 os.read(self._read, 4096)
-        return self.asked
+        return self.is_requested
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
-        if self.asked:
+        if self.is_requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.is_requested = True

@@ -1,10 +1,10 @@
-"""Becomes another program that dies with the process that started it.
+"""Executes a command that dies with the process that started it.
 
     python -I -S tether.py PARENT SIGNAL UID GID COMMAND...
 
-A small program of its own, because the order matters: the kernel forgets the death signal when the
-user changes, so the user is dropped first. It runs before the drop as the user who owns the
-interpreter; COMMAND must be reachable by the new one. UID -1 keeps the user.
+A separate program because the order matters: the kernel clears the parent-death signal when the
+user changes, so the user is changed first. Until then it runs as the user that started it, who can
+read the interpreter; COMMAND must be reachable by the new user. UID -1 keeps the user.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ def main(parent: int, death_signal: int, uid: int, gid: int, command: list[str])
         os.setgid(gid)
         os.setuid(uid)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, death_signal)
-    if os.getppid() != parent:  # it died before the line above
+    if os.getppid() != parent:  # the parent died before prctl took effect
         sys.exit(1)
     os.execv(command[0], command)
 

@@ -1,4 +1,4 @@
-"""A Valkey 9 of our own on a loopback port. It keeps nothing: the database is the truth."""
+"""Embedded Valkey 9 on a loopback port, without persistence: the database is the truth."""
 
 import os
 import socket
@@ -24,7 +24,7 @@ class Valkey:
             name="valkey",
             command=[str(self.server), "-"],
             environment={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-            stdin=self._config().encode(),  # not a file, not an argument: it holds the password
+            stdin=self._config().encode(),  # not a file or an argument, as it has the password
             account=self.account,
         )
 

@@ -1,7 +1,7 @@
-"""A client of the real application, and rows to talk about.
+"""Fixtures: a client of the real application, and sample rows.
 
-One application and one database for all of tests/api, emptied before each test: a database of its
-own would cost each of these many small tests half a second.
+All of tests/api shares one application and one database, which is emptied before each test.
+Creating a database for each of these many small tests would cost half a second per test.
 """
 
 import shutil
@@ -39,7 +39,7 @@ def api_engine(api_database: str) -> Iterator[Engine]:
 def api_settings(
     api_database: str, server_urls: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Settings:
-    """Two base models: `tiny` reads 256 tokens, `roomy` 4,096 and chats."""
+    """Two base models: `tiny` with a context of 256 tokens, `roomy` with 4,096 and chat."""
     folder = tmp_path_factory.mktemp("api")
     write_model(folder / "models", "tiny", max_length=256)
     write_model(folder / "models", "roomy", max_length=4096, is_chat=True)
@@ -93,7 +93,7 @@ def world(settings: Settings, sessions: Sessions) -> World:
 
 @pytest.fixture
 def redis_client(settings: Settings) -> Iterator[redis.Redis]:
-    """Of a broker without a message."""
+    """A client of the broker, which is empty."""
     with redis.Redis.from_url(str(settings.redis_url)) as client:
         client.flushdb()
         yield client

@@ -1,4 +1,4 @@
-"""Two hundred file names nobody should be hurt by."""
+"""Two hundred hostile file names that must be harmless."""
 
 _SINGLE = [
     *("..", ".", "...", "/", "\\", "//", "~", "~root", "-", "--help", "-rf", "*", "?", "$HOME"),

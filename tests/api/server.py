@@ -1,4 +1,4 @@
-"""The API as it is run: uvicorn in a process of its own, and a reader of its event streams."""
+"""The API as deployed: uvicorn in a separate process, and a reader of its event streams."""
 
 import os
 import signal
@@ -70,7 +70,7 @@ class Server:
 
 
 def messages(response: httpx.Response) -> Iterator[Message]:
-    """The events of a stream; comments and the retry line are passed over."""
+    """Yield the events of a stream; comments and the retry line are skipped."""
     fields: dict[str, str] = {}
     for line in response.iter_lines():
         if not line:

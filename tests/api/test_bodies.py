@@ -1,4 +1,4 @@
-"""Bodies that cannot be read, are too large or call themselves something else."""
+"""Request bodies that cannot be parsed, are too large, or have another content type."""
 
 import pytest
 
@@ -55,6 +55,6 @@ def test_a_dry_run_creates_nothing(client, world, value):
 
     answer = client.post(f"/jobs?dry_run={value}", json=spec)
 
-    # The base of these tests only looks like one: a job would fail when its tokenizer is loaded.
+    # The base model of these tests is a dummy: a job would fail when it loads the tokenizer.
     assert (answer.status_code, answer.json()["code"]) == (422, "model_invalid")
     assert world.count()[0] == 0

@@ -1,4 +1,4 @@
-"""A mapping of columns, from the upload form to the rows."""
+"""A column mapping, from the upload form to the rows."""
 
 import json
 

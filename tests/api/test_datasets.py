@@ -1,4 +1,4 @@
-"""Datasets over HTTP: what goes in comes out, and what cannot be kept leaves nothing."""
+"""Datasets over HTTP: uploads can be read back unchanged, and failed ones leave nothing behind."""
 
 import hashlib
 import json
@@ -164,7 +164,7 @@ def test_a_form_without_its_boundary_is_told_what_is_missing(client):
 
     answer = client.post("/datasets", content=b"x", headers=headers)
 
-    assert "names no boundary" in answer.json()["detail"]
+    assert "has no boundary" in answer.json()["detail"]
 
 
 def test_an_upload_cut_off_leaves_nothing(client, world):

@@ -1,4 +1,4 @@
-"""Downloads: whole, in ranges, not again when known, and never outside the manifest."""
+"""Downloads: whole, by range, 304 for a known ETag, and never outside the manifest."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""POST /jobs?dry_run=true: what a job would do, with nothing created."""
+"""POST /jobs?dry_run=true: reports what a job would do and creates nothing."""
 
 import json
 import shutil
@@ -75,7 +75,7 @@ def test_a_plan_has_all_its_parts_and_creates_nothing(
     assert told["dataset"]["trained_tokens"] < told["dataset"]["tokens"]
     assert told["steps"] == -(-told["dataset"]["packed_sequences"] // 4)
     assert world.count() == before
-    # The key was not used up.
+    # The dry run did not use up the idempotency key.
     assert client.post("/jobs", json={**body, "name": "x"}, headers=key).status_code == 201
 
 

@@ -1,4 +1,4 @@
-"""What callers call their files is a label: never a path, never a header, never markup."""
+"""File names from callers are only labels: never used as a path, a header or markup."""
 
 import json
 import re
@@ -18,7 +18,7 @@ DEVICES = {"con", "prn", "aux", "nul", "com1", "lpt9"}
 
 
 def as_filename(client, name: str):
-    """Raw in the header, as no client of good manners would send it."""
+    """Upload with the raw name in the header, as no well-behaved client would send it."""
     quoted = name.replace("\\", "\\\\").replace('"', '\\"').encode()
     disposition = b'Content-Disposition: form-data; name="file"; filename="%s"' % quoted
     body = b"--b\r\n%s\r\n\r\n%s\r\n--b--\r\n" % (disposition, ROWS)
@@ -87,6 +87,6 @@ def test_no_file_name_is_more_than_a_label(client, world, settings, send):
         assert send in (as_filename, as_escaped_filename) or kept == name
         check_download_is_safe(client, dataset)
     assert len(made) > 150
-    # Every byte of all of them lies where their ids say.
+    # The content of every upload is stored under its own id.
     assert sorted(world.storage.keys("")) == sorted(f"datasets/{each}/upload" for each in made)
     assert {path.name for path in settings.data_dir.iterdir()} == before | {"store"}

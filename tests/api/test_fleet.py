@@ -1,4 +1,4 @@
-"""What waits and why, and who works."""
+"""The queue with its waiting reasons, and the list of workers."""
 
 from datetime import timedelta
 

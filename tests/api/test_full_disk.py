@@ -1,4 +1,4 @@
-"""A store without room: uploads are told so, what they wrote is gone, and nothing else notices."""
+"""A full storage: uploads get 507 and leave nothing behind, and other requests are unaffected."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ ROOM = 12
 
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Of 12 MiB."""
+    """A file system of 12 MiB."""
     folder = tmp_path_factory.mktemp("disk")
     command = ["mount", "-t", "tmpfs", "-o", f"size={ROOM}m", "tmpfs", folder]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:

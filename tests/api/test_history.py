@@ -1,4 +1,4 @@
-"""What became of a job: events, attempts, checkpoints, samples, metrics, logs."""
+"""History of a job: events, attempts, checkpoints, samples, metrics, logs."""
 
 import csv
 import io
@@ -187,7 +187,7 @@ def test_metrics_of_a_job_without_any_are_empty(client, job_id):
 
 @pytest.fixture
 def two_logs(world, settings, job_id, lease):
-    """Attempt 1 is in the store, attempt 2 is being written."""
+    """Logs of two attempts: the first is in the storage, the second is still being written."""
     with transaction(world.sessions) as session:
         lifecycle.requeue(session, lease, "worker_lost", delay_seconds=0, is_counted=True)
     second = world.claim()

@@ -1,4 +1,4 @@
-"""Idempotency-Key: one thing, one answer, however often it is asked for."""
+"""Idempotency-Key: a repeated request creates one resource and gets the same response."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""Imports over HTTP, from a stand-in that speaks the hub's API to the hub's real client."""
+"""Imports over HTTP, from a fake hub that serves the hub's API to the real client library."""
 
 import hashlib
 import json
@@ -249,7 +249,7 @@ def test_a_hub_that_is_away_for_a_while_costs_nothing(client, imports, intake, h
     hub.refusals[REPO] = (503, {})
     for _ in range(MAX_TRIES - 1):
         assert imports.take_one()
-        assert not imports.take_one(), "not before the claim has lapsed"
+        assert not imports.take_one(), "taken before the claim expired"
         lapse(world)
     hub.refusals.clear()
 
@@ -300,7 +300,7 @@ def test_files_already_stored_are_not_fetched_again(client, imports, intake, hub
     imports.take_one()
     hub.served.clear()
     hub.asked.clear()
-    # As a killed housekeeper leaves it: with a claim that runs out.
+    # The state that a killed housekeeper leaves: a claim that expires.
     with transaction(world.sessions) as session:
         session.execute(update(Dataset).values(lease_until=NOW))
 

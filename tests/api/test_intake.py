@@ -1,4 +1,4 @@
-"""From upload to a job that waits for a worker, with the real validator in between."""
+"""From an upload to a queued job, with the real validator in between."""
 
 import gzip
 import json

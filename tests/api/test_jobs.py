@@ -1,4 +1,4 @@
-"""Jobs over HTTP: create, list, change, cancel, delete."""
+"""Jobs over HTTP: create, list, update, cancel, delete."""
 
 from datetime import timedelta
 
@@ -52,7 +52,7 @@ def test_a_recipe_lies_under_what_is_written(client, world):
     assert job["training"]["logging_steps"] == 3
     assert job["training"]["max_length"] == 256
     events = client.get(f"/jobs/{job['id']}/events?type=warning").json()["data"]
-    assert events == [], "the trainer tells where the resolved spec departs from its source"
+    assert events == [], "reporting departures from the recipe is left to the trainer"
 
 
 def test_a_job_waits_for_its_data_to_be_judged(client, world):

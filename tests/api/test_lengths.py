@@ -1,4 +1,4 @@
-"""Lengths over HTTP: counted by the base's own tokenizer, kept by content, drawn on demand."""
+"""Lengths over HTTP: counted with the base model's tokenizer, cached by content, also plotted."""
 
 import json
 import resource
@@ -21,7 +21,7 @@ SAMPLE = ROOT / "examples/models/tunesmith-tiny"
 
 @pytest.fixture
 def model(settings: Settings) -> Iterator[str]:
-    """A base with a tokenizer that works; the other ones of these tests only look like one."""
+    """A base model with a working tokenizer, unlike the dummies of the other tests."""
     folder = settings.models_dir / "sample"
     shutil.copytree(SAMPLE, folder)
     yield "sample"

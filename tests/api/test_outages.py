@@ -1,4 +1,4 @@
-"""When Postgres or Redis is down or hangs: bounded, told as such, and over when it is over."""
+"""Postgres or Redis down or hanging: bounded waits, clear errors, and recovery afterwards."""
 
 import socket
 import time
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(params=["refuses", "hangs"])
 def broken_port(request) -> Iterator[int]:
-    """A port where nobody is, and one that accepts and never says a word."""
+    """A port where nothing listens, and one that accepts connections and never responds."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         if request.param == "hangs":

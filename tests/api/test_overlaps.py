@@ -1,4 +1,4 @@
-"""What of one dataset stands in another, over HTTP and in the report."""
+"""Rows that two datasets share, over HTTP and in the report."""
 
 import json
 
@@ -10,7 +10,7 @@ from tests.api.world import ROWS
 
 @pytest.fixture
 def pair(world):
-    """A training set, and a validation set of which three rows were trained, two word for word."""
+    """A training set, and a validation set that shares three rows with it, two of them exactly."""
     first, other = world.dataset(), world.dataset()
     rows = [{"instruction": "New", "output": "x"}, ROWS[4], ROWS[2], {**ROWS[3], "output": "?"}]
     lines = "".join(json.dumps(row) + "\n" for row in rows)

@@ -1,4 +1,4 @@
-"""The picture of lengths: real SVG, real PNG, and the same bytes for the same numbers."""
+"""The plot of lengths: valid SVG and PNG, and the same bytes for the same numbers."""
 
 import xml.etree.ElementTree as ET
 

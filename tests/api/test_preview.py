@@ -1,4 +1,4 @@
-"""Previews over HTTP: the base's own tokenizer, in a child, and errors that say what to do."""
+"""Previews over HTTP: the base model's tokenizer in a sandboxed child, and helpful errors."""
 
 import json
 import resource
@@ -32,7 +32,7 @@ def model(settings: Settings) -> Iterator[str]:
 
 @pytest.fixture
 def dataset(world: World) -> str:
-    """Its rows are those of the other tests, but the fourth, which is long."""
+    """A dataset with the rows of the other tests, except for the fourth, which is long."""
     dataset_id = world.dataset()
     rows = [*ROWS[:3], {**ROWS[3], "output": LONG}, *ROWS[4:]]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
@@ -121,7 +121,7 @@ def test_a_terminal_is_told_what_is_cut_off(client: TestClient, dataset: str, mo
     text = ask(client, dataset, **asked, accept="text/plain").text
     [row] = ask(client, dataset, **asked).json()["data"]
 
-    assert text.endswith(f"--- cut off: {row['truncated']['text']}\n")
+    assert text.endswith(f"--- truncated: {row['truncated']['text']}\n")
 
 
 def test_a_terminal_gets_text_with_the_trained_parts_marked(
@@ -261,7 +261,7 @@ def test_long_rows_come_in_several_answers(client: TestClient, world: World, mod
 
 @pytest.fixture
 def own(client: TestClient, settings: Settings, tmp_path: Path) -> Iterator[TestClient]:
-    """The server with templates of its own, which it has for no other test."""
+    """The server with custom templates, which no other test uses."""
     good = (ours()["zephyr"].text or "").replace("'<|", "'<|my_")
     (tmp_path / "house.jinja").write_text("{#- How we talk. -#}" + good)
     (tmp_path / "evil.jinja").write_text("{{ cycler.__init__.__globals__ }}")

@@ -1,4 +1,4 @@
-"""The whole list of what is wrong with a dataset, and how far its check is, over HTTP."""
+"""The complete list of problems of a dataset, and the progress of its validation, over HTTP."""
 
 import json
 import threading
@@ -118,7 +118,7 @@ def test_a_dataset_tells_how_far_its_check_is(client, intake):
     judged, seen = threading.Event(), []
 
     def slow(uploads, out, settings, **options):
-        """As a check that takes long; what it writes is what the child writes."""
+        """Stand in for a slow validation; it writes progress as the real child does."""
         (out / "progress.json").write_text('{"fraction": 0.25, "rows": 7}')
         assert judged.wait(10)
         return validate_in_child(uploads, out, settings, **options)

@@ -1,4 +1,4 @@
-"""The service around the routes: ids, hosts, headers, health, numbers, the contract."""
+"""Everything around the routes: request ids, hosts, headers, health, metrics, the contract."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from sqlalchemy import text
 from app.api.routes import ROUTERS
 from app.main import create_app
 
-# method and path of api.md -> what it answers; None: a stream, a file or nothing
+# method and path of api.md -> response schema; None: a stream, a file or no content
 CONTRACT = {
     ("POST", "/datasets"): "DatasetOut",
     ("POST", "/datasets/import"): "DatasetOut",
@@ -194,7 +194,7 @@ def test_a_nul_in_a_url_is_refused(client, path):
 
 
 def test_a_crash_tells_its_request_id_and_nothing_else(api_settings, settings, sessions, capsys):
-    """The database lacks a table: a bug of ours, not an outage."""
+    """A database with a missing table: an internal error, not an outage."""
     with TestClient(create_app(api_settings), raise_server_exceptions=False) as client:
         with sessions() as session:
             session.execute(text("ALTER TABLE workers RENAME TO workers_away"))

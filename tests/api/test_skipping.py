@@ -1,4 +1,4 @@
-"""Bad rows a job leaves out: not more than it allows, and never without saying which."""
+"""Bad rows that a job skips: no more than it allows, and always listed."""
 
 import json
 
@@ -20,7 +20,7 @@ def intake(settings, world) -> Intake:
 
 
 def dataset(client, num_rows: int, bad: set[int]) -> str:
-    """Uploaded, and not judged yet."""
+    """A dataset that is uploaded but not yet validated."""
     rows = [
         BAD if n in bad else {"instruction": f"Say {n}", "output": "x"} for n in range(num_rows)
     ]

@@ -1,4 +1,4 @@
-"""A bad spec is refused with a pointer for each thing wrong, before anything is stored."""
+"""An invalid spec is rejected with a pointer to each problem, before anything is stored."""
 
 import json
 import re
@@ -22,9 +22,9 @@ class Missing:
 
 
 MISSING = Missing()
-EVERY_FIELD = "GET /openapi.json names every field of JobSpec."
+EVERY_FIELD = "GET /openapi.json lists every field of JobSpec."
 DESCRIPTIONS = re.findall(r'"description": "([^"]{15,})', json.dumps(JobSpec.model_json_schema()))
-"""Up to the first quote: what the contract says of a field, which no error repeats."""
+"""Descriptions of fields up to the first quote; no error message repeats them."""
 SAME = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.just({}))
 
 # pointer, value, code
@@ -115,7 +115,7 @@ WRONG: list[tuple[str, Any, str]] = [
 
 
 def put(spec: dict[str, Any], pointer: str, value: Any) -> dict[str, Any]:
-    """The spec with a value at a pointer, or at its parent when the value is a whole list."""
+    """Return the spec with a value at a pointer, or at its parent if the value is a whole list."""
     *parents, last = pointer.split("/")[1:] or [""]
     if last == "":
         return {**spec, **value}
@@ -221,16 +221,21 @@ def test_an_unknown_field_is_told_the_nearest_name(client, pointer, hint):
 @pytest.mark.parametrize(
     ("pointer", "value", "message", "hint"),
     [
-        ("/training/learning_rate", 7, "too large.", "Give a number above 0 and at most 1."),
-        ("/lora/r", 0, "too small.", "Give a whole number at least 1 and at most 512."),
-        ("/training/max_steps", 0, "too small.", "Give a whole number at least 1."),
+        (
+            "/training/learning_rate",
+            7,
+            "too large.",
+            "Use a number that is above 0 and at most 1.",
+        ),
+        ("/lora/r", 0, "too small.", "Use an integer that is at least 1 and at most 512."),
+        ("/training/max_steps", 0, "too small.", "Use an integer that is at least 1."),
         ("/lora", [], "This must be an object.", 'Write a JSON object: {"name": value}.'),
-        ("/model_revision", "main", "wrong form.", "A commit of 40 hexadecimal digits."),
+        ("/model_revision", "main", "wrong format.", "Use a commit hash of 40 hexadecimal digits."),
         ("/quantization", "int", "allowed.", 'Did you mean "int8"? Allowed: "none", "int8", "nf4"'),
-        ("/model", MISSING, "`model` is missing.", "Add `model`: a text."),
-        ("/tags/a", 1, "This must be a text.", "Write a JSON string, in double quotes."),
-        ("/validation", {}, "go together.", "Set either `fraction` or `dataset`."),
-        ("/lora/target_modules", 1, "Or: This must be a list.", 'Allowed: "all-linear". Or: '),
+        ("/model", MISSING, "`model` is missing.", "Add `model` (a string)."),
+        ("/tags/a", 1, "This must be a string.", "Write a JSON string, in double quotes."),
+        ("/validation", {}, "be combined.", "Set either `fraction` or `dataset`."),
+        ("/lora/target_modules", 1, "Or: This must be an array.", 'Allowed: "all-linear". Or: '),
         ("/training/weight_decay", float("nan"), "not finite.", "at least 0 and at most 1."),
     ],
     ids=lambda value: str(value)[:30],
@@ -249,7 +254,7 @@ def test_parameters_are_told_in_plain_words_too(client):
         (error,) = client.get(path).json()["errors"]
         return error["pointer"], error["code"], error["hint"]
 
-    assert told("/jobs?limit=0") == ("?limit", "out_of_range", "Give a number at least 1.")
+    assert told("/jobs?limit=0") == ("?limit", "out_of_range", "Use a number that is at least 1.")
     assert told("/jobs?limit=x")[:2] == ("?limit", "wrong_type")
     pointer, code, hint = told("/jobs?status=done")
     assert (pointer, code) == ("?status", "not_allowed")
@@ -350,7 +355,7 @@ def test_a_default_length_is_lowered_to_the_models(client, world):
 
 
 def test_the_table_covers_every_bound():
-    """A field that gets a bound must get a line above."""
+    """A field that gets a bound must get a case in WRONG."""
     told = {pointer for pointer, _, _ in WRONG}
     for section, schema in (("lora", LoraSpec), ("training", TrainingSpec)):
         for name, field in schema.model_json_schema()["properties"].items():

@@ -1,4 +1,4 @@
-"""Streams, on a real server: no gap, nothing twice, an end; and none outlives its reader."""
+"""Event streams on a real server: no gaps, no duplicates, an end, and none outlives its reader."""
 
 import json
 import signal
@@ -95,7 +95,7 @@ def test_a_last_event_id_is_a_number(http, job_id, value):
 
 
 def test_readers_that_come_and_go_miss_nothing_and_see_nothing_twice(http, server, world, job_id):
-    """Eight readers, each dropping its connection now and then, while 900 events are written."""
+    """Eight readers drop their connections now and then while 900 events are written."""
     total = 902
 
     def write() -> None:
@@ -135,7 +135,7 @@ def test_the_bell_is_faster_than_the_poll(http, world, settings, job_id):
             next(stream)
             delays.append(time.monotonic() - started)
 
-    # The poll alone would make it half a second.
+    # Polling alone would take half a second on average.
     assert sorted(delays)[5] < 0.3
 
 
@@ -180,7 +180,7 @@ def test_a_stream_holds_no_connection_and_leaves_nothing_behind(http, server, se
 
 
 def test_streams_survive_a_database_that_goes_away(http, sessions, world, job_id):
-    """Every connection of the server is cut; the stream goes on."""
+    """Every database connection of the server is terminated; the stream continues."""
     with http.stream("GET", f"/jobs/{job_id}/stream?after=2") as response:
         stream = messages(response)
         with transaction(sessions) as session:

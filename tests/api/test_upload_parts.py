@@ -1,4 +1,4 @@
-"""Uploads in parts: in any order, again after a break, and no dataset before all of it is right."""
+"""Uploads in parts: in any order, resumable, and no dataset before everything is verified."""
 
 import base64
 import hashlib
@@ -119,7 +119,7 @@ def test_many_who_complete_at_once_make_one_dataset(client, world):
 
 
 def test_two_processes_that_complete_at_once_make_one_dataset(client, world, settings):
-    """Neither sees what the other holds under way."""
+    """Neither request sees that the other is completing the upload."""
     path = begin(client)
     send_all(client, path)
     caller = partial_uploads.Caller("proj_default", "anonymous")
@@ -142,7 +142,7 @@ def test_two_processes_that_complete_at_once_make_one_dataset(client, world, set
     for thread in threads:
         thread.join()
 
-    # One may have come when the other had swept the parts already.
+    # One may have arrived after the other had deleted the parts.
     assert len(set(answers)) == 1
     assert world.count()[2] == 1
     assert objects(world) == [f"datasets/{answers[0]}/upload"]

@@ -1,4 +1,4 @@
-"""Uploads on a real server: cut off, slow, many, large; none costs the others anything."""
+"""Uploads on a real server: aborted, slow, many, large; none of them affects the others."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 HEAD = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
 TAIL = b"\r\n--b--\r\n"
 MEBIBYTES = int(os.environ.get("TEST_UPLOAD_MEBIBYTES", "300"))
-"""Of the large upload; 5120 is what reliability.md promises, and takes 10 GB of disk for a time."""
+"""Size of the large upload in MiB. reliability.md promises 5120, which needs 10 GB of disk."""
 MAX_GROWTH = 100
 BLOCK = random.Random(7).randbytes(1 << 20)
 
@@ -51,7 +51,7 @@ def num_gone(server: Server) -> int:
     return server.log.count("client_gone")
 
 
-# Below 8 MiB the store is written in one go, above it piece by piece.
+# Objects below 8 MiB are stored in one write, larger ones in several.
 @pytest.mark.parametrize(("size", "num_cuts"), [(2_500_000, 80), (20_000_000, 20)])
 def test_an_upload_cut_anywhere_leaves_nothing(server, settings, world, size, num_cuts):
     body, before = HEAD + b"x" * size + TAIL, num_gone(server)
@@ -102,11 +102,11 @@ def test_stuck_uploads_take_no_thread_from_the_rest(server, settings):
 
 
 class Memory:
-    """How far a process has grown beyond what it was, in MiB, at its highest."""
+    """Measure the peak growth of a process's memory in MiB."""
 
     def __init__(self, server: Server) -> None:
         self._folder = Path(f"/proc/{server.process.pid}")
-        # The high-water mark starts anew.
+        # Reset the high-water mark.
         (self._folder / "clear_refs").write_text("5")
         self._before = self.highest()
 
@@ -123,7 +123,7 @@ def blocks(number: int) -> Iterator[bytes]:
 
 
 def check_content(client, path: str, record_property, memory: Memory) -> None:
-    """Also on its way back."""
+    """Check that a download, too, leaves the server's memory flat; then delete the dataset."""
     with client.stream("GET", path) as response:
         length = sum(len(chunk) for chunk in response.iter_bytes())
     record_property("grown_mebibytes", memory.grown())

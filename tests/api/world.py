@@ -1,4 +1,4 @@
-"""Things other processes would have done: a judged dataset, a running job, a finished one."""
+"""Creates what other processes would: a validated dataset, a running job, a finished one."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ class World:
         self.storage = open_storage(settings)
 
     def dataset(self, status: str = "ready", project: str = DEFAULT_PROJECT, **values: Any) -> str:
-        """A dataset as the validator leaves it."""
+        """Create a dataset in the state that the validator leaves it in."""
         dataset_id = new_id("ds")
         content = b"\n".join(json.dumps(row).encode() for row in ROWS)
         self.storage.write(f"datasets/{dataset_id}/upload", [content])
@@ -61,7 +61,7 @@ class World:
         return project_id
 
     def claim(self) -> Lease:
-        """The next job, taken by a worker."""
+        """Claim the next job, as a worker does."""
         with transaction(self.sessions) as session:
             job = lifecycle.claim(session, queue="default", worker_id="worker_1", seconds=60)
             assert job is not None
@@ -99,7 +99,7 @@ class World:
         return {**content, "adapter.zip": made}
 
     def count(self) -> tuple[int, int, int]:
-        """Jobs, events, datasets: what a refused request must not change."""
+        """Count jobs, events and datasets, which a rejected request must not change."""
         with transaction(self.sessions) as session:
             counts = [
                 session.scalars(select(func.count()).select_from(table)).one()

@@ -1,4 +1,4 @@
-"""A small real HTTP server that misbehaves as told, and the command run as its users run it."""
+"""Fixtures: a small real HTTP server that fails on demand, and the command as users run it."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Site(ThreadingHTTPServer):
-    """Serves one file with ETag and Range, cut short when told, and fixed answers by path."""
+    """Serves one file with ETag and Range, truncated on demand, and fixed responses by path."""
 
     daemon_threads = True
 
@@ -25,14 +25,14 @@ class Site(ThreadingHTTPServer):
         self.content = b""
         self.etag: str | None = None
         self.cuts: list[int] = []
-        """Bytes after which each coming answer breaks off."""
+        """Number of bytes after which each of the next responses breaks off."""
         self.ranges: list[str | None] = []
-        """The Range header of each request for the file."""
+        """Range header of each request for the file."""
         self.answers: dict[str, tuple[int, str, bytes]] = {}
         self.streams: list[bytes] = []
-        """What each connection to an event stream is sent before it ends."""
+        """Bytes sent on each connection to an event stream before it ends."""
         self.resumed_at: list[str | None] = []
-        """The Last-Event-ID of each of these."""
+        """Last-Event-ID of each of these connections."""
 
     @property
     def url(self) -> str:
@@ -43,7 +43,7 @@ class Site(ThreadingHTTPServer):
         self.answers[path] = (status, kind, json.dumps(body).encode())
 
     def serve(self, content: bytes) -> str:
-        """Returns its sha256."""
+        """Set the served file and return its SHA-256."""
         self.content = content
         self.etag = hashlib.sha256(content).hexdigest()
         return self.etag

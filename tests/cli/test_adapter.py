@@ -1,4 +1,4 @@
-"""An unpacked adapter is exactly what its manifest lists."""
+"""An unpacked adapter contains exactly the files of its manifest."""
 
 import hashlib
 import json

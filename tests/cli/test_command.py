@@ -1,4 +1,4 @@
-"""The command as it is run: quick to answer, readable when something is wrong."""
+"""The command as users run it: fast to start, with readable errors."""
 
 import json
 import socket
@@ -21,7 +21,7 @@ JOB = {
 
 
 def test_help_comes_in_well_under_a_second(tunesmith):
-    tunesmith("--help")  # once, so that bytecode is written
+    tunesmith("--help")  # a first run writes the bytecode
     seconds = []
     for _ in range(5):
         began = time.perf_counter()
@@ -178,7 +178,7 @@ def test_a_taken_port_names_who_has_it(tunesmith, tmp_path):
         done = tunesmith("up", "--port", port, "--models-dir", "models", "--no-worker")
 
     assert done.returncode == 1
-    assert f"Port {port} on 127.0.0.1 is taken by pid" in done.stderr
+    assert f"Port {port} on 127.0.0.1 is in use by pid" in done.stderr
     assert "--port N" in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""A download arrives whole and proven, however often the connection breaks."""
+"""A download is complete and verified, however often the connection breaks."""
 
 import os
 
@@ -65,7 +65,7 @@ def test_a_file_that_is_not_what_was_promised_is_not_kept(site, server, tmp_path
     site.serve(CONTENT)
     site.content = CONTENT[:-1] + b"?"
 
-    with pytest.raises(Corrupt, match="promised"):
+    with pytest.raises(Corrupt, match="announced"):
         download_adapter(server, "job_1", tmp_path / "a.zip")
 
     assert list(tmp_path.iterdir()) == []

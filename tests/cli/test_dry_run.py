@@ -1,4 +1,4 @@
-"""`tunesmith submit --dry-run`: a plan people can read, and an exit status scripts can."""
+"""`tunesmith submit --dry-run`: readable output for people, an exit status for scripts."""
 
 import json
 
@@ -45,10 +45,10 @@ def test_a_plan_is_shown_with_its_warnings(submit):
 
     assert done.returncode == 0, done.stderr
     for part in (
-        "Plan for tiny on ds_1",
+        "Dry run of tiny on ds_1",
         "1,480, trained 1,456 (2 skipped, 3 split)",
-        "90, 30 an epoch",
-        "4.0 GiB at the peak on cpu: weights 3.0 GiB",
+        "90, 30 per epoch",
+        "4.0 GiB peak on cpu: weights 3.0 GiB",
         "tight on   8 GB GPU",
         "about 2 min (2 jobs like it)",
         "warning: /lora/r: High.",

@@ -1,4 +1,4 @@
-"""`tunesmith import`: what it prints, and what it says when nothing comes of it."""
+"""`tunesmith import`: its output, and its errors when the import fails."""
 
 SOURCE = {
     "repo": "tatsu-lab/alpaca",
@@ -17,7 +17,7 @@ def test_an_import_prints_its_id_and_its_licence(tunesmith, site):
     assert done.returncode == 0, done.stderr
     first, *rest = done.stdout.splitlines()
     assert first == "ds_1"
-    assert rest == [f"tatsu-lab/alpaca at {'a' * 40}, licence cc-by-nc-4.0", SOURCE["license_note"]]
+    assert rest == [f"tatsu-lab/alpaca at {'a' * 40}, license cc-by-nc-4.0", SOURCE["license_note"]]
 
 
 def test_an_import_that_is_followed_ends_with_its_rows(tunesmith, site):

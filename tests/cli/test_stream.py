@@ -1,4 +1,4 @@
-"""Following a job: every event once, in order, over any number of broken connections."""
+"""Following a job: every event once and in order, despite broken connections."""
 
 import json
 from itertools import pairwise
@@ -55,14 +55,14 @@ def test_messages_are_the_same_however_the_bytes_are_cut(cuts, newline):
 
 def test_a_snapshot_learns_from_events_and_keeps_what_they_leave_out():
     now = Snapshot()
-    now.take({"type": "status", "data": {"status": "running"}})
-    now.take({"type": "phase", "data": {"phase": "training"}})
-    now.take(
+    now.update({"type": "status", "data": {"status": "running"}})
+    now.update({"type": "phase", "data": {"phase": "training"}})
+    now.update(
         {"type": "progress", "data": {"step": 5, "max_steps": 20, "tokens_per_second": 1234.5}}
     )
-    now.take({"type": "metrics", "data": {"step": 5, "values": {"train_loss": 1.25}}})
-    now.take({"type": "progress", "data": {"step": 6, "eta_seconds": 61.4}})
-    now.take({"type": "something_new", "data": None})
+    now.update({"type": "metrics", "data": {"step": 5, "values": {"train_loss": 1.25}}})
+    now.update({"type": "progress", "data": {"step": 6, "eta_seconds": 61.4}})
+    now.update({"type": "something_new", "data": None})
 
     assert (now.status, now.phase) == ("running", "training")
     assert str(now) == "step 6/20  loss 1.2500  1,234 tokens/s  ETA 1:01"

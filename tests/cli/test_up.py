@@ -1,4 +1,4 @@
-"""What `tunesmith up` says once it is up."""
+"""The message that `tunesmith up` prints once the stack is ready."""
 
 from pathlib import Path
 

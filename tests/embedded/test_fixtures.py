@@ -1,4 +1,4 @@
-"""What every other test rests on: the fixtures of conftest.py."""
+"""The fixtures of conftest.py, on which every other test relies."""
 
 import pytest
 import redis

@@ -1,4 +1,4 @@
-"""Processes that die come back, at first at once, then ever more slowly; stopping leaves none."""
+"""Dead processes are restarted, first immediately, then with backoff; stopping leaves none."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Postgres and Valkey from the wheels: made once, kept private, the same after every restart."""
+"""Postgres and Valkey from the wheels: created once, private, and unchanged by restarts."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to drop to
 
 @contextmanager
 def started(data_dir: Path, say=print):
-    """Servers on a folder, and the process group that holds them."""
+    """Start servers on a folder; return them with their process group."""
     group = ProcessGroup(data_dir / "logs", lambda seconds: bool(time.sleep(seconds)), say)
     try:
         yield servers.start(data_dir, group, say, servers.ServerOptions(durable=False)), group
@@ -149,14 +149,14 @@ def test_a_folder_of_another_postgres_is_refused_with_both_versions(data_dir):
     (data / "PG_VERSION").write_text("15\n")
 
     with (
-        pytest.raises(DataFolderUnusable, match="made by Postgres 15; this is 18"),
+        pytest.raises(DataFolderUnusable, match="created by Postgres 15, but this is Postgres 18"),
         started(data_dir),
     ):
         pass
 
 
 def test_a_postmaster_that_outlived_its_stack_is_ended_first(data_dir, tmp_path):
-    """As after `kill -9` of a stack whose Postgres is still writing everything down."""
+    """The state after `kill -9` of a stack whose Postgres is still shutting down."""
     with started(data_dir) as (first, _):
         program = first.postgres.program()
     left = Process(Program(**{**vars(program), "name": "left"}), tmp_path)
@@ -169,7 +169,7 @@ def test_a_postmaster_that_outlived_its_stack_is_ended_first(data_dir, tmp_path)
 
 
 def test_servers_die_with_the_process_that_started_them(data_dir, tmp_path):
-    """Killed, not asked: the kernel ends them."""
+    """Kill the starter without a stop signal: the kernel must end the servers."""
     code = (
         "import sys, time; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
@@ -211,7 +211,7 @@ def test_root_runs_the_servers_as_nobody(data_dir):
 
 @as_root
 def test_a_data_folder_nobody_may_enter_gets_a_reachable_home_for_postgres(run_dir):
-    locked = Path(tempfile.mkdtemp(dir=run_dir))  # 0700, root's
+    locked = Path(tempfile.mkdtemp(dir=run_dir))  # mode 0700, owned by root
     data_dir = files.make_data_dir(locked / "data")
     said = []
     with started(data_dir, said.append) as (first, _), connect(first) as session:

@@ -1,4 +1,4 @@
-"""`tunesmith up` as a process: unharmed by the death of its parts, and gone without trace."""
+"""`tunesmith up` as a process: survives the death of its parts, and stops without a trace."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ ALL = {"postgres", "valkey", "api", "housekeeper", "worker"}
 
 
 def family(stack: RunningStack) -> list[psutil.Process]:
-    """`up` and every process below it."""
+    """`up` and all its descendants."""
     up = psutil.Process(stack.pid("up"))
     return [up, *up.children(recursive=True)]
 
@@ -36,7 +36,7 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 @pytest.fixture
 def another(run_dir):
-    """A stack of the test's own, without a worker."""
+    """A stack without a worker, used by one test."""
     folder = Path(tempfile.mkdtemp(dir=run_dir))
     folder.chmod(0o711)
     models = folder / "models"
@@ -66,7 +66,7 @@ def test_a_second_stack_on_the_folder_is_told_who_holds_it(stack):
     done = subprocess.run([*command, *models], cwd=ROOT, capture_output=True, text=True)
 
     assert done.returncode == 1
-    assert f"held by pid {stack.pid('up')} (`tunesmith up" in done.stderr
+    assert f"in use by pid {stack.pid('up')} (`tunesmith up" in done.stderr
     assert f"on port {stack.url.rpartition(':')[2]}" in done.stderr
     assert files.running(stack.data_dir)
 

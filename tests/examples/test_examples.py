@@ -1,4 +1,4 @@
-"""The example data and the example base model: made by their scripts, and what they claim to be."""
+"""The example dataset and base model: reproducible from their scripts, and as documented."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ MODEL_FILES = {
     "tokenizer_config.json",
 }
 
-sys.path.insert(0, str(ROOT))  # the examples are no installed package
+sys.path.insert(0, str(ROOT))  # the examples are not an installed package
 
 from examples.corpus import Text, draw_text  # noqa: E402
 from examples.frame import prompt  # noqa: E402
@@ -39,7 +39,7 @@ def rows(name: str) -> list[dict[str, str]]:
 
 
 def messages(name: str) -> list[str]:
-    """The customers' words, whichever of the two fields holds them."""
+    """Return the customer messages, from whichever of the two fields contains them."""
     return [row["input"] or row["instruction"].split("\n", 1)[1] for row in rows(name)]
 
 

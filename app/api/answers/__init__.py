@@ -1,1 +1,1 @@
-"""What goes out: files with ranges, plots, marked text, replies that are stored already."""
+"""Responses: downloads with ranges, plots, marked text, replies of idempotent requests."""

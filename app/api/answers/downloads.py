@@ -10,13 +10,13 @@ from fastapi.responses import Response, StreamingResponse
 from app.core.errors import Failure, NotFound
 from app.core.storage import Storage
 
-# Control characters, what separates folders, quotes, and marks that turn text round so that
-# `exe.gpj` shows as `jpg.exe`.
+# Control characters, path separators, quotes, and bidirectional marks, which reverse text so that
+# `exe.gpj` is displayed as `jpg.exe`.
 _UNSAFE = re.compile(
     '[\\x00-\\x1f\\x7f-\\x9f/\\\\"\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]'
 )
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
-"""What Windows takes for a device, whatever follows the dot."""
+"""Names that Windows treats as devices, whatever the extension."""
 _RANGE = re.compile(r"bytes=\s*(\d*)-(\d*)\s*", re.IGNORECASE)
 
 
@@ -39,7 +39,10 @@ class RangeNotSatisfiable(Failure):
 
 
 def respond(request: Request, storage: Storage, download: Download) -> Response:
-    """The whole file, the one range asked for, or 304. Several ranges get the whole file."""
+    """Return the whole file, the one requested range, or 304.
+
+    A request for several ranges gets the whole file.
+    """
     etag = f'"{download.sha256}"'
     headers = {
         "ETag": etag,
@@ -49,13 +52,13 @@ def respond(request: Request, storage: Storage, download: Download) -> Response:
     }
     if _is_known(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
-    _check_there(storage, download)
-    wanted = _wanted_range(request, etag, download.num_bytes)
-    start, end = wanted or (0, download.num_bytes)
+    _check_exists(storage, download)
+    requested = _requested_range(request, etag, download.num_bytes)
+    start, end = requested or (0, download.num_bytes)
     headers["Content-Length"] = str(end - start)
-    if wanted:
+    if requested:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{download.num_bytes}"
-    status = 206 if wanted else 200
+    status = 206 if requested else 200
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=download.media_type)
     body = storage.read(download.key, start, end)
@@ -63,23 +66,23 @@ def respond(request: Request, storage: Storage, download: Download) -> Response:
 
 
 def disposition(filename: str) -> str:
-    """RFC 6266: an ASCII name for everybody, the real one for those who read it."""
+    """Return a Content-Disposition (RFC 6266) with an ASCII fallback and the UTF-8 name."""
     base = _UNSAFE.sub("_", filename).strip(". ") or "download"
     if _DEVICE.fullmatch(base):
         base = f"_{base}"
-    # Some browsers decode percent signs in the plain one.
+    # Some browsers decode percent signs in the ASCII name.
     plain = re.sub("[?%]", "_", base.encode("ascii", "replace").decode())
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(base, safe='')}"
 
 
-def _check_there(storage: Storage, download: Download) -> None:
-    """Before the first header is out: a stream that breaks off cannot say why."""
+def _check_exists(storage: Storage, download: Download) -> None:
+    """Raise before the first header is sent: a stream that breaks off cannot report an error."""
     try:
         size = storage.size(download.key)
     except FileNotFoundError:
         size = -1
     if size != download.num_bytes:
-        raise ContentMissing("The bytes of this file are gone from the store.")
+        raise ContentMissing("The content of this file is missing from the storage.")
 
 
 def _is_known(if_none_match: str | None, etag: str) -> bool:
@@ -89,15 +92,15 @@ def _is_known(if_none_match: str | None, etag: str) -> bool:
     return "*" in known or etag in known
 
 
-def _wanted_range(request: Request, etag: str, size: int) -> tuple[int, int] | None:
-    """Start and exclusive end; None for the whole file."""
+def _requested_range(request: Request, etag: str, size: int) -> tuple[int, int] | None:
+    """Return start and exclusive end; None for the whole file."""
     if_range = request.headers.get("if-range")
     if if_range is not None and if_range.strip() != etag:
         return None
     match = _RANGE.fullmatch(request.headers.get("range", ""))
     if match is None:
         return None
-    # Longer numbers than any file: int() of thousands of digits costs time.
+    # 20 digits exceed the size of any file; int() of thousands of digits is slow.
     first, last = (text[:20] for text in match.groups())
     if first:
         start, end = int(first), min(int(last) + 1, size) if last else size

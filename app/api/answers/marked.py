@@ -1,4 +1,4 @@
-"""A preview for a terminal: the text of each row, its trained parts between marks."""
+"""Renders a preview for a terminal: the text of each row, with its trained parts marked."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -6,29 +6,29 @@ from itertools import groupby
 from app.api.schemas.preview import PreviewOut, PreviewRow
 
 OPEN, CLOSE = "\u27e6", "\u27e7"
-"""White square brackets, which hardly a text has."""
+"""White square brackets, which hardly any text contains."""
 
 
 def preview(shown: PreviewOut) -> str:
     what = f"{shown.model}, template {shown.template}, max_length {shown.max_length}"
     marks = f"Trained: {OPEN}like this{CLOSE}."
-    lost = f" Spelled out, not one token: {', '.join(shown.spelled_out)}."
-    lines = [f"{what}. {marks}{lost if shown.spelled_out else ''}", ""]
+    split = f" Not single tokens in this vocabulary: {', '.join(shown.spelled_out)}."
+    lines = [f"{what}. {marks}{split if shown.spelled_out else ''}", ""]
     return "\n".join([*lines, *(line for row in shown.data for line in _render_row(row))])
 
 
 def _render_row(row: PreviewRow) -> Iterator[str]:
-    told = [f"{row.num_tokens} tokens", f"{row.num_trained} trained"]
-    told += ["dropped"] if row.dropped else []
-    told += ["EOS lost"] if row.eos.lost else []
-    told += [f"{row.num_pieces} pieces"] if row.num_pieces > 1 else []
-    told += [f"{row.truncated.num_tokens} cut off"] if row.truncated else []
-    yield f"--- row {row.row}: {', '.join(told)}"
+    facts = [f"{row.num_tokens} tokens", f"{row.num_trained} trained"]
+    facts += ["dropped"] if row.dropped else []
+    facts += ["EOS lost"] if row.eos.lost else []
+    facts += [f"{row.num_pieces} pieces"] if row.num_pieces > 1 else []
+    facts += [f"{row.truncated.num_tokens} truncated"] if row.truncated else []
+    yield f"--- row {row.row}: {', '.join(facts)}"
     yield _marked(row)
     if more := row.num_tokens - len(row.tokens):
         yield f"--- and {more:,} more tokens"
     if row.truncated:
-        yield f"--- cut off: {_text(row.truncated.text)}"
+        yield f"--- truncated: {_text(row.truncated.text)}"
     yield ""
 
 
@@ -45,7 +45,7 @@ def _text(text: str) -> str:
 
 
 def _plain(character: str) -> str:
-    """What moves a terminal's cursor is told instead of done."""
+    """Escape a character that would control the terminal."""
     if character.isprintable() or character in "\n\t":
         return character
     return character.encode("unicode_escape").decode()

@@ -1,4 +1,4 @@
-"""Pictures for people: the lengths of a dataset's rows as SVG or PNG, drawn by matplotlib."""
+"""Plots the lengths of a dataset's rows as SVG or PNG with matplotlib."""
 
 import io
 from typing import Any, Literal
@@ -8,9 +8,9 @@ _INK, _BAR, _LIMIT = "#1f2933", "#4c7bd9", "#c2410c"
 
 
 def draw_lengths(described: dict[str, Any], title: str, kind: Kind) -> bytes:
-    """Two histograms, in tokens and in characters. Same numbers, same bytes."""
-    # Imported here: half a second that an API which draws nothing need not pay. The Figure is
-    # used without pyplot, whose list of open figures threads would share.
+    """Draw two histograms, in tokens and in characters. The same numbers give the same bytes."""
+    # Imported here because it takes half a second, which an API that draws nothing can save.
+    # Figure is used without pyplot, whose list of open figures is shared between threads.
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -21,7 +21,7 @@ def draw_lengths(described: dict[str, Any], title: str, kind: Kind) -> bytes:
     }
     with mpl.rc_context(options):
         figure = Figure(figsize=(9, 6), layout="constrained")
-        # A title comes from a caller: a dollar sign in it is no formula.
+        # The title contains text from the caller: a dollar sign must not start a formula.
         figure.suptitle(title, color=_INK, parse_math=False)
         for at, unit in enumerate(("tokens", "characters"), start=1):
             _draw(figure.add_subplot(2, 1, at), described[unit], unit, described)

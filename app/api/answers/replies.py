@@ -1,4 +1,4 @@
-"""The answer to a creating POST, the first time and every time after."""
+"""Builds the response to a POST that creates a resource, first time or replayed."""
 
 from fastapi import status
 from fastapi.responses import JSONResponse, Response

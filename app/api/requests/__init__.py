@@ -1,1 +1,1 @@
-"""What comes in: bodies, multipart, form fields, and the words in which a wrong one is refused."""
+"""Request parsing: JSON bodies, multipart, form fields, and the wording of validation errors."""

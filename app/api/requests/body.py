@@ -1,6 +1,6 @@
-"""JSON bodies, read strictly: UTF-8, no key twice, at most 64 levels, nothing Postgres cannot hold.
+"""Strict JSON bodies: UTF-8, no duplicate keys, at most 64 levels, only what Postgres can store.
 
-NaN and Infinity are let through to the schema, which refuses them with a pointer.
+NaN and Infinity are passed on to the schema, which rejects them with a pointer.
 """
 
 import json
@@ -23,7 +23,7 @@ class MalformedJson(Invalid):
 
 class JsonRequest(Request):
     async def json(self) -> Any:
-        """Raises MalformedJson; FastAPI wraps it, `app.api.errors` takes it out again."""
+        """Raises MalformedJson; FastAPI wraps it, and `app.api.errors` unwraps it."""
         return parse(await self.body())
 
 
@@ -41,26 +41,26 @@ class JsonRoute(APIRoute):
 
 def parse(body: bytes) -> Any:
     try:
-        value = json.loads(body.decode("utf-8"), object_pairs_hook=_once)
+        value = json.loads(body.decode("utf-8"), object_pairs_hook=_without_duplicates)
     except UnicodeDecodeError as error:
-        raise MalformedJson(f"The body is not UTF-8: byte {error.start} is wrong.") from None
+        raise MalformedJson(f"The body is not valid UTF-8 at byte {error.start}.") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise MalformedJson(f"The body is not JSON: {error.msg} at {where}.") from None
+        raise MalformedJson(f"The body is not valid JSON: {error.msg} at {where}.") from None
     except RecursionError:
         raise MalformedJson(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
     except ValueError as error:
-        raise MalformedJson(f"The body is not JSON we can read: {str(error)[:100]}.") from None
+        raise MalformedJson(f"The body cannot be parsed as JSON: {str(error)[:100]}.") from None
     _check(value)
     return value
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise MalformedJson(f"The key {twice[:100]!r} comes twice in one object.")
+        raise MalformedJson(f"The key {twice[:100]!r} occurs twice in one object.")
     return made
 
 
@@ -69,14 +69,14 @@ def _check(value: Any) -> None:
         if len(path) >= MAX_DEPTH and isinstance(found, dict | list):
             raise MalformedJson(f"The body is nested deeper than {MAX_DEPTH} levels.")
         if isinstance(found, str) and not _can_be_stored(found):
-            message = "Text may hold no NUL character and no lone surrogate."
-            hint = r"Take out \0, and write a pair of surrogates as its character."
+            message = "A string must not contain a NUL character or a lone surrogate."
+            hint = r"Remove \0, and write a surrogate pair as the character it encodes."
             at = Problem(pointer(path), "wrong_format", message, hint)
-            raise Invalid("A text in the body cannot be stored; see `errors`.", errors=[at])
+            raise Invalid("A string in the body cannot be stored; see `errors`.", errors=[at])
 
 
 def _walk(root: Any, start: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """Every value and key, without recursion: the depth is what is being checked."""
+    """Yield every value and key, without recursion, because the depth is not yet checked."""
     waiting: list[tuple[tuple[str | int, ...], Any]] = [(start, root)]
     while waiting:
         path, value = waiting.pop()

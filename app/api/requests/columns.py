@@ -1,4 +1,4 @@
-"""The field `columns`: a JSON object, our column to the upload's."""
+"""The field `columns`: a JSON object that maps canonical columns to those of the file."""
 
 import json
 from typing import Annotated, Any
@@ -10,51 +10,52 @@ from app.core.errors import Invalid, Problem
 
 _MAX_NAME = 500
 _HINT = 'For example: columns={"instruction":"question","output":"answer"}'
-_HOLDS = {
-    "instruction": "the instruction of a row, its prompt",
-    "input": "the input that an instruction refers to",
-    "output": "the answer of a row",
+_CONTENT = {
+    "instruction": "the instruction, that is, the prompt",
+    "input": "the input that the instruction refers to",
+    "output": "the answer",
     "system": "the system message",
-    "history": "the earlier turns, a list of pairs [instruction, answer]",
-    "weights": "which answers are trained: a list of 1 and 0, those of `history` first",
-    "text": "a ready text, for template `text`",
+    "history": "earlier turns, a list of pairs [instruction, answer]",
+    "weights": "the weights of the answers, a list of 1 (trained) and 0, those of `history` first",
+    "text": "the complete text, for template `text`",
     "messages": "the messages of a conversation",
 }
 COLUMNS_SCHEMA = {
     "type": "object",
-    "description": f"Column mapping from the canonical column to the file's. {_HINT}",
+    "description": f"Mapping from canonical columns to those of the file. {_HINT}",
     "properties": {
         name: {
             "type": "string",
             "minLength": 1,
             "maxLength": _MAX_NAME,
-            "description": f"Column of the file that holds {_HOLDS[name]}.",
+            "description": f"Column of the file that contains {_CONTENT[name]}.",
         }
         for name in TARGETS
     },
     "additionalProperties": False,
 }
 Columns = Annotated[dict[str, str], WithJsonSchema(COLUMNS_SCHEMA)]
-"""In a JSON body; `check_columns` says what is wrong with it."""
+"""The mapping in a JSON body; `check_columns` validates it."""
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """Raises Invalid, with everything that is wrong."""
+    """Parse the mapping. Raises Invalid with every problem found."""
     try:
-        columns = json.loads(text, object_pairs_hook=_pairs)
+        columns = json.loads(text, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError):
         columns = None
     return check_columns(columns)
 
 
 def check_columns(columns: Any) -> dict[str, str]:
-    """Raises Invalid, with everything that is wrong."""
+    """Return the mapping if it is valid. Raises Invalid with every problem found."""
     if not isinstance(columns, dict) or not columns:
-        raise _invalid([Problem("/columns", "wrong_format", "A JSON object of texts.", _HINT)])
+        message = "This must be a JSON object whose values are strings."
+        raise _invalid([Problem("/columns", "wrong_format", message, _HINT)])
     if problems := [flaw for each in columns.items() for flaw in _check(*each)]:
         raise _invalid(problems)
     if "messages" in columns and not columns.keys() <= {"messages", "system"}:
-        message = "Beside `messages` there is only `system`."
+        message = "`messages` can only be combined with `system`."
         raise _invalid([Problem("/columns", "invalid_combination", message, _HINT)])
     return columns
 
@@ -62,10 +63,11 @@ def check_columns(columns: Any) -> dict[str, str]:
 def _check(name: str, source: Any) -> list[Problem]:
     pointer = "/columns/" + name[:80].replace("~", "~0").replace("/", "~1")
     if name not in TARGETS:
-        message = f"We have no such column; we have {', '.join(TARGETS)}."
+        message = f"Unknown column; the columns are {', '.join(TARGETS)}."
         return [Problem(pointer, "unknown_field", message, _HINT)]
     if not isinstance(source, str) or not _is_name(source):
-        return [Problem(pointer, "wrong_format", "The name of a column in the file.", _HINT)]
+        message = "This must be the name of a column in the file."
+        return [Problem(pointer, "wrong_format", message, _HINT)]
     return []
 
 
@@ -79,11 +81,11 @@ def _is_name(source: str) -> bool:
     return True
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key twice")
+        raise ValueError("duplicate key")
     return dict(pairs)
 
 
 def _invalid(problems: list[Problem]) -> Invalid:
-    return Invalid("The mapping of columns is not right; see `errors`.", errors=problems)
+    return Invalid("The column mapping is invalid; see `errors`.", errors=problems)

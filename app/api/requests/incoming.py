@@ -1,6 +1,6 @@
-"""Bytes of a request on their way into the store: pulled chunk by chunk, never spooled.
+"""Streams the bytes of a request into the storage, chunk by chunk, without spooling them.
 
-The thread that writes the store pulls each chunk from the event loop.
+The thread that writes to the storage pulls each chunk from the event loop.
 """
 
 import asyncio
@@ -23,27 +23,27 @@ class UploadStalled(Failure):
 
 
 async def receive(stream: AsyncIterator[bytes]) -> bytes:
-    """b"" at the end. Raises UploadStalled."""
+    """Return the next chunk, or b"" at the end. Raises UploadStalled."""
     try:
         return await asyncio.wait_for(anext(stream, b""), STALLED_SECONDS)
     except TimeoutError:
-        detail = f"Nothing came for {STALLED_SECONDS:.0f} s; send the file again."
+        detail = f"No data arrived for {STALLED_SECONDS:.0f} s; send the file again."
         raise UploadStalled(detail, headers={"Connection": "close"}) from None
 
 
 def pulled(next_chunk: Callable[[], Coroutine[Any, Any, bytes]]) -> Iterator[bytes]:
-    """For a worker thread: each step waits until the event loop has the next chunk."""
+    """Iterate in a worker thread; each step blocks until the event loop has the next chunk."""
     return iter(partial(from_thread.run, next_chunk), b"")
 
 
 class RawBody:
-    """A body that is the file itself."""
+    """A request body that is the file itself."""
 
     def __init__(self, request: Request) -> None:
         self._stream: AsyncIterator[bytes] = request.stream()
 
     async def next_chunk(self) -> bytes:
-        """About a mebibyte; b"" at the end."""
+        """Return about one MiB, or b"" at the end."""
         buffer = bytearray()
         while len(buffer) < CHUNK_BYTES and (chunk := await receive(self._stream)):
             buffer += chunk

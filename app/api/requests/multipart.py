@@ -1,4 +1,4 @@
-"""The upload form, read as a stream: the file's bytes go from the socket into the store."""
+"""Parses the upload form as a stream: the bytes of the file go from the socket to the storage."""
 
 import re
 from collections.abc import AsyncIterator
@@ -42,7 +42,7 @@ UPLOAD_BODY = {
                         "name": {
                             "type": "string",
                             "maxLength": 200,
-                            "description": "Name for people. Left out: that of the file.",
+                            "description": "Display name. Default: the name of the file.",
                         },
                         "format": {
                             "type": "string",
@@ -53,14 +53,14 @@ UPLOAD_BODY = {
                         "num_bytes": {
                             "type": "integer",
                             "minimum": 0,
-                            "description": "Size of the file in bytes; with another the upload is "
-                            "refused.",
+                            "description": "Size of the file in bytes. If it differs, the upload "
+                            "is rejected.",
                         },
                         "sha256": {
                             "type": "string",
                             "pattern": "^[0-9a-fA-F]{64}$",
-                            "description": "SHA-256 of the file in hexadecimal; with another the "
-                            "upload is refused.",
+                            "description": "SHA-256 of the file in hexadecimal. If it differs, the "
+                            "upload is rejected.",
                         },
                         "columns": COLUMNS_SCHEMA,
                     },
@@ -82,7 +82,7 @@ class NotMultipart(Failure):
 
 
 class Form:
-    """One file and a few short fields, in any order."""
+    """A form with one file and a few short fields, in any order."""
 
     def __init__(self, request: Request, max_file_bytes: int) -> None:
         self._stream: AsyncIterator[bytes] = request.stream()
@@ -96,17 +96,17 @@ class Form:
         self._file_bytes = 0
         self._ended = self._is_closed = False
         self.filename: str | None = None
-        """None until a `file` part was seen."""
+        """None until the `file` part has been reached."""
         self.fields: dict[str, bytearray] = {}
 
     async def find_file(self) -> bool:
-        """Read up to the file part. False when the form ends without one."""
+        """Read up to the file part. Returns False when the form ends without one."""
         while self.filename is None and not self._ended:
             await self._feed()
         return self.filename is not None
 
     async def next_chunk(self) -> bytes:
-        """About a mebibyte of the file; b"" when the whole form was read."""
+        """Return about one MiB of the file, or b"" once the whole form has been read."""
         while len(self._buffer) < CHUNK_BYTES and not self._ended:
             await self._feed()
         chunk = bytes(self._buffer)
@@ -121,13 +121,14 @@ class Form:
             else:
                 self._finish()
         except FormParserError as error:
-            raise MalformedMultipart(f"The form is not multipart/form-data: {error}") from None
+            detail = f"The form is not valid multipart/form-data: {error}"
+            raise MalformedMultipart(detail) from None
 
     def _finish(self) -> None:
-        """The parser takes a form that was cut off for a short one; we must not."""
+        """End the form. The parser accepts a truncated form as complete, so check for its end."""
         self._parser.finalize()
         if not self._is_closed:
-            raise MalformedMultipart("The form was cut off: its last boundary never came.")
+            raise MalformedMultipart("The form was cut off: its final boundary is missing.")
         self._ended = True
 
     def on_end(self) -> None:
@@ -154,9 +155,10 @@ class Form:
         _, options = parse_options_header(self._disposition)
         self._part = options.get(b"name", b"").decode("utf-8", "replace")
         if self._part not in FIELDS:
-            raise _wrong(self._part, "unknown_field", f"The form has only {', '.join(FIELDS)}.")
+            message = f"Unknown part; the form accepts only {', '.join(FIELDS)}."
+            raise _wrong(self._part, "unknown_field", message)
         if self._part in self.fields or (self._part == "file" and self.filename is not None):
-            raise _wrong(self._part, "twice", "This field comes twice.")
+            raise _wrong(self._part, "twice", "This field occurs twice.")
         if self._part == "file":
             self.filename = options.get(b"filename", b"").decode("utf-8", "replace")
         else:
@@ -167,7 +169,7 @@ class Form:
             self._file_bytes += end - start
             if self._file_bytes > self._max_file_bytes:
                 limit = self._max_file_bytes
-                detail = f"The file is over the limit of {limit:,} bytes."
+                detail = f"The file exceeds the limit of {limit:,} bytes."
                 raise TooLarge(detail, limit=limit, headers={"Connection": "close"})
             self._buffer += data[start:end]
             return
@@ -178,12 +180,12 @@ class Form:
 
 
 async def receive_upload(request: Request, adapters: Adapters) -> Upload:
-    """Store the file of an upload form; nothing is left behind when that fails."""
+    """Store the file of an upload form. Nothing is left behind if that fails."""
     form, storage = Form(request, adapters.settings.max_upload_bytes), adapters.storage
     if not await form.find_file():
-        raise _wrong("file", "missing", "The form needs a part `file` with the data.")
+        raise _wrong("file", "missing", "The form needs a part `file` that contains the data.")
     dataset_id = new_id("ds")
-    # Threads of their own: slow uploads must not take those of all other requests.
+    # A separate limiter, so that slow uploads do not occupy the threads of other requests.
     meter = await to_thread.run_sync(
         uploads.store, storage, dataset_id, pulled(form.next_chunk), limiter=adapters.uploads
     )
@@ -199,7 +201,7 @@ async def receive_upload(request: Request, adapters: Adapters) -> Upload:
 
 def _parser(request: Request, form: Form) -> MultipartParser:
     kind, options = parse_options_header(request.headers.get("content-type"))
-    curl = "curl does it with: -F file=@data.jsonl"
+    curl = "With curl: -F file=@data.jsonl"
     if kind != b"multipart/form-data":
         shown = request.headers.get("content-type", "no content type")[:100]
         raise NotMultipart(
@@ -208,8 +210,8 @@ def _parser(request: Request, form: Form) -> MultipartParser:
     boundary = options.get(b"boundary")
     if not boundary:
         raise NotMultipart(
-            "The Content-Type multipart/form-data names no boundary. Do not set this header by "
-            f"hand: let your client write it with the form. {curl}"
+            "The Content-Type multipart/form-data has no boundary. Do not set this header "
+            f"yourself; let your client generate it with the form. {curl}"
         )
     names = ("part_begin", "part_data", "header_field", "header_value", "header_end", "end")
     callbacks: Any = {f"on_{name}": getattr(form, f"on_{name}") for name in names}
@@ -218,30 +220,30 @@ def _parser(request: Request, form: Form) -> MultipartParser:
 
 
 def _name(form: Form) -> str:
-    """As given, else the file's: metadata only, never a path of ours."""
+    """Return the field `name`, or else the file's name. Only a label, never used as a path."""
     given = form.fields.get("name")
     if given is None:
         base = PureWindowsPath(form.filename or "").name
         return re.sub(r"[\x00-\x1f\x7f]", "", base)[:200] or "dataset"
     name = _text("name", given)
     if not 1 <= len(name) <= 200 or "\0" in name:
-        raise _wrong("name", "wrong_length", "A name has 1 to 200 characters.")
+        raise _wrong("name", "wrong_length", "A name must have 1 to 200 characters.")
     return name
 
 
 def _format(form: Form) -> str:
     kind = _text("format", form.fields.get("format", bytearray(b"auto")))
     if kind not in FORMATS:
-        raise _wrong("format", "not_allowed", f"One of {', '.join(FORMATS)}.")
+        raise _wrong("format", "not_allowed", f"This must be one of {', '.join(FORMATS)}.")
     return kind
 
 
 def _promise(form: Form) -> Promise:
     num_bytes, sha256 = form.fields.get("num_bytes"), form.fields.get("sha256")
     if num_bytes is not None and not re.fullmatch(rb"[0-9]{1,18}", num_bytes):
-        raise _wrong("num_bytes", "wrong_format", "A whole number of bytes, in digits.")
+        raise _wrong("num_bytes", "wrong_format", "This must be a whole number of bytes.")
     if sha256 is not None and not re.fullmatch(rb"[0-9a-fA-F]{64}", sha256):
-        raise _wrong("sha256", "wrong_format", "A sha256 is 64 hexadecimal digits.")
+        raise _wrong("sha256", "wrong_format", "A SHA-256 must have 64 hexadecimal digits.")
     return Promise(
         None if num_bytes is None else int(num_bytes),
         None if sha256 is None else sha256.decode().lower(),
@@ -257,10 +259,10 @@ def _text(field: str, value: bytearray) -> str:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        raise _wrong(field, "wrong_format", "This field is not UTF-8.") from None
+        raise _wrong(field, "wrong_format", "This field is not valid UTF-8.") from None
 
 
 def _wrong(field: str, code: str, message: str) -> Invalid:
-    hint = f"The parts are `file` and, if you like, {', '.join(FIELDS[1:])}; each once."
+    hint = f"Send the part `file` and optionally {', '.join(FIELDS[1:])}, each at most once."
     at = Problem(f"/{field}"[:200], code, message, hint)
-    return Invalid("The upload form is not right; see `errors`.", errors=[at])
+    return Invalid("The upload form is invalid; see `errors`.", errors=[at])

@@ -1,4 +1,4 @@
-"""The field that was probably meant by a name that is none."""
+"""Suggests the field that an unknown name was probably meant to be."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 CUTOFF = 0.75
-"""Typing errors score above 0.8; two words that share letters (`status`, `tags`) reach 0.6."""
+"""Typos score above 0.8; different words that share letters (`status`, `tags`) score up to 0.6."""
 _ALIASES: Mapping[str, str] = {
     "rank": "lora.r",
     "alpha": "lora.lora_alpha",
@@ -19,26 +19,26 @@ _ALIASES: Mapping[str, str] = {
     "base_model": "model",
     "training_file": "dataset",
 }
-"""What other tools call a field of a job spec, too far from its name to be found by letters."""
+"""Names that other tools use for a field of a job spec, too different to be found as typos."""
 
 
 def hint(models: Sequence[type[BaseModel]], path: Sequence[str | int]) -> str:
-    """Never empty: where no name is near, it says where all of them stand."""
+    """Suggest the nearest field; where none is near, name the place that lists all of them."""
     for model in models:
         if found := _nearest(model, path):
             return f"Did you mean `{found}`?"
     owner = f" of {models[0].__name__}" if models else ""
-    return f"GET /openapi.json names every field{owner}."
+    return f"GET /openapi.json lists every field{owner}."
 
 
 def inner(model: type[BaseModel], field: str) -> type[BaseModel] | None:
-    """The model a field holds, if it holds one."""
+    """Return the model that a field contains, if any."""
     info = model.model_fields.get(field)
     return next(_models_in(info.annotation), None) if info else None
 
 
 def _nearest(model: type[BaseModel], path: Sequence[str | int]) -> str | None:
-    """By its full name: what others call so, else near in the same object, else near anywhere."""
+    """Return a field's dotted name: an alias, else near in the same object, else near anywhere."""
     unknown, places = str(path[-1]), list(_places(model))
     alias = _ALIASES.get(unknown.lower())
     if alias in places:
@@ -55,7 +55,7 @@ def _closest(unknown: str, places: Sequence[str]) -> str | None:
 
 
 def _places(model: type[BaseModel], at: str = "") -> Iterator[str]:
-    """Every field by its dotted name, outer ones first."""
+    """Yield every field by its dotted name, outer ones first."""
     yield from (f"{at}{name}" for name in model.model_fields)
     for name in model.model_fields:
         held = inner(model, name)

@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a request, as problems with pointers, stable codes and hints."""
+"""Turns pydantic's validation errors into problems with pointers, stable codes and hints."""
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ _OUTSIDE = {"query": "?", "path": "path:", "header": "header:", "cookie": "cooki
 def problems_of(
     errors: Sequence[Mapping[str, Any]], body: Any, endpoint: Any = None
 ) -> tuple[Problem, ...]:
-    """One problem per place: the branches of a union say the same about the same value."""
+    """Return one problem per place: the branches of a union report the same value repeatedly."""
     models = list(_body_models(endpoint))
     by_place: dict[tuple[str, bool], Problem] = {}
     for error in errors:
@@ -44,8 +44,8 @@ def problems_of(
             by_place[place] = found
         elif found.hint not in earlier.hint:
             by_place[place] = _either(earlier, found)
-    told = by_place.values()
-    return tuple(one for one in told if not _is_told_deeper(one, told))
+    problems = by_place.values()
+    return tuple(one for one in problems if not _has_deeper(one, problems))
 
 
 def _either(one: Problem, other: Problem) -> Problem:
@@ -53,14 +53,14 @@ def _either(one: Problem, other: Problem) -> Problem:
     return Problem(one.pointer, one.code, message, f"{one.hint} Or: {other.hint}")
 
 
-def _is_told_deeper(problem: Problem, found: Iterable[Problem]) -> bool:
-    """Something inside it is wrong too: then another branch of a union got further."""
+def _has_deeper(problem: Problem, problems: Iterable[Problem]) -> bool:
+    """Return True if a problem lies inside this one: another branch of a union got further."""
     inside = f"{problem.pointer}/"
-    return any(other.pointer.startswith(inside) for other in found)
+    return any(other.pointer.startswith(inside) for other in problems)
 
 
 def pointer(parts: Sequence[str | int]) -> str:
-    """RFC 6901."""
+    """Build a JSON pointer (RFC 6901)."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
@@ -75,14 +75,14 @@ def _problem(error: Mapping[str, Any], body: Any, models: list[type[BaseModel]])
         return Problem("", code, "A JSON body is required.", "Send a JSON object.")
     path = _path(rest, body, is_missing=kind == "missing")
     if code == "unknown_field":
-        message = f"There is no field `{path[-1]}` here."
+        message = f"Unknown field `{path[-1]}`."
         return Problem(pointer(path), code, message, nearest.hint(models, path))
     forms = [form for model in models for form in wording.forms_at(model, path)]
     return Problem(pointer(path), code, *wording.words(error, code, forms))
 
 
 def _path(loc: Sequence[str | int], body: Any, *, is_missing: bool) -> list[str | int]:
-    """The parts of a location that lead through the body; the rest names a union's branch."""
+    """Return the parts of a location that exist in the body; the rest name a union's branch."""
     path: list[str | int] = []
     for part in loc:
         is_key = isinstance(body, Mapping) and part in body
@@ -93,7 +93,7 @@ def _path(loc: Sequence[str | int], body: Any, *, is_missing: bool) -> list[str 
 
 
 def _body_models(endpoint: Any) -> Iterator[type[BaseModel]]:
-    """The models an endpoint takes as its body."""
+    """Yield the models that an endpoint takes as its body."""
     if endpoint is None:
         return
     for name, hint in get_type_hints(endpoint, include_extras=True).items():

@@ -1,4 +1,4 @@
-"""What is wrong with a value, and what to give instead, in words that name no library."""
+"""Message and hint for an invalid value, in words that do not mention pydantic."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,13 +9,13 @@ from typing import Any
 from pydantic import BaseModel
 
 Form = Mapping[str, Any]
-"""What a value may be, as JSON Schema."""
+"""JSON Schema of an allowed value."""
 
 _TYPES: Mapping[str, tuple[str, str]] = {
     "object": ("an object", 'Write a JSON object: {"name": value}.'),
-    "array": ("a list", "Write a JSON list: [value, value]."),
-    "string": ("a text", "Write a JSON string, in double quotes."),
-    "integer": ("a whole number", "Write a JSON number without quotes and without a fraction."),
+    "array": ("an array", "Write a JSON array: [value, value]."),
+    "string": ("a string", "Write a JSON string, in double quotes."),
+    "integer": ("an integer", "Write a JSON number without quotes and without a fraction."),
     "number": ("a number", "Write a JSON number, without quotes."),
     "boolean": ("true or false", "Write true or false, without quotes."),
 }
@@ -28,10 +28,10 @@ _KINDS: Mapping[str, str] = {
     "dict": "object",
     "model": "object",
 }
-"""JSON's name for what pydantic names at the start of an error's type."""
+"""JSON type by the name with which pydantic begins the type of an error."""
 _PATTERNS: Mapping[str, str] = {
-    r"^[0-9a-f]{40}$": "A commit of 40 hexadecimal digits.",
-    r"^[A-Za-z0-9_.]+$": "Letters, digits, `_` and `.` only.",
+    r"^[0-9a-f]{40}$": "Use a commit hash of 40 hexadecimal digits.",
+    r"^[A-Za-z0-9_.]+$": "Use only letters, digits, `_` and `.`.",
 }
 _LIMITS: Mapping[str, str] = {
     "minimum": "at least",
@@ -46,17 +46,17 @@ _CONTEXT: Mapping[str, str] = {
     "lt": "exclusiveMaximum",
     "pattern": "pattern",
 }
-_ELSEWHERE = "GET /openapi.json tells what may stand here."
+_ELSEWHERE = "GET /openapi.json describes the allowed values."
 
 
 def words(error: Mapping[str, Any], code: str, forms: Sequence[Form]) -> tuple[str, str]:
-    """Message and hint. `forms` is empty where no body model says what is allowed."""
+    """Return message and hint. `forms` is empty where no body model describes the value."""
     known = [*forms, {_CONTEXT[k]: v for k, v in error.get("ctx", {}).items() if k in _CONTEXT}]
     return _WORDS.get(code, _otherwise)(error, known)
 
 
 def forms_at(model: type[BaseModel], path: Sequence[str | int]) -> list[Form]:
-    """What a body may hold at a path: a form for each branch of a union, none where nothing."""
+    """Return the schemas allowed at a path of a body: one for each branch of a union."""
     root = node = _schema(model)
     for part in path:
         node = next(_within(root, node, part), {})
@@ -88,7 +88,7 @@ def _within(root: Form, node: Form, part: str | int) -> Iterator[Form]:
 def _missing(error: Mapping[str, Any], forms: Sequence[Form]) -> tuple[str, str]:
     kinds = [_TYPES[form["type"]][0] for form in forms if form.get("type") in _TYPES]
     name = error["loc"][-1]
-    return f"`{name}` is missing.", f"Add `{name}`" + (f": {kinds[0]}." if kinds else ".")
+    return f"`{name}` is missing.", f"Add `{name}`" + (f" ({kinds[0]})." if kinds else ".")
 
 
 def _wrong_type(error: Mapping[str, Any], forms: Sequence[Form]) -> tuple[str, str]:
@@ -98,28 +98,28 @@ def _wrong_type(error: Mapping[str, Any], forms: Sequence[Form]) -> tuple[str, s
 
 def _out_of_range(error: Mapping[str, Any], forms: Sequence[Form]) -> tuple[str, str]:
     is_small = str(error["type"]).startswith("greater")
-    return f"This number is too {'small' if is_small else 'large'}.", f"Give {_range(forms)}."
+    return f"This number is too {'small' if is_small else 'large'}.", f"Use {_range(forms)}."
 
 
 def _not_finite(error: Mapping[str, Any], forms: Sequence[Form]) -> tuple[str, str]:
-    return "This number is not finite.", f"JSON has no NaN and no Infinity: give {_range(forms)}."
+    return "This number is not finite.", f"JSON has no NaN or Infinity. Use {_range(forms)}."
 
 
 def _range(forms: Sequence[Form]) -> str:
-    """E.g. `a number above 0 and at most 1`."""
+    """Describe the range, e.g. `a number that is above 0 and at most 1`."""
     found = {name: form[name] for form in forms for name in _LIMITS if name in form}
     limits = [f"{word} {found[name]:,}" for name, word in _LIMITS.items() if name in found]
-    kind = "a whole number" if any(form.get("type") == "integer" for form in forms) else "a number"
-    return f"{kind} {' and '.join(limits)}".strip()
+    kind = "an integer" if any(form.get("type") == "integer" for form in forms) else "a number"
+    return f"{kind} that is {' and '.join(limits)}" if limits else kind
 
 
 def _not_allowed(error: Mapping[str, Any], forms: Sequence[Form]) -> tuple[str, str]:
     listed = [one for form in forms for one in form.get("enum", [])]
     listed += [form["const"] for form in forms if "const" in form]
-    told = ", ".join(json.dumps(one) for one in listed) or error.get("ctx", {}).get("expected", "")
+    allowed = ", ".join(map(json.dumps, listed)) or error.get("ctx", {}).get("expected", "")
     near = get_close_matches(str(error.get("input"))[:100], [str(one) for one in listed], 1)
     guess = f"Did you mean {json.dumps(near[0])}? " if near else ""
-    return "This value is not one of those allowed.", f"{guess}Allowed: {told}."
+    return "This value is not allowed.", f"{guess}Allowed: {allowed}."
 
 
 def _wrong_length(error: Mapping[str, Any], forms: Sequence[Form]) -> tuple[str, str]:
@@ -129,25 +129,25 @@ def _wrong_length(error: Mapping[str, Any], forms: Sequence[Form]) -> tuple[str,
     what = "character" if is_text else "entry"
     many = f"{what}s" if is_text else "entries"
     bound = f"{'at most' if is_long else 'at least'} {limit:,} {what if limit == 1 else many}"
-    return f"This is too {'long' if is_long else 'short'}.", f"Give {bound}."
+    return f"This is too {'long' if is_long else 'short'}.", f"Use {bound}."
 
 
 def _wrong_format(error: Mapping[str, Any], forms: Sequence[Form]) -> tuple[str, str]:
     pattern = next((form["pattern"] for form in reversed(forms) if "pattern" in form), None)
     if pattern is None:
-        return "This text is not valid Unicode.", "Write whole characters, as UTF-8."
-    return "This text has the wrong form.", _PATTERNS.get(pattern, f"It must match {pattern}.")
+        return "This string is not valid Unicode.", "Send it as valid UTF-8, without surrogates."
+    return "This string has the wrong format.", _PATTERNS.get(pattern, f"It must match {pattern}.")
 
 
 def _invalid_combination(error: Mapping[str, Any], forms: Sequence[Form]) -> tuple[str, str]:
-    """The schema's own sentence says what to do."""
-    told = str(error["msg"]).removeprefix("Value error, ")
-    return "These fields do not go together.", f"{told[:1].upper()}{told[1:]}."
+    """Use the sentence of the schema's own validator as the hint."""
+    reason = str(error["msg"]).removeprefix("Value error, ")
+    return "These fields cannot be combined.", f"{reason[:1].upper()}{reason[1:]}."
 
 
 def _otherwise(error: Mapping[str, Any], forms: Sequence[Form]) -> tuple[str, str]:
-    told = str(error["msg"]).replace("Input should", "This must")
-    return f"{told.rstrip('.')}.", _ELSEWHERE
+    message = str(error["msg"]).replace("Input should", "This must")
+    return f"{message.rstrip('.')}.", _ELSEWHERE
 
 
 _WORDS: Mapping[str, Callable[[Mapping[str, Any], Sequence[Form]], tuple[str, str]]] = {

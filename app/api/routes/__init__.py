@@ -1,4 +1,4 @@
-"""Every route of the native face."""
+"""All routes of the native API."""
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
@@ -39,7 +39,7 @@ ROUTERS: tuple[APIRouter, ...] = (
 
 
 def methods_of(path: str) -> set[str]:
-    """What can be asked of a path: a 405 owes it, and routers only see one route at a time."""
+    """Return the methods of a path, for the Allow header of a 405: a router matches one route."""
     found: set[str] = set()
     for router in ROUTERS:
         for route in router.routes:

@@ -1,4 +1,4 @@
-"""What a succeeded job left: the manifest, each file, and the adapter as one zip."""
+"""Artifacts of a succeeded job: the manifest, each file, and the adapter as one zip."""
 
 from pathlib import PurePosixPath
 from typing import Annotated
@@ -19,15 +19,15 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["artifacts"])
 def list_job_artifacts(job_id: JobId, session: SessionDep, caller: CallerDep) -> ManifestOut:
     """List the files that a job published, with sizes and hashes. 409 until it has succeeded."""
     found = artifacts.manifest(session, caller, job_id)
-    told = {"job": job_id, "files": found["files"], "adapter": found.get("zip")}
-    return ManifestOut.model_validate(told)
+    payload = {"job": job_id, "files": found["files"], "adapter": found.get("zip")}
+    return ManifestOut.model_validate(payload)
 
 
 @router.head("/artifacts/{path:path}", include_in_schema=False)
 @router.get("/artifacts/{path:path}", response_class=StreamingResponse)
 def get_job_artifact(
     job_id: JobId,
-    path: Annotated[str, Path(description="Name of the file, as the list of artifacts has it.")],
+    path: Annotated[str, Path(description="Name of the file, as in the list of artifacts.")],
     request: Request,
     session: SessionDep,
     caller: CallerDep,

@@ -1,4 +1,4 @@
-"""What can be trained, and with which defaults."""
+"""Base models, recipes and templates that a job can use."""
 
 from fastapi import APIRouter
 
@@ -12,8 +12,8 @@ router = APIRouter(tags=["catalogue"])
 
 @router.get("/models")
 def list_models(settings: SettingsDep) -> ListOf[ModelOut]:
-    """List the base models of this server, with limits and defaults for each; one that cannot be
-    trained says why.
+    """List the base models of this server with their limits and defaults, and for those that cannot
+    be trained, the reasons.
     """
     return ListOf[ModelOut].model_validate({"data": catalogue.models(settings)})
 
@@ -26,5 +26,5 @@ def list_recipes() -> ListOf[RecipeOut]:
 
 @router.get("/templates")
 def list_templates(settings: SettingsDep) -> ListOf[TemplateOut]:
-    """List the prompt templates, which render a row as text; one that cannot be used says why."""
+    """List the prompt templates, which render rows as text, with the problems of unusable ones."""
     return ListOf[TemplateOut].model_validate({"data": catalogue.templates(settings)})

@@ -1,4 +1,4 @@
-"""Datasets: upload, look at, delete."""
+"""Datasets: upload, read, delete."""
 
 from typing import Annotated, Any
 
@@ -38,8 +38,8 @@ async def create_dataset(
     """Upload training data: JSON, JSON Lines, CSV or Parquet whose rows hold instruction and
     output, prompt and completion, messages, ShareGPT conversations or text.
 
-    Answers as soon as the file is stored. Validation follows: the dataset is `validating` until its
-    report is there.
+    Returns as soon as the file is stored. Validation follows: the dataset is `validating` until its
+    report is available.
     """
     upload = await receive_upload(request, adapters)
 
@@ -113,12 +113,12 @@ def list_dataset_rows(
     storage: StorageDep,
     offset: RowOffset = 0,
     limit: Annotated[
-        int, Query(ge=1, le=100, description="Largest number of rows in the answer.")
+        int, Query(ge=1, le=100, description="Maximum number of rows to return.")
     ] = 20,
 ) -> RowsOut:
     """List the valid rows in canonical form, as the trainer gets them."""
     dataset = datasets.judged(session, caller, dataset_id)
-    # Reading past many rows takes long: the connection goes back before it begins.
+    # Skipping many rows takes a while: return the database connection first.
     commit(session)
     found = datasets.rows(storage, dataset, offset, limit)
     total = dataset.num_valid_rows or 0

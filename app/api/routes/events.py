@@ -1,4 +1,4 @@
-"""A job's log: as a list, and as a stream."""
+"""Events of a job: as a list, and as a stream."""
 
 from typing import Annotated, Any
 
@@ -28,13 +28,13 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["events"])
 Seq = Annotated[
     int,
     Query(
-        ge=0, le=LARGEST, description="`seq` of the last event that is known: later ones follow."
+        ge=0, le=LARGEST, description="`seq` of the last event received; later ones are returned."
     ),
 ]
 
 
 def _split(given: list[str]) -> list[str]:
-    """Commas and repeats say the same: `type=eval,log` is `type=eval&type=log`."""
+    """Accept commas and repeats alike: `type=eval,log` equals `type=eval&type=log`."""
     return [name.strip() for part in given for name in part.split(",") if name.strip()]
 
 
@@ -44,7 +44,7 @@ Types = Annotated[
     Query(
         alias="type",
         max_length=100,
-        description="Types of event to list, comma-separated or repeated; left out: all.",
+        description="Types of event to list, comma-separated or repeated. Default: all.",
     ),
 ]
 
@@ -56,7 +56,7 @@ def list_job_events(
     caller: CallerDep,
     after: Seq = 0,
     limit: Annotated[
-        int, Query(ge=1, le=1000, description="Largest number of events in the answer.")
+        int, Query(ge=1, le=1000, description="Maximum number of events to return.")
     ] = 100,
     types: Types = [],  # noqa: B006
 ) -> ListOf[EventOut]:

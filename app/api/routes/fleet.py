@@ -1,4 +1,4 @@
-"""What waits and who works."""
+"""Waiting jobs and workers."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ def list_queue(
     settings: SettingsDep,
     caller: CallerDep,
     limit: Annotated[
-        int, Query(ge=1, le=1000, description="Largest number of jobs in the answer.")
+        int, Query(ge=1, le=1000, description="Maximum number of jobs to return.")
     ] = 100,
 ) -> ListOf[WaitingOut]:
     """List the waiting jobs of the project in the order in which workers take them, and why each
@@ -38,13 +38,13 @@ def list_workers(session: SessionDep, settings: SettingsDep) -> ListOf[WorkerOut
 
 def _waiting(waiting: queue.Waiting) -> WaitingOut:
     job, standing = waiting.job, waiting.standing
-    told = {name: getattr(job, name) for name in ("name", "queue", "status", "priority")}
+    fields = {name: getattr(job, name) for name in ("name", "queue", "status", "priority")}
     times = {"queued_at": job.queued_at, "created_at": job.created_at}
-    return WaitingOut.model_validate({"job": job.id, **told, **times, **vars(standing)})
+    return WaitingOut.model_validate({"job": job.id, **fields, **times, **vars(standing)})
 
 
 def _worker(seen: queue.Seen) -> WorkerOut:
     names = ("id", "hostname", "device", "queue", "version", "started_at", "last_seen_at")
-    told = {name: getattr(seen.worker, name) for name in names}
+    fields = {name: getattr(seen.worker, name) for name in names}
     status = "alive" if seen.is_alive else "lost"
-    return WorkerOut.model_validate({**told, "job": seen.worker.job_id, "status": status})
+    return WorkerOut.model_validate({**fields, "job": seen.worker.job_id, "status": status})

@@ -1,4 +1,4 @@
-"""Is it alive, can it serve, how is it doing."""
+"""Liveness, readiness and Prometheus metrics."""
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
@@ -13,13 +13,13 @@ router = APIRouter(tags=["service"])
 
 @router.get("/healthz")
 async def get_health() -> Health:
-    """Check that the process answers; no dependency is asked."""
+    """Check that the process responds, without checking its dependencies."""
     return Health(status="ok")
 
 
 @router.get("/readyz")
 def get_readiness(adapters: AdaptersDep) -> Ready:
-    """Check that this server can take requests. 503 when it cannot; without a broker it is only
+    """Check that this server can serve requests. 503 if it cannot; without a broker it is only
     `degraded`.
     """
     return Ready.model_validate(health.readiness(adapters.engine, adapters.settings))

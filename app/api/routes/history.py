@@ -1,4 +1,4 @@
-"""What became of a job: attempts, checkpoints, samples, metrics, logs."""
+"""History of a job: attempts, checkpoints, samples, metrics, logs."""
 
 from typing import Annotated, Literal
 
@@ -52,7 +52,7 @@ def get_job_metrics(
         str | None,
         Query(
             max_length=1000,
-            description="Names of metrics, comma-separated; left out: all that were logged.",
+            description="Names of metrics, comma-separated. Default: all that were logged.",
         ),
     ] = None,
     from_step: Annotated[
@@ -66,15 +66,15 @@ def get_job_metrics(
         Query(
             ge=4,
             le=100_000,
-            description="Largest number of points in a series. A longer one keeps its first and "
-            "last point and, of each stretch between them, the lowest and the highest value.",
+            description="Maximum number of points in a series. A longer one keeps its first and "
+            "last point and the lowest and highest value of each interval between them.",
         ),
     ] = None,
 ) -> MetricsOut:
-    """Get the metrics of a job, a series each. `max_points` thins long ones and loses no peak."""
+    """Get the metrics of a job, one series each. `max_points` thins long ones but keeps peaks."""
     names = [key.strip() for key in (keys or "").split(",") if key.strip()]
-    wanted = MetricsRequest(names, from_step, to_step, max_points)
-    found = metrics.series(session, caller, job_id, wanted)
+    query = MetricsRequest(names, from_step, to_step, max_points)
+    found = metrics.series(session, caller, job_id, query)
     return MetricsOut.model_validate({"job": job_id, "series": found, "max_points": max_points})
 
 
@@ -104,7 +104,7 @@ def get_job_logs(
         Query(
             ge=1,
             le=10_000,
-            description="Number of lines from the end, over all attempts. Left out: all as text, "
+            description="Number of lines from the end, over all attempts. Default: all as text, "
             "the last 1,000 as JSON.",
         ),
     ] = None,
@@ -113,7 +113,7 @@ def get_job_logs(
         Query(description="`text` puts a header line before each attempt; `json` lists them."),
     ] = "text",
 ) -> Response:
-    """Get what the trainers of a job printed, attempt by attempt, with secrets left out."""
+    """Get the trainer logs of a job, attempt by attempt, with secrets removed."""
     attempts = history.attempts(session, caller, job_id)
     found = logs.sources(attempts, adapters.settings)
     if format == "text" and tail is None:
@@ -121,5 +121,5 @@ def get_job_logs(
     parts = logs.tail(adapters.storage, found, tail or DEFAULT_TAIL)
     if format == "text":
         return PlainTextResponse(b"".join(logs.as_text(parts)), media_type=TEXT)
-    told = LogsOut.model_validate({"data": parts}).model_dump_json()
-    return Response(told, media_type="application/json")
+    body = LogsOut.model_validate({"data": parts}).model_dump_json()
+    return Response(body, media_type="application/json")

@@ -1,4 +1,4 @@
-"""Datasets from the hub."""
+"""Import of datasets from the hub."""
 
 import hashlib
 from functools import partial
@@ -30,23 +30,23 @@ async def import_dataset(
     """Import one split of a dataset on the Hugging Face Hub, pinned to a commit and to the hash of
     each file.
 
-    Answers within seconds, once the hub has said what there is; then the files are fetched and
-    validated. 503 where the hub cannot be reached.
+    Returns within seconds, once the hub has listed the files; they are then downloaded and
+    validated. 503 if the hub cannot be reached.
     """
     source = spec.source
     columns = None if spec.columns is None else check_columns(spec.columns)
-    wanted = SplitRequest(source.repo, source.split, source.revision, source.config)
+    split = SplitRequest(source.repo, source.split, source.revision, source.config)
     body_sha256 = hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
     work = partial(
         imports.start,
         adapters.sessions,
         caller,
-        ImportRequest(wanted, spec.name or source.repo, columns),
+        ImportRequest(split, spec.name or source.repo, columns),
         settings=adapters.settings,
         attempt=Attempt("POST /datasets/import", key, body_sha256),
         render=_out,
     )
-    # Threads of uploads: a hub that hangs must not take those of all other requests.
+    # On the limiter of uploads, so that a hub that hangs does not occupy other requests' threads.
     answer = await to_thread.run_sync(work, limiter=adapters.uploads)
     return created("/datasets", answer)
 

@@ -1,4 +1,4 @@
-"""Jobs: create, look at, change, cancel, delete."""
+"""Jobs: create, read, update, cancel, delete."""
 
 import hashlib
 from typing import Annotated, Any
@@ -30,7 +30,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=JsonRoute)
     "",
     status_code=status.HTTP_201_CREATED,
     response_model=JobOut,
-    responses={200: {"model": PlanOut, "description": "With `dry_run`: the plan of the job."}},
+    responses={200: {"model": PlanOut, "description": "The result of the dry run."}},
 )
 def create_job(
     spec: JobSpec,
@@ -39,13 +39,13 @@ def create_job(
     caller: CallerDep,
     key: IdempotencyKey = None,
     dry_run: Annotated[
-        bool, Query(description="Answer with the plan of the job and create nothing.")
+        bool, Query(description="Return what the job would do, without creating it.")
     ] = False,
 ) -> Response:
-    """Create a fine-tuning job. Answers at once; follow the job through its events.
+    """Create a fine-tuning job. Returns immediately; follow the job through its events.
 
-    With `dry_run`, answers with the plan of the job instead: rows and tokens, steps, memory, time,
-    warnings. A job that would fail at its start is refused with the code of that failure.
+    With `dry_run`, creates nothing and returns what the job would do and need: rows and tokens,
+    steps, memory, time, warnings. If the job would fail at its start, returns that failure's code.
     """
     if dry_run:
         plan = draw_plan(
@@ -67,7 +67,7 @@ def create_job(
             storage=adapters.storage,
             queue=adapters.queue,
         )
-        return told(session, adapters.settings, job).model_dump(mode="json")
+        return render(session, adapters.settings, job).model_dump(mode="json")
 
     attempt = idempotency.Attempt("POST /jobs", key, _digest(spec))
     answer = idempotency.once(session, caller, attempt, submit)
@@ -120,7 +120,7 @@ def list_jobs(
 @router.get("/{job_id}")
 def get_job(job_id: JobId, session: SessionDep, adapters: AdaptersDep, caller: CallerDep) -> JobOut:
     """Get a job: its spec with every default filled in, status, progress and result."""
-    return told(session, adapters.settings, jobs.get(session, caller, job_id))
+    return render(session, adapters.settings, jobs.get(session, caller, job_id))
 
 
 @router.patch("/{job_id}")
@@ -130,7 +130,7 @@ def update_job(
     """Change the name, tags or notes of a job and, while it waits for a worker, its priority."""
     changes = patch.model_dump(exclude_unset=True)
     job = jobs.patch(session, caller, job_id, changes, adapters.notify)
-    return told(session, adapters.settings, job)
+    return render(session, adapters.settings, job)
 
 
 @router.post("/{job_id}/cancel")
@@ -141,15 +141,15 @@ def cancel_job(
     409 for a job that has succeeded or failed.
     """
     job = jobs.cancel(session, caller, job_id, adapters.notify)
-    return told(session, adapters.settings, job)
+    return render(session, adapters.settings, job)
 
 
 @router.delete("/{job_id}", status_code=status.HTTP_204_NO_CONTENT)
 def delete_job(
     job_id: JobId, session: SessionDep, adapters: AdaptersDep, caller: CallerDep
 ) -> None:
-    """Delete a job that has ended, with its events, metrics, logs and artifacts. 409 for one that
-    has not.
+    """Delete a job that has ended, with its events, metrics, logs and artifacts. 409 for a job that
+    has not ended.
     """
     jobs.delete(
         session,
@@ -161,10 +161,10 @@ def delete_job(
     )
 
 
-def told(session: Session, settings: Settings, job: Job) -> JobOut:
+def render(session: Session, settings: Settings, job: Job) -> JobOut:
     return JobOut.of(job, queue.standings(session, [job], settings))
 
 
 def _digest(spec: JobSpec) -> str:
-    """Of what was said, not of how it was spelled: spaces and the order of keys do not count."""
+    """Hash the parsed spec, so that whitespace and the order of keys make no difference."""
     return hashlib.sha256(spec.model_dump_json(exclude_unset=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""How long a dataset's rows are: numbers for programs, a picture for people."""
+"""Lengths of a dataset's rows: as JSON, or plotted as SVG or PNG."""
 
 from typing import Annotated
 
@@ -29,10 +29,10 @@ def get_dataset_lengths(
         int, Query(ge=8, le=1 << 20, description="Tokens per row to compare the rows with.")
     ] = 1024,
 ) -> Response:
-    """Get how long the rows are, in tokens and in characters, and what `max_length` would cost.
-    With `Accept: image/svg+xml` or `image/png`, histograms are drawn.
+    """Get the lengths of the rows in tokens and in characters, and what `max_length` would lose.
+    With `Accept: image/svg+xml` or `image/png`, returns a plot of their histograms.
 
-    409 with `Retry-After` while the tokens are being counted: ask again.
+    409 with `Retry-After` while the tokens are being counted; repeat the request.
     """
     found = lengths.describe(
         session,
@@ -61,7 +61,7 @@ def get_dataset_lengths(
 
 
 def _picture(accept: str) -> plots.Kind | None:
-    """The first picture named, unless JSON is named before it."""
+    """Return the first image type in an Accept header, unless JSON comes before it."""
     for part in accept.split(","):
         name = part.partition(";")[0].strip().lower()
         if name in _PICTURES:

@@ -1,4 +1,4 @@
-"""What of one dataset stands in another: of a validation set, nothing should."""
+"""Rows that two datasets have in common: a training and a validation set should have none."""
 
 from typing import Annotated
 
@@ -29,9 +29,9 @@ def get_dataset_overlap(
         ),
     ],
 ) -> OverlapOut:
-    """Count the rows of another dataset that occur in this one, word for word and by their prompt.
+    """Count the rows of another dataset that occur in this one, exactly and by prompt.
 
-    409 with `Retry-After` while the datasets are being compared: ask again.
+    409 with `Retry-After` while the datasets are being compared; repeat the request.
     """
     first = datasets.judged(session, caller, dataset_id)
     second = datasets.judged(session, caller, other)

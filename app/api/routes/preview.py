@@ -1,4 +1,4 @@
-"""Rows as the trainer will see them: JSON for programs, marked text for a terminal."""
+"""Preview of rows as the trainer will see them: as JSON, or as marked text for a terminal."""
 
 from typing import Annotated, Literal
 
@@ -27,8 +27,8 @@ def get_dataset_preview(
     train_on: Annotated[
         Literal["completion", "all"] | None,
         Query(
-            description="Tokens that count in the loss: `completion` the answers alone, `all` the "
-            "prompts as well. Left out: `completion`, with template `text` `all`."
+            description="Tokens that count in the loss: `completion` only the answers, `all` the "
+            "prompts, too. Default: `completion`, or `all` with template `text`."
         ),
     ] = None,
     max_length: Annotated[
@@ -36,19 +36,20 @@ def get_dataset_preview(
         Query(
             ge=8,
             le=1 << 20,
-            description="Tokens at which a row is split or cut off. Left out: 1,024, or what the "
+            description="Tokens at which a row is split or truncated. Default: 1,024, or what the "
             "model takes if that is less.",
         ),
     ] = None,
     packing: Annotated[
-        bool, Query(description="Split long rows, as a job with packing does; false: cut them off.")
+        bool,
+        Query(description="Split long rows, as a job with packing does; false truncates them."),
     ] = True,
     rows: Annotated[
         str | None,
         Query(
             pattern=r"^\d{1,12}(,\d{1,12}){0,99}$",
-            description="Numbers of the rows, counted from 0 over the valid rows and "
-            "comma-separated, as in `3,17`. Takes the place of `offset` and `n`.",
+            description="Numbers of the rows, comma-separated, as in `3,17`; valid rows are "
+            "numbered from 0. Replaces `offset` and `n`.",
         ),
     ] = None,
     offset: RowOffset = 0,
@@ -57,7 +58,7 @@ def get_dataset_preview(
     """Get rows as the trainer will see them: text, tokens and loss mask. With `Accept: text/plain`,
     as text in which the trained parts are marked.
     """
-    asked = preview.PreviewRequest(
+    query = preview.PreviewRequest(
         model=model,
         revision=model_revision,
         template=template,
@@ -72,13 +73,13 @@ def get_dataset_preview(
         session,
         caller,
         dataset_id,
-        asked,
+        query,
         settings=adapters.settings,
         storage=adapters.storage,
         previews=adapters.previews,
     )
-    told = PreviewOut.model_validate(shown)
+    payload = PreviewOut.model_validate(shown)
     vary = {"vary": "accept"}
     if request.headers.get("accept", "").startswith("text/plain"):
-        return PlainTextResponse(marked.preview(told), headers=vary)
-    return Response(told.model_dump_json(), headers=vary, media_type="application/json")
+        return PlainTextResponse(marked.preview(payload), headers=vary)
+    return Response(payload.model_dump_json(), headers=vary, media_type="application/json")

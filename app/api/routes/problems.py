@@ -1,4 +1,4 @@
-"""Everything that is wrong with a dataset: in pages, or as one stream of lines."""
+"""Problems that validation found in a dataset: in pages, or streamed as JSON Lines."""
 
 from typing import Annotated, Literal
 
@@ -25,18 +25,18 @@ def list_dataset_problems(
     storage: StorageDep,
     code: Annotated[
         str | None,
-        Query(max_length=100, description="Code of the problems to list; left out: all."),
+        Query(max_length=100, description="Code of the problems to list. Default: all."),
     ] = None,
     severity: Annotated[
         Literal["error", "warning", "info"] | None,
-        Query(description="Severity of the problems to list; left out: all."),
+        Query(description="Severity of the problems to list. Default: all."),
     ] = None,
     after: Annotated[
         int,
         Query(ge=0, le=1 << 40, description="`n` of the last entry of the page before this one."),
     ] = 0,
     limit: Annotated[
-        int, Query(ge=1, le=1000, description="Largest number of entries in the answer.")
+        int, Query(ge=1, le=1000, description="Maximum number of entries to return.")
     ] = 100,
     form: Annotated[
         Literal["json", "jsonl"] | None,
@@ -50,17 +50,17 @@ def list_dataset_problems(
     """List every error and warning that validation found, in the order of the file; an info is
     listed once for each column.
 
-    With `Accept: application/x-ndjson` or `format=jsonl`, answers with the whole list, a line of
-    JSON each. A list that was cut at 1 GiB ends in an entry `problems_truncated`.
+    With `Accept: application/x-ndjson` or `format=jsonl`, returns the whole list as JSON Lines.
+    A list that was truncated at 1 GiB ends with an entry `problems_truncated`.
     """
     dataset = datasets.judged(session, caller, dataset_id)
-    # Reading a long list takes a while: the connection goes back before it begins.
+    # Reading a long list takes a while: return the database connection first.
     commit(session)
-    wanted = ProblemFilter(code, severity)
+    query = ProblemFilter(code, severity)
     vary = {"vary": "accept"}
     if form == "jsonl" or (form is None and _LINES in request.headers.get("accept", "")):
-        lines = problems.stream(storage, dataset, wanted)
+        lines = problems.stream(storage, dataset, query)
         return StreamingResponse(lines, headers=vary, media_type=_LINES)
-    found = problems.page(storage, dataset, wanted, after, limit)
+    found = problems.page(storage, dataset, query, after, limit)
     body = ProblemsOut.model_validate(found).model_dump_json()
     return Response(body, headers=vary, media_type="application/json")

@@ -1,4 +1,4 @@
-"""Uploads in parts: announce, send, look what arrived, complete."""
+"""Uploads in parts: announce, send, resume, complete."""
 
 import base64
 import binascii
@@ -42,11 +42,11 @@ def get_digest(
         Header(
             alias="Content-Digest",
             description="SHA-256 of the part as in RFC 9530, `sha-256=:<base64>:`. A part that "
-            "does not match is refused.",
+            "does not match is rejected.",
         ),
     ] = None,
 ) -> str | None:
-    """In hexadecimal. What is given must be something we can hold the bytes to."""
+    """Return the SHA-256 in hexadecimal. Raises Invalid if the header has no usable digest."""
     if given is None:
         return None
     found = re.search(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]+):\s*(?:,|$)", given)
@@ -55,9 +55,9 @@ def get_digest(
     except binascii.Error:
         digest = b""
     if len(digest) != 32:
-        hint = "Write `sha-256=:` and the digest in base64, then `:`; or leave the header out."
-        at = Problem("header:Content-Digest", "wrong_format", "No sha-256 in it.", hint)
-        raise Invalid("The header Content-Digest cannot be read.", errors=[at])
+        hint = "Write `sha-256=:<base64 of the digest>:`, or omit the header."
+        at = Problem("header:Content-Digest", "wrong_format", "It has no sha-256 digest.", hint)
+        raise Invalid("The header Content-Digest cannot be parsed.", errors=[at])
     return digest.hex()
 
 
@@ -86,7 +86,7 @@ def create_upload(
 def get_upload(
     upload_id: UploadId, session: SessionDep, caller: CallerDep, storage: StorageDep
 ) -> UploadOut:
-    """Get what has arrived of an upload, to go on with it after a break."""
+    """Get an upload and the parts that have arrived, to resume it after an interruption."""
     upload = partial_uploads.get(session, caller, upload_id)
     commit(session)
     is_open = upload.dataset_id is None
@@ -101,7 +101,7 @@ async def put_upload_part(
         Path(
             ge=1,
             le=parts.MAX_NUMBER,
-            description="Number of the part, from 1: parts are put together in this order.",
+            description="Number of the part, from 1. The parts are combined in this order.",
         ),
     ],
     request: Request,
@@ -109,9 +109,7 @@ async def put_upload_part(
     caller: CallerDep,
     digest: Annotated[str | None, Depends(get_digest)],
 ) -> Part:
-    """Upload one part as the body. Parts may come in any order; the same number again replaces the
-    part.
-    """
+    """Upload one part as the request body, in any order. Repeating a number replaces that part."""
     store = partial(
         partial_uploads.put_part,
         adapters.sessions,
@@ -131,11 +129,10 @@ async def put_upload_part(
 async def complete_upload(
     upload_id: UploadId, adapters: AdaptersDep, caller: CallerDep
 ) -> Response:
-    """Put the parts together, by their numbers, into a dataset. Repeated, it answers with that
-    dataset.
+    """Combine the parts, ordered by number, into a dataset. Repeated calls return the same dataset.
 
-    409 while parts are missing, 422 where size or hash differ from what was announced; the parts
-    stay and can be replaced.
+    409 while parts are missing; 422 if size or hash differ from those announced. In both cases the
+    parts remain and can be replaced.
     """
     work = partial(
         partial_uploads.complete,
@@ -153,7 +150,7 @@ async def complete_upload(
 def delete_upload(
     upload_id: UploadId, session: SessionDep, caller: CallerDep, storage: StorageDep
 ) -> None:
-    """Delete an upload and its parts. A dataset that it has become stays."""
+    """Delete an upload and its parts. A dataset created from it remains."""
     partial_uploads.drop(session, caller, upload_id)
     after_commit(session, lambda: partial_uploads.sweep(storage, upload_id))
 

@@ -1,1 +1,1 @@
-"""Server-sent events: a follower per open stream, woken by what is published about its job."""
+"""Server-sent events: one follower per process serves all open streams, woken by notifications."""

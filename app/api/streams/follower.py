@@ -1,9 +1,9 @@
-"""Following jobs: one loop per process looks for news, any number of listeners wait on it.
+"""Follows jobs: one loop per process polls for new events, and any number of listeners wait on it.
 
-The loop asks in one short transaction for every followed job, once a second (the truth) or when
-a notification comes (a hint), and keeps the newest events of each. A listener that is further
+The loop queries all followed jobs in one short transaction, once a second (the truth) or when a
+notification arrives (a hint), and keeps the newest events of each. A listener that is further
 behind reads the rest itself. So a thousand listeners cost one query a second, and a slow one
-delays nobody.
+delays no other.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from app.services.history import State
 
 POLL_SECONDS = 1.0
 COALESCE_SECONDS = 0.02
-"""Between two looks: a burst of notifications costs one query."""
+"""Pause between two polls, so that a burst of notifications costs one query."""
 KEPT_EVENTS = 500
 GONE = "deleted"
 _log = structlog.get_logger(__name__)
@@ -32,27 +32,27 @@ _log = structlog.get_logger(__name__)
 
 @dataclass
 class Tail:
-    """What this process knows of a job that somebody follows."""
+    """State of a followed job, as this process knows it."""
 
     listeners: int = 0
     last_seq: int = 0
     status: str | None = None
-    """None until it was looked up."""
+    """None until the first poll."""
     is_final: bool = False
     recent: deque[Frame] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
-    """The newest events without a gap, up to `last_seq`; empty when they were too many."""
+    """The newest events without a gap, up to `last_seq`; empty if there were too many to keep."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def after(self, seq: int) -> list[Frame] | None:
-        """The events after `seq`; None when they are not all kept here."""
+        """Return the events after `seq`, or None if some of them are not in `recent`."""
         if seq >= self.last_seq:
             return []
         if not self.recent or self.recent[0].seq > seq + 1:
             return None
         return [frame for frame in self.recent if frame.seq > seq]
 
-    def learn(self, state: State | None, frames: list[Frame]) -> None:
-        """Take in a look; None: the job is gone."""
+    def update(self, state: State | None, frames: list[Frame]) -> None:
+        """Apply the result of a poll. State None: the job has been deleted."""
         before = (self.last_seq, self.status)
         if state is None:
             self.last_seq, self.status, self.is_final = 0, GONE, True
@@ -60,11 +60,11 @@ class Tail:
             self._extend(state.last_seq, frames)
             self.status, self.is_final = state.status, state.is_final
         if before != (self.last_seq, self.status):
-            self.tell()
+            self.wake_listeners()
 
-    def tell(self) -> None:
-        told, self.news = self.news, asyncio.Event()
-        told.set()
+    def wake_listeners(self) -> None:
+        current, self.news = self.news, asyncio.Event()
+        current.set()
 
     def _extend(self, last_seq: int, frames: list[Frame]) -> None:
         newest = max(last_seq, frames[-1].seq if frames else 0)
@@ -75,26 +75,26 @@ class Tail:
 
 
 class Follower:
-    """The loop, and the listeners that wait on it."""
+    """The polling loop, and the listeners that wait on it."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._tails: dict[str, Tail] = {}
         self._wake = asyncio.Event()
-        # Requests have threads of their own: a thousand streams that come back take none.
+        # Separate from the threads of requests: a thousand reconnecting streams take none of them.
         self._threads = anyio.CapacityLimiter(4)
         self._is_closing = False
 
     def notify(self, job_id: str | None = None) -> None:
-        """There may be news, of one job or of any. Only on the event loop."""
+        """Report possible new events of one job, or of any. Call only on the event loop."""
         if job_id is None or job_id in self._tails:
             self._wake.set()
 
     def close(self) -> None:
-        """End every stream, so that the server can exit; clients come back by themselves."""
+        """End every stream, so that the server can exit; clients reconnect by themselves."""
         self._is_closing = True
         for tail in self._tails.values():
-            tail.tell()
+            tail.wake_listeners()
 
     async def run(self) -> None:
         while True:
@@ -102,11 +102,11 @@ class Follower:
                 await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
             self._wake.clear()
             if self._tails:
-                await self._look()
+                await self._poll()
                 await asyncio.sleep(COALESCE_SECONDS)
 
     async def follow(self, job_id: str, after: int) -> AsyncGenerator[bytes, None]:
-        """A stream's bytes: what came after a number, then what comes, then an end."""
+        """Yield the bytes of a stream: past events after a seq, then new ones, then an end."""
         with self._listening(job_id) as tail:
             yield retry_frame()
             seq = after
@@ -137,8 +137,8 @@ class Follower:
             if not tail.listeners:
                 self._tails.pop(job_id, None)
 
-    async def _look(self) -> None:
-        """Read up what is new, once for all who listen. A database that is down is asked again."""
+    async def _poll(self) -> None:
+        """Read new events once for all listeners. While the database is down, try again later."""
         known = {job_id: tail.last_seq for job_id, tail in self._tails.items()}
         try:
             states, frames = await anyio.to_thread.run_sync(
@@ -149,22 +149,22 @@ class Follower:
             return
         for job_id in known:
             if job_id in self._tails:
-                self._tails[job_id].learn(states.get(job_id), frames.get(job_id, []))
+                self._tails[job_id].update(states.get(job_id), frames.get(job_id, []))
 
     def _news(self, known: dict[str, int]) -> tuple[dict[str, State], dict[str, list[Frame]]]:
-        """Where the jobs stand, and their new events where those are few."""
+        """Read the states of the jobs, and their new events where those are few."""
         with transaction(self._sessions) as session:
             states = {state.job_id: state for state in history.states(session, list(known))}
             frames = {}
             for job_id, state in states.items():
-                # A job followed for the first time is read up by its listener alone.
+                # The events of a newly followed job are read by its listener.
                 if known[job_id] and 0 < state.last_seq - known[job_id] <= KEPT_EVENTS:
                     found = log.read(session, job_id, after=known[job_id], limit=KEPT_EVENTS)
                     frames[job_id] = [event_frame(event) for event in found]
             return states, frames
 
     async def _read(self, job_id: str, after: int) -> list[Frame]:
-        """The next events from the database, however long it is down."""
+        """Read the next events from the database, retrying for as long as it is down."""
         while not self._is_closing:
             try:
                 return await anyio.to_thread.run_sync(

@@ -1,4 +1,4 @@
-"""One Redis subscription per process; while Redis is down, streams are slower but miss nothing."""
+"""One Redis subscription per process. While Redis is down, streams are slower but miss no event."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ _log = structlog.get_logger(__name__)
 
 
 async def listen(redis_url: str, follower: Follower) -> None:
-    """Pass on which jobs have new events, for ever. The follower looks once a second anyway."""
+    """Pass notifications of new events to the follower, forever. It also polls once a second."""
     while True:
         try:
             await _listen_once(redis_url, follower)
@@ -29,7 +29,7 @@ async def _listen_once(redis_url: str, follower: Follower) -> None:
         client.pubsub(ignore_subscribe_messages=True) as pubsub,
     ):
         await pubsub.subscribe(CHANNEL)
-        # What was published before we subscribed was missed.
+        # Messages published before the subscription were missed.
         follower.notify()
         async for message in pubsub.listen():
             follower.notify(message["data"].decode("utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""Server-sent events: how they look on the wire, and a response that ends when it should."""
+"""Server-sent events: the wire format, and a streaming response that always ends."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -17,7 +17,7 @@ RETRY_MILLISECONDS = 2000
 COMMENT_SECONDS = 15.0
 COMMENT = b": still here\n\n"
 BLOCKED_SECONDS = 30.0
-"""A client that takes nothing for this long is let go."""
+"""A client that reads nothing for this long is disconnected."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Frame:
 
 
 def event_frame(event: Event) -> Frame:
-    told = EventOut.model_validate(event).model_dump_json()
-    return Frame(event.seq, f"id: {event.seq}\nevent: {event.type}\ndata: {told}\n\n".encode())
+    data = EventOut.model_validate(event).model_dump_json()
+    return Frame(event.seq, f"id: {event.seq}\nevent: {event.type}\ndata: {data}\n\n".encode())
 
 
 def retry_frame() -> bytes:
@@ -40,7 +40,7 @@ def end_frame(status: str) -> bytes:
 
 
 async def comment_after(news: asyncio.Event) -> bool:
-    """Wait for news; True when it stayed quiet for so long that a comment is due."""
+    """Wait for new events; return True if none came for so long that a comment is due."""
     try:
         await asyncio.wait_for(news.wait(), COMMENT_SECONDS)
     except TimeoutError:
@@ -49,7 +49,7 @@ async def comment_after(news: asyncio.Event) -> bool:
 
 
 class EventStream(Response):
-    """Ends when its source does, when the client goes, and when the client is stuck."""
+    """Ends when its source ends, when the client disconnects, or when the client stops reading."""
 
     media_type = "text/event-stream"
 
@@ -71,7 +71,7 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _pump(self, send: Send) -> bool:
-        """False when the client stopped reading."""
+        """Send all chunks. Returns False if the client stopped reading."""
         async for chunk in self._chunks:
             with anyio.move_on_after(BLOCKED_SECONDS) as patience:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
