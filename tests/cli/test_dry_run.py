@@ -1,10 +1,11 @@
 """`tunesmith submit --dry-run`: a plan people can read, and an exit status scripts can."""
 
 import json
+from typing import Any
 
 import pytest
 
-PLAN = {
+PLAN: dict[str, Any] = {
     "spec": {"model": "tiny", "training": {"per_device_train_batch_size": 4}},
     "dataset": {
         "id": "ds_1", "rows": 1480, "skipped_rows": 2, "trained_rows": 1456, "tokens": 90_000,
