@@ -28,7 +28,7 @@ def make_model(name: str, folder: Path) -> Path:
     from transformers import GPT2Config, LlamaConfig, Qwen3Config
 
     hidden, inner, layers, heads, kv_heads, vocab = SIZES[name]["sizes"]
-    tokens = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+    tokens: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
     config: Any
     if SIZES[name]["kind"] == "gpt2":
         config = GPT2Config(

@@ -80,7 +80,8 @@ def ours(plan: Plan, out: Path) -> tuple[Any, int]:
 
 def theirs(plan: Plan, out: Path) -> tuple[Any, int]:
     from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
 
     from app.core.datasets.formats import read_rows
     from app.core.datasets.tokens.templates import alpaca_prompt

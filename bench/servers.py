@@ -13,12 +13,18 @@ from app.embedded import files, servers
 from app.embedded.processes import ProcessGroup
 
 
+def pause(seconds: float) -> bool:
+    """Wait as a `ProcessGroup` that is never asked to stop."""
+    time.sleep(seconds)
+    return False
+
+
 @contextmanager
 def fresh_database() -> Iterator[Sessions]:
     folder = Path(tempfile.mkdtemp(prefix="tunesmith-bench-"))
     folder.chmod(0o711)
     data_dir = files.make_data_dir(folder / "servers")
-    group = ProcessGroup(data_dir / "logs", lambda seconds: bool(time.sleep(seconds)), print)
+    group = ProcessGroup(data_dir / "logs", pause, print)
     try:
         running = servers.start(
             data_dir, group, print, servers.ServerOptions(postgres=True, valkey=False, durable=True)

@@ -12,6 +12,7 @@ import resource
 import shutil
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def main() -> None:
             taken: list[float] = []
             compare(
                 f"validate {form}",
-                Side("tunesmith", lambda path=path, taken=taken: ours(path, folder, taken)),
+                Side("tunesmith", partial(ours, path, folder, taken)),
                 Side("json_loads", lambda: theirs(files["jsonl"])),
                 "rows/CPU-s",
                 ROUNDS,

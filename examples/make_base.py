@@ -171,7 +171,7 @@ def pretrain(model: LlamaForCausalLM, tokenizer: Tokenizer, num_steps: int, fold
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, num_steps)
         loss, accuracy = loss_and_accuracy(model, ids, positions, weights)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()

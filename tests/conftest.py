@@ -7,7 +7,6 @@ database is flushed before each test.
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +22,7 @@ from app.embedded import files, servers
 from app.embedded.processes import ProcessGroup
 from tests.databases import Databases
 from tests.stacks import ROOT, RunningStack
+from tests.waiting import pause
 
 TRAINER = (
     *("training", "faults", "embedded", "cli", "examples"),
@@ -67,7 +67,7 @@ def server_urls(memory_dir: Path) -> Iterator[tuple[str, str]]:
     """URLs of a Postgres server (with permission to create databases) and a Redis."""
     named = os.environ.get("TEST_DATABASE_URL"), os.environ.get("TEST_REDIS_URL")
     data_dir = files.make_data_dir(memory_dir / "servers")
-    group = ProcessGroup(data_dir / "logs", lambda seconds: bool(time.sleep(seconds)), print)
+    group = ProcessGroup(data_dir / "logs", pause, print)
     options = servers.ServerOptions(postgres=not named[0], valkey=not named[1], durable=False)
     with files.hold(data_dir):
         try:

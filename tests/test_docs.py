@@ -4,7 +4,7 @@ import ast
 import json
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from fastapi import FastAPI, Query
@@ -69,14 +69,14 @@ def test_every_decision_is_in_the_index_with_its_own_title():
 
 
 def test_every_command_named_in_the_readme_exists():
-    from typer.main import get_command
+    from typer.main import get_group
 
     from app.cli import app
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"\btunesmith ([a-z]+)\b", text))
 
-    assert named <= set(get_command(app).commands)
+    assert named <= set(get_group(app).commands)
 
 
 def test_generated_pages_are_current():
@@ -122,7 +122,7 @@ def test_the_check_of_the_contract_names_what_is_not_described():
     assert all("write a " in each or "give its " in each for each in told)
 
 
-HIDDEN = {"properties": {"text": {}}}
+HIDDEN: dict[str, Any] = {"properties": {"text": {}}}
 
 
 @pytest.mark.parametrize(

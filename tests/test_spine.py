@@ -12,6 +12,7 @@ import pytest
 from tests import spine
 from tests.core.datasets.hub import FIRST, DatasetHub
 from tests.core.models.standins import serve
+from tests.stacks import ROOT
 from tests.waiting import wait_until
 
 LOAD = """
@@ -106,7 +107,7 @@ def test_the_downloaded_adapter_is_what_the_manifest_says_and_loads(job, client,
     for entry in manifest["files"]:
         found = (tmp_path / entry["path"]).read_bytes()
         assert hashlib.sha256(found).hexdigest() == entry["sha256"]
-    base = spine.ROOT / "examples/models" / spine.MODEL
+    base = ROOT / "examples/models" / spine.MODEL
     done = subprocess.run(
         [sys.executable, "-c", LOAD, base, tmp_path], capture_output=True, text=True
     )

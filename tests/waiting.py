@@ -7,7 +7,13 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(predicate: Callable[[], T], timeout: float = 10, every: float = 0.02) -> T:
+def pause(seconds: float) -> bool:
+    """Wait as a `ProcessGroup` that is never asked to stop."""
+    time.sleep(seconds)
+    return False
+
+
+def wait_until(predicate: Callable[[], T | None], timeout: float = 10, every: float = 0.02) -> T:
     """Return the first truthy result; fail the test if there is none within `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (answer := predicate()):

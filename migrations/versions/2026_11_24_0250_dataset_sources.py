@@ -1,5 +1,7 @@
 """Add source, column mapping, row format and validation progress to datasets; uploads in parts."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -9,7 +11,7 @@ down_revision = "20261123_1900"
 branch_labels = None
 depends_on = None
 
-COLUMNS = {
+COLUMNS: dict[str, sa.types.TypeEngine[Any]] = {
     "columns": postgresql.JSONB(none_as_null=True, astext_type=sa.Text()),
     "row_format": sa.Text(),
     "source": postgresql.JSONB(none_as_null=True, astext_type=sa.Text()),

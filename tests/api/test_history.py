@@ -163,7 +163,9 @@ def test_thinning_keeps_ends_extremes_and_order(values, max_points):
 
 
 def test_metrics_as_csv_have_a_line_per_step(client, world, job_id):
-    rows = {step: {"train_loss": step / 8} for step in range(1, 2101)}
+    rows: dict[int, dict[str, float | None]] = {
+        step: {"train_loss": step / 8} for step in range(1, 2101)
+    }
     rows[5] = {"valid_loss": 0.5, "train_loss": None}
     measure(world, job_id, rows)
 

@@ -1,6 +1,7 @@
 """Jobs over HTTP: create, list, update, cancel, delete."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -147,7 +148,7 @@ def test_a_foreign_job_is_not_there(client, world, sessions):
         *(("GET", f"/{name}") for name in ("checkpoints", "samples", "attempts", "artifacts")),
         *(("GET", f"/{name}") for name in ("adapter", "artifacts/adapter_config.json")),
     ]:
-        body = {"json": {}} if method == "PATCH" else {}
+        body: dict[str, Any] = {"json": {}} if method == "PATCH" else {}
         answer = client.request(method, f"/jobs/{job_id}{path}", **body)
         assert (answer.status_code, answer.json()["code"]) == (404, "job_not_found"), path
     assert client.get("/jobs").json()["data"] == []

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -115,7 +116,8 @@ def test_there_is_no_list_while_it_is_being_made_nor_of_others(client, world):
 
 def test_a_dataset_tells_how_far_its_check_is(client, intake):
     dataset_id = upload(client, GOOD)
-    judged, seen = threading.Event(), []
+    judged = threading.Event()
+    seen: list[Any] = []
 
     def slow(uploads, out, settings, **options):
         """Stand in for a slow validation; it writes progress as the real child does."""

@@ -25,7 +25,9 @@ MISSING = Missing()
 EVERY_FIELD = "GET /openapi.json lists every field of JobSpec."
 DESCRIPTIONS = re.findall(r'"description": "([^"]{15,})', json.dumps(JobSpec.model_json_schema()))
 """Descriptions of fields up to the first quote; no error message repeats them."""
-SAME = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.just({}))
+SAME: st.SearchStrategy[Any] = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.just({})
+)
 
 # pointer, value, code
 WRONG: list[tuple[str, Any, str]] = [
@@ -205,7 +207,13 @@ def test_everything_wrong_is_told_at_once(client, world):
 )
 def test_an_unknown_field_is_told_the_nearest_name(client, pointer, hint):
     name = pointer.split("/")[-1].replace("~1", "/").replace("~0", "~")
-    spec = {"model": "tiny", "dataset": "x", "training": {}, "lora": {}, "validation": {}}
+    spec: dict[str, Any] = {
+        "model": "tiny",
+        "dataset": "x",
+        "training": {},
+        "lora": {},
+        "validation": {},
+    }
     *parents, _ = pointer.split("/")[1:]
     inner = spec
     for parent in parents:

@@ -12,6 +12,7 @@ from sqlalchemy import update
 from app.core.db.models import NOW, PartialUpload
 from app.core.db.session import transaction
 from app.services import partial_uploads
+from app.services.caller import Caller
 from tests.api.test_intake import intake, judge  # noqa: F401
 
 ROWS = b"".join(b'{"instruction": "Say %d", "output": "%d"}\n' % (n, n) for n in range(100))
@@ -122,7 +123,7 @@ def test_two_processes_that_complete_at_once_make_one_dataset(client, world, set
     """Neither request sees that the other is completing the upload."""
     path = begin(client)
     send_all(client, path)
-    caller = partial_uploads.Caller("proj_default", "anonymous")
+    caller = Caller("proj_default", "anonymous")
     answers = []
 
     def complete() -> None:

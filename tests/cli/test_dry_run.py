@@ -1,10 +1,11 @@
 """`tunesmith submit --dry-run`: readable output for people, an exit status for scripts."""
 
 import json
+from typing import Any
 
 import pytest
 
-PLAN = {
+PLAN: dict[str, Any] = {
     "spec": {"model": "tiny", "training": {"per_device_train_batch_size": 4}},
     "dataset": {
         "id": "ds_1", "rows": 1480, "skipped_rows": 2, "trained_rows": 1456, "tokens": 90_000,

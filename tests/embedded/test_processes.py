@@ -12,7 +12,7 @@ import pytest
 from app.embedded.errors import StartFailed, Stopped
 from app.embedded.process import Program
 from app.embedded.processes import ProcessGroup
-from tests.waiting import wait_until
+from tests.waiting import pause, wait_until
 
 SLEEPER = "import time; time.sleep(600)"
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('x'); time.sleep(600)"
@@ -39,7 +39,7 @@ def said():
 
 @pytest.fixture
 def group(tmp_path, said):
-    made = ProcessGroup(tmp_path, lambda seconds: bool(time.sleep(seconds)), said.append)
+    made = ProcessGroup(tmp_path, pause, said.append)
     yield made
     made.stop(list(made.pids), hurry=True)
 

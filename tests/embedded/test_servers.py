@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,12 +14,14 @@ import psutil
 import psycopg
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from app.embedded import account, binaries, files, servers
 from app.embedded.errors import DataFolderUnusable
 from app.embedded.process import Process, Program
 from app.embedded.processes import ProcessGroup
-from tests.waiting import wait_until
+from tests.waiting import pause, wait_until
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to drop to another user")
 
@@ -28,7 +29,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to drop to
 @contextmanager
 def started(data_dir: Path, say=print):
     """Start servers on a folder; return them with their process group."""
-    group = ProcessGroup(data_dir / "logs", lambda seconds: bool(time.sleep(seconds)), say)
+    group = ProcessGroup(data_dir / "logs", pause, say)
     try:
         yield servers.start(data_dir, group, say, servers.ServerOptions(durable=False)), group
     finally:
@@ -86,7 +87,7 @@ def test_both_want_a_password(data_dir):
                 host="127.0.0.1", port=running.postgres.port, user="tunesmith", password="guess"
             )
         with (
-            redis.Redis(port=running.valkey.port, retry=None) as client,
+            redis.Redis(port=running.valkey.port, retry=Retry(NoBackoff(), 0)) as client,
             pytest.raises(redis.AuthenticationError),
         ):
             client.ping()
@@ -213,7 +214,7 @@ def test_root_runs_the_servers_as_nobody(data_dir):
 def test_a_data_folder_nobody_may_enter_gets_a_reachable_home_for_postgres(run_dir):
     locked = Path(tempfile.mkdtemp(dir=run_dir))  # mode 0700, owned by root
     data_dir = files.make_data_dir(locked / "data")
-    said = []
+    said: list[str] = []
     with started(data_dir, said.append) as (first, _), connect(first) as session:
         session.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     with started(data_dir) as (second, _), connect(second) as session:

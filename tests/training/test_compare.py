@@ -3,6 +3,7 @@ import time
 
 import pytest
 
+from app.core.datasets.formats import Row
 from worker.training import compare
 
 ROWS = [
@@ -72,7 +73,9 @@ def test_a_batch_is_answered_as_each_row_alone_and_faster(learned, tiny_base):
     adapter = learned.run_dir / "artifact"
     tokenizer = AutoTokenizer.from_pretrained(adapter)
     model = PeftModel.from_pretrained(compare.load(tiny_base, "none"), adapter).eval()
-    rows = [{"instruction": f"Say {n}" + " please" * (n % 3), "output": ""} for n in range(24)]
+    rows: list[Row] = [
+        {"instruction": f"Say {n}" + " please" * (n % 3), "output": ""} for n in range(24)
+    ]
     texts = prompt_texts(rows, "alpaca", tokenizer)
 
     started = time.perf_counter()

@@ -15,7 +15,9 @@ from tests.training.bench import start_trainer, sum_rows
 def has_gpu() -> bool:
     """Ask the driver: this process may have hidden the GPU from its own libraries."""
     program = shutil.which("nvidia-smi")
-    return bool(program) and subprocess.run([program, "-L"], capture_output=True).returncode == 0
+    if program is None:
+        return False
+    return subprocess.run([program, "-L"], capture_output=True).returncode == 0
 
 
 pytestmark = pytest.mark.skipif(not has_gpu(), reason="no NVIDIA GPU on this machine")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from app.core.datasets.formats import Row
 from app.core.datasets.layout.encode import encode_rows
 from app.core.datasets.layout.splits import (
     Counts,
@@ -21,7 +22,7 @@ from worker.training.failures import BadData, BadModel, BadRow, NoTrainedTokens
 from worker.training.model import max_positions
 from worker.training.packing import IGNORED
 
-ROW = {"instruction": "Say hi", "output": "hi"}
+ROW: Row = {"instruction": "Say hi", "output": "hi"}
 CHATML = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
     "{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n' }}{% endfor %}"
@@ -97,7 +98,7 @@ def test_a_chat_template_without_an_end_still_gets_one(tokenizer):
 def test_a_generation_prompt_the_chat_does_not_begin_with_is_followed_by_the_answer(tokenizer):
     opened = "{% if add_generation_prompt %}<|assistant|><think>\n"
     tokenizer.chat_template = CHATML.replace("{% if add_generation_prompt %}<|assistant|>", opened)
-    row = {**ROW, "history": [["Say a", "a"]]}
+    row: Row = {**ROW, "history": [["Say a", "a"]]}
     try:
         asked, ours = spec(template="chat"), row_tokenizer(tokenizer)
         (example,) = encode_rows([(3, row)], asked, ours)
@@ -199,9 +200,9 @@ def prompt_length(tokenizer: Any) -> int:
 
 def refusal(rows: list[Any], held_out: list[Any], tokenizer: Any, limit: int, base: int) -> Any:
     asked = spec(training={"max_length": limit})
-    parts = [examples_of(each, tokenizer) for each in (rows, held_out)]
+    train, held = (examples_of(each, tokenizer) for each in (rows, held_out))
     with pytest.raises(BadRow) as caught:
-        refuse_long_prompts(*parts, asked, base)
+        refuse_long_prompts(train, held, asked, base)
     assert caught.value.report.code == "prompt_too_long"
     return caught.value.report
 

@@ -1,4 +1,5 @@
 import errno
+import io
 import json
 import shutil
 
@@ -6,12 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from app.core.datasets.formats import Row
 from app.core.jobs.protocol import ExitCode
 from app.core.jobs.spec import JobSpec
 from tests.training.bench import sum_rows
 from worker.training.data import prompt_texts
 from worker.training.failures import CRASH, AdapterMismatch, Diverged, easier, explain
 from worker.training.losses import FLAT_LOGS, NONFINITE_LOGS, LossWatch
+from worker.training.reporter import Reporter
 
 
 def spec(**training):
@@ -83,9 +86,10 @@ def test_a_mismatch_is_ours_not_the_users():
     assert (report.class_, report.code) == ("system", "adapter_mismatch")
 
 
-class Told:
+class Told(Reporter):
     def __init__(self):
-        self.codes = []
+        super().__init__(io.BytesIO())
+        self.codes: list[str] = []
 
     def warn(self, code, message, **more):
         self.codes.append(code)
@@ -160,7 +164,7 @@ def test_a_job_without_a_trained_token_fails_before_the_model_loads(bench, tiny_
     bench.base = weightless
     from transformers import AutoTokenizer
 
-    row = {"instruction": "Say hi", "output": "hi"}
+    row: Row = {"instruction": "Say hi", "output": "hi"}
     tokenizer = AutoTokenizer.from_pretrained(tiny_base)
     (prompt,) = prompt_texts([row], "alpaca", tokenizer)
     length = len(tokenizer(prompt)["input_ids"])

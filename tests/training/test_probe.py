@@ -20,7 +20,8 @@ from worker.training.trainer import Tally
 
 
 def random_states() -> tuple[Any, ...]:
-    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    numpy_state = np.random.get_state(legacy=False)["state"]["key"].tolist()
+    return random.getstate(), numpy_state, torch.get_rng_state().tolist()
 
 
 def test_the_longest_batch_is_run_and_leaves_no_trace(bench: Bench, tokenizer: Any, tmp_path: Path):

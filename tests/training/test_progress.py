@@ -82,7 +82,7 @@ def test_every_long_phase_gives_signs_of_getting_on(bench):
         validation={"fraction": 0.5},
         training={"max_steps": 1, "gradient_accumulation_steps": 2, "packing": False},
     )
-    run_dir, phase, signs = bench.run_dir(plan), "", Counter()
+    run_dir, phase, signs = bench.run_dir(plan), "", Counter[str]()
 
     class Counting(Reporter):
         def phase(self, name: str) -> None:

@@ -39,7 +39,7 @@ def messages_of(row: Any, template: str) -> list[dict[str, str]]:
     """The messages of a row; Alpaca's template takes instruction and input separately."""
     if template != "alpaca":
         return chat_messages(row)
-    messages = chat_messages({**row, "input": ""})
+    messages = chat_messages(row | {"input": ""})
     return [*messages[:-1], {**messages[-1], "input": row.get("input", "")}]
 
 
@@ -48,6 +48,7 @@ def test_the_adapters_tokenizer_gives_the_prompt_that_was_trained(bench, name):
     from transformers import AutoTokenizer
 
     plan = plan_of(bench, name, max_steps=1)
+    assert plan.template is not None
 
     outcome = bench.run(plan)
 
@@ -100,6 +101,7 @@ def test_a_plan_made_by_hand_has_one_of_ours_by_name(bench):
 )
 def test_a_template_that_is_not_what_its_hash_says_is_refused(bench, change):
     plan = plan_of(bench, "house")
+    assert plan.template is not None
     spoiled = plan.template.model_copy(update=change)
 
     with pytest.raises(BadPlan):

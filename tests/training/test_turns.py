@@ -45,7 +45,7 @@ def chat(tokenizer):
 
 
 def encoded(tokenizer: Any, template: str, weights: Any, train_on: str = "completion") -> Any:
-    row = {**ROW, "weights": list(weights)}
+    row = ROW | {"weights": list(weights)}
     (example,) = encode([(0, row)], template, train_on, row_tokenizer(tokenizer))
     return example
 
@@ -72,7 +72,7 @@ def test_each_answer_of_weight_1_is_trained_after_what_generation_would_see(chat
     assert [tokenizer.decode(each) for each in spans(example)] == [f"{a}</s>" for a in wanted]
     assert not example.unlike_prompt
     assert example.input_ids[-1] == tokenizer.eos_token_id
-    for answer in trained_answers({**ROW, "weights": list(weights)}):
+    for answer in trained_answers(ROW | {"weights": list(weights)}):
         messages = chat_messages(up_to(ROW, answer))
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -102,7 +102,7 @@ def test_a_template_that_tells_the_past_otherwise_trains_the_last_answer_alone(c
 def test_in_a_text_template_each_trained_answer_is_ended(tokenizer, weights):
     example = encoded(tokenizer, "alpaca", weights)
 
-    wanted = trained_answers({**ROW, "weights": list(weights)})
+    wanted = trained_answers(ROW | {"weights": list(weights)})
     assert [tokenizer.decode(each) for each in spans(example)] == [
         f"{ANSWERS[at]}</s>" for at in wanted
     ]

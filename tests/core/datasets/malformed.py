@@ -14,7 +14,7 @@ def array(*rows: bytes) -> bytes:
     return b"[\n" + b",\n".join(rows) + b"\n]\n"
 
 
-def chat(*messages: dict) -> bytes:
+def chat(*messages: dict | str) -> bytes:
     return lines(json.dumps({"messages": messages}).encode())
 
 

@@ -79,7 +79,7 @@ def _seeds() -> list[bytes]:
         for how in ("none", "snappy", "zstd")
     ]
     zipped = [gzip.compress(each) for each in (array, lines, cells)]
-    files = {**FILES, **packed.FILES, **packed.HARMLESS}
+    files: dict[str, tuple[Any, ...]] = {**FILES, **packed.FILES, **packed.HARMLESS}
     small = [content for content, *_ in files.values() if len(content) <= GOOD_BYTES]
     good = [array, lines, cells, *columns, *zipped]
     return good * (len(small) // 32) + small

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ ALPACA = [
     {"instruction": "a", "input": "", "output": "b", "text": "t"},
     {"instruction": "c", "input": "d", "output": "e", "text": "u"},
 ]
-TYPES = [
+TYPES: list[dict[str, Any]] = [
     {
         "instruction": "a",
         "output": "b",
@@ -30,12 +31,12 @@ TYPES = [
     {"output": "b", "late": 2**63, "instruction": "a", "mixed": 1, "at": "2024-05-01 10:00:00"},
     {"output": "b", "late": None, "instruction": "a", "mixed": "s", "at": "2024-05-02T10:00:00Z"},
 ]
-NESTED = [
+NESTED: list[dict[str, Any]] = [
     {"messages": [ASK, ANSWER], "tags": [], "meta": {"id": 1, "source": None}, "odd": {"a": 1}},
     {"messages": [ASK, ANSWER], "tags": ["x"], "meta": {"id": 2, "source": "y"}, "odd": {"b": 1}},
 ]
 WEIGHTS = [{"messages": [ASK, {**ANSWER, "weight": 1}]}]
-HISTORY = [
+HISTORY: list[dict[str, Any]] = [
     {"instruction": "a", "output": "b", "history": [], "score": [1, 2.5]},
     {"instruction": "a", "output": "b", "history": [["c", "d"]], "score": None},
 ]
@@ -44,7 +45,7 @@ CSV = (
     "a,b,1,1.5,True,,2024-05-01,007,1\n"
     '"c, d",e,2,2,False,,2024-05-02,8x,\n'
 )
-ROWS = {
+ROWS: dict[str, list[dict[str, Any]]] = {
     "alpaca": ALPACA, "types": TYPES, "nested": NESTED, "weights": WEIGHTS, "history": HISTORY,
 }  # fmt: skip
 

@@ -8,13 +8,13 @@ from pydantic import SecretStr
 
 from app.core.datasets.hub import (
     HubFileWrong,
-    HubRefused,
     HubUnavailable,
     Source,
     SplitRequest,
     fetch,
     resolve,
 )
+from app.core.datasets.hub_files import HubRefused
 from app.core.errors import TooLarge
 from app.core.settings import Settings
 from tests.core.datasets.hub import FIRST, ROWS, SECOND, DatasetHub

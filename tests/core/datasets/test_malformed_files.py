@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,8 @@ from app.core.datasets.checking.codes import CODES
 from tests.core.datasets import malformed, packed
 from tests.core.datasets.malformed import ALSO, GOOD, array, lines
 
-FILES = {**malformed.FILES, **packed.FILES}
-HARMLESS = {**malformed.HARMLESS, **packed.HARMLESS}
+FILES: dict[str, tuple[bytes, Any, int]] = {**malformed.FILES, **packed.FILES}
+HARMLESS: dict[str, tuple[bytes, set[str]]] = {**malformed.HARMLESS, **packed.HARMLESS}
 
 
 def run(tmp_path: Path, content: bytes, declared: str = "auto") -> dict:

@@ -1,6 +1,7 @@
 """Every accepted row format is converted to the canonical one."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from app.core.datasets.checking.shapes import form_of
 
 PAIR = {"instruction": "a", "output": "b"}
 SILENT = {"role": "assistant", "content": "y", "weight": 0}
-FORMS = [
+FORMS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("alpaca", PAIR, PAIR),
     ("prompt_completion", {"prompt": "a", "completion": "b"}, PAIR),
     ("text", {"text": "t"}, {"text": "t"}),
@@ -82,7 +83,9 @@ def test_a_fault_in_a_pair_has_the_names_of_the_upload(tmp_path):
 
 
 def test_a_row_that_nothing_tells_has_no_form():
-    assert [form_of(value) for value in ({}, [], None, {"a": "x"})] == [None] * 4
+    values: list[Any] = [{}, [], None, {"a": "x"}]
+
+    assert [form_of(value) for value in values] == [None] * 4
 
 
 @pytest.mark.parametrize("cell", [None, "x", 3, {}])

@@ -75,6 +75,7 @@ def test_evaluation_takes_its_time(shapes):
 
     found = time.estimate(shapes["seven"], spec(), work, "cuda", [past(shapes)])
 
+    assert found.estimate is not None
     assert 50 + 5 < found.estimate < 50 + 10
 
 
@@ -84,6 +85,7 @@ def test_without_a_measurement_a_gpu_has_no_figure_and_a_cpu_a_rough_one(shapes)
 
     assert on_gpu.estimate is None
     assert "No job has been measured on this GPU" in on_gpu.basis
+    assert on_cpu.estimate is not None
     assert on_cpu.estimate > 60
     assert "GFLOP/s" in on_cpu.basis
     assert "rough" in on_cpu.basis

@@ -12,7 +12,7 @@ def settings(tmp_path) -> Settings:
 
 @pytest.fixture
 def hub():
-    with serve() as server:
+    with serve(Hub()) as server:
         yield server
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "a" * 40
@@ -80,6 +80,9 @@ class Hub:
         return 200, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT}, files[file]
 
 
+H = TypeVar("H", bound=Hub)
+
+
 def _split(path: str) -> tuple[str, str, str, str]:
     parts = unquote(urlsplit(path).path).strip("/").split("/")
     if parts[:2] == ["api", "models"]:
@@ -101,9 +104,7 @@ def _tree(files: dict[str, bytes]) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def serve(hub: Hub | None = None) -> Iterator[Hub]:
-    hub = hub or Hub()
-
+def serve(hub: H) -> Iterator[H]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             hub.asked.append(self.path)

@@ -115,7 +115,7 @@ def test_chatml_does_not_open_a_turn_twice():
 @pytest.mark.parametrize("system", ["", "Be brief."])
 def test_alpacas_chat_template_has_alpacas_words(system, given, history):
     row: Any = {"instruction": "Do {it}", "input": given, "system": system, "history": history}
-    messages = chat_messages({**row, "input": ""})
+    messages = chat_messages(row | {"input": ""})
     messages[-1]["input"] = given
 
     assert render("alpaca", messages, add_generation_prompt=True) == alpaca_prompt(row)

@@ -6,6 +6,7 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -197,7 +198,7 @@ def make_run(bench: Bench, job_id: str, epoch: int, *, checkpoint: bool = False)
 def test_files_of_jobs_that_are_gone_or_over_are_deleted_and_others_kept(
     bench: Bench, housekeeper: Housekeeper
 ) -> None:
-    def finished(status: JobStatus, **values: object) -> str:
+    def finished(status: JobStatus, **values: Any) -> str:
         with transaction(bench.sessions) as session:
             job = make_job(session, status=status, epoch=3, **values)
             job.finished_at = session.scalar(select(NOW - timedelta(hours=2)))
