@@ -24,6 +24,7 @@ from tests.databases import Databases
 from tests.stacks import ROOT, RunningStack
 from tests.waiting import pause
 
+TESTS = ROOT / "tests"
 TRAINER = (
     *("training", "faults", "embedded", "cli", "examples"),
     *("test_spine.py", "test_dry_run.py", "test_docker.py"),
@@ -33,11 +34,21 @@ MEMORY = Path("/dev/shm")
 PREFIX = "tunesmith-test-"
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Not even imported where they are left out: importing torch takes longer than many tests."""
+    is_left_out = "not trainer" in config.getoption("markexpr")
+    return True if is_left_out and is_trainers(collection_path) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`make test-fast` leaves out `trainer` and `slow`; the second is marked where the test is."""
     for item in items:
-        if item.path.relative_to(ROOT / "tests").parts[0] in TRAINER:
+        if is_trainers(item.path):
             item.add_marker(pytest.mark.trainer)
+
+
+def is_trainers(path: Path) -> bool:
+    return any(path.is_relative_to(TESTS / name) for name in TRAINER)
 
 
 @pytest.fixture(scope="session")
