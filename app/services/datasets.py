@@ -166,7 +166,7 @@ def delete(session: Session, storage: Storage, caller: Caller, dataset_id: str) 
     after_commit(session, lambda: storage.delete_all(store_keys.dataset(dataset_id)))
 
 
-def judged(session: Session, caller: Caller, dataset_id: str) -> Dataset:
+def validated(session: Session, caller: Caller, dataset_id: str) -> Dataset:
     """Return a dataset whose validation has ended. Raises StillValidating."""
     dataset = get(session, caller, dataset_id)
     if dataset.status == DatasetStatus.VALIDATING:

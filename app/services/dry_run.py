@@ -103,7 +103,7 @@ def _read_inputs(
 ) -> Inputs:
     checked = checks.check(session, caller, spec, settings=settings, storage=storage)
     resolved = checked.spec
-    rows = datasets.judged(session, caller, resolved.dataset)
+    rows = datasets.validated(session, caller, resolved.dataset)
     named = resolved.validation.dataset if resolved.validation else None
     base = find_model(settings, resolved.model, resolved.model_revision)
     skipped = [each.entry(bad_rows.errors(storage, each.dataset_id)) for each in checked.skipped]
@@ -111,7 +111,7 @@ def _read_inputs(
         spec=resolved,
         base=base,
         rows=rows,
-        held_out=datasets.judged(session, caller, named) if named else None,
+        held_out=datasets.validated(session, caller, named) if named else None,
         notes=(*map(_problem, skipped), *_about_files(base)),
         outlook=hardware.read(session, settings),
     )

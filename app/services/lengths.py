@@ -35,7 +35,7 @@ def describe(
     max_length: int,
 ) -> dict[str, Any]:
     """Answer GET /datasets/{id}/lengths. Releases the connection before counting."""
-    dataset = datasets.judged(session, caller, dataset_id)
+    dataset = datasets.validated(session, caller, dataset_id)
     base = find_model(settings, model, revision)
     rendering = registry.find(settings.templates_dir, template, "?template")
     check_template(dataset, base, template)

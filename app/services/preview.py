@@ -92,7 +92,7 @@ def show(
     previews: Previews,
 ) -> dict[str, Any]:
     """Answer GET /datasets/{id}/preview. Releases the connection before reading rows."""
-    dataset = datasets.judged(session, caller, dataset_id)
+    dataset = datasets.validated(session, caller, dataset_id)
     base = find_model(settings, request.model, request.revision)
     template = registry.find(settings.templates_dir, request.template, "?template")
     check_template(dataset, base, template.name)

@@ -96,10 +96,10 @@ def get_dataset_report(
     """Get what validation found: problems, duplicates, lengths, columns. 409 with `Retry-After`
     while the dataset is being validated.
     """
-    dataset = datasets.judged(session, caller, dataset_id)
+    dataset = datasets.validated(session, caller, dataset_id)
     body = datasets.report(adapters.storage, dataset)
     if validation is not None:
-        other = datasets.judged(session, caller, validation)
+        other = datasets.validated(session, caller, validation)
         commit(session)
         body = datasets.with_overlap(body, adapters.overlaps.between(dataset, other))
     return StreamingResponse(body, media_type="application/json")
@@ -117,7 +117,7 @@ def list_dataset_rows(
     ] = 20,
 ) -> RowsOut:
     """List the valid rows in canonical form, as the trainer gets them."""
-    dataset = datasets.judged(session, caller, dataset_id)
+    dataset = datasets.validated(session, caller, dataset_id)
     # Skipping many rows takes a while: return the database connection first.
     commit(session)
     found = datasets.rows(storage, dataset, offset, limit)

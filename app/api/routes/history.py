@@ -11,7 +11,7 @@ from app.api.parameters import JobId
 from app.api.schemas.artifacts import LogsOut, MetricsOut
 from app.api.schemas.base import ListOf
 from app.api.schemas.history import AttemptOut, CheckpointOut, SampleOut
-from app.services import history, jobs, logs, metrics
+from app.services import history, jobs, metrics, trainer_logs
 from app.services.metrics import MetricsRequest
 
 DEFAULT_TAIL = 1000
@@ -115,11 +115,11 @@ def get_job_logs(
 ) -> Response:
     """Get the trainer logs of a job, attempt by attempt, with secrets removed."""
     attempts = history.attempts(session, caller, job_id)
-    found = logs.sources(attempts, adapters.settings)
+    found = trainer_logs.sources(attempts, adapters.settings)
     if format == "text" and tail is None:
-        return StreamingResponse(logs.whole(adapters.storage, found), media_type=TEXT)
-    parts = logs.tail(adapters.storage, found, tail or DEFAULT_TAIL)
+        return StreamingResponse(trainer_logs.whole(adapters.storage, found), media_type=TEXT)
+    parts = trainer_logs.tail(adapters.storage, found, tail or DEFAULT_TAIL)
     if format == "text":
-        return PlainTextResponse(b"".join(logs.as_text(parts)), media_type=TEXT)
+        return PlainTextResponse(b"".join(trainer_logs.as_text(parts)), media_type=TEXT)
     body = LogsOut.model_validate({"data": parts}).model_dump_json()
     return Response(body, media_type="application/json")

@@ -33,7 +33,7 @@ def get_dataset_overlap(
 
     409 with `Retry-After` while the datasets are being compared; repeat the request.
     """
-    first = datasets.judged(session, caller, dataset_id)
-    second = datasets.judged(session, caller, other)
+    first = datasets.validated(session, caller, dataset_id)
+    second = datasets.validated(session, caller, other)
     commit(session)
     return OverlapOut.model_validate(adapters.overlaps.between(first, second))

@@ -53,7 +53,7 @@ def list_dataset_problems(
     With `Accept: application/x-ndjson` or `format=jsonl`, returns the whole list as JSON Lines.
     A list that was truncated at 1 GiB ends with an entry `problems_truncated`.
     """
-    dataset = datasets.judged(session, caller, dataset_id)
+    dataset = datasets.validated(session, caller, dataset_id)
     # Reading a long list takes a while: return the database connection first.
     commit(session)
     query = ProblemFilter(code, severity)
