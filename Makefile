@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -qq -c c
 # Two processes, each with its own servers; a file's tests stay together and share what they start.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: help install up demo test test-fast coverage check format docs hooks bench migrate clean
+.PHONY: help install up demo test test-fast coverage check mutants format docs hooks bench migrate clean
 
 help:
 	@echo 'make demo      start a stack, train the sample job and verify its adapter'
@@ -18,6 +18,7 @@ help:
 	@echo 'make test-fast run what takes a minute: no trainer, no stack, nothing slow'
 	@echo 'make coverage  run the whole test suite and measure branch coverage, as CI does'
 	@echo 'make check     run ruff, mypy and import-linter, check the generated pages'
+	@echo 'make mutants   plant faults in a copy of the code, check that the tests catch them'
 	@echo 'make format    apply ruff fixes and formatting'
 	@echo 'make docs      write the generated pages'
 	@echo 'make hooks     run make check before each commit'
@@ -49,6 +50,10 @@ check: .venv/.all
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m app.cli.reference --check
+
+# NAMES='claim-* lease-*': some of them; NAMES=--list: their names; NAMES=--write: the page as well.
+mutants: .venv/.all
+	$(BIN)/python -m tests.mutants $(NAMES)
 
 format: .venv/.all
 	$(BIN)/ruff check --fix .

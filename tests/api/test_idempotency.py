@@ -1,11 +1,13 @@
 """Idempotency-Key: a repeated request creates one resource and gets the same response."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from sqlalchemy import text
 
 from app.core.db.session import transaction
+from app.core.settings import DEFAULT_PROJECT
 from app.services import idempotency
 from app.services.caller import Caller
 
@@ -116,3 +118,23 @@ def test_an_upload_of_the_same_bytes_with_another_field_is_another_body(client, 
 
     assert (first.status_code, other.status_code) == (201, 422)
     assert other.json()["code"] == "idempotency_key_reused"
+
+
+def test_a_key_is_remembered_by_project_and_route(world, sessions):
+    mine, theirs = (Caller(project, "x") for project in (DEFAULT_PROJECT, world.project()))
+    tries = [(mine, "POST /jobs"), (theirs, "POST /jobs"), (mine, "POST /datasets")]
+
+    def once(session, number):
+        caller, route = tries[number]
+        attempt = idempotency.Attempt(route, "k1", "0" * 64)
+        answer = idempotency.once(session, caller, attempt, lambda: {"id": f"made_{number}"})
+        return answer.body["id"], answer.is_replay
+
+    with ExitStack() as at_once:
+        open_ones = [at_once.enter_context(transaction(sessions)) for _ in tries]
+        first = [once(session, number) for number, session in enumerate(open_ones)]
+    with transaction(sessions) as session:
+        again = [once(session, number) for number in range(3)]
+
+    assert first == [(f"made_{number}", False) for number in range(3)]
+    assert again == [(f"made_{number}", True) for number in range(3)]

@@ -299,3 +299,12 @@ def test_a_failed_job_tells_why(client, world):
 
     assert (job["status"], job["status_reason"]) == ("failed", "diverged")
     assert job["failure"] == failure
+
+
+def test_a_last_page_that_is_full_is_the_last(client, world):
+    ids = [create(client, world)["id"] for _ in range(4)][::-1]
+
+    pages = [client.get(f"/jobs?limit=2{after}").json() for after in ("", f"&after={ids[1]}")]
+
+    assert [job["id"] for page in pages for job in page["data"]] == ids
+    assert [page["has_more"] for page in pages] == [True, False]

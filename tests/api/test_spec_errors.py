@@ -362,6 +362,12 @@ def test_a_default_length_is_lowered_to_the_models(client, world):
     assert lengths == [256, 1024]
 
 
+def test_a_length_the_model_just_reads_is_taken(client, world):
+    spec = {"model": "tiny", "dataset": world.dataset(), "training": {"max_length": 256}}
+
+    assert post(client, spec).json()["training"]["max_length"] == 256
+
+
 def test_the_table_covers_every_bound():
     """A field that gets a bound must get a case in WRONG."""
     told = {pointer for pointer, _, _ in WRONG}

@@ -4,6 +4,8 @@ import base64
 import hashlib
 import json
 import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -11,7 +13,8 @@ from sqlalchemy import update
 
 from app.core.db.models import NOW, PartialUpload
 from app.core.db.session import transaction
-from app.services import partial_uploads
+from app.core.ids import new_id
+from app.services import partial_uploads, parts
 from app.services.caller import Caller
 from tests.api.test_intake import intake, judge  # noqa: F401
 
@@ -388,3 +391,36 @@ def test_both_ways_to_upload_take_the_same_formats_and_columns(client):
 
     assert spec["format"]["enum"] == form["schema"]["properties"]["format"]["enum"]
     assert spec["columns"]["anyOf"][0] == form["schema"]["properties"]["columns"]
+
+
+def test_a_gap_just_before_the_last_part_is_named(client):
+    path = begin(client)
+    for number in (1, 3):
+        send(client, path, number, PIECES[number - 1])
+
+    assert "Parts 2 are missing" in client.post(f"{path}/complete").json()["detail"]
+
+
+def test_of_two_tries_at_a_part_the_one_begun_last_counts(world):
+    """Whichever ends last: an older one that comes in late neither counts nor deletes it."""
+    begun: list[str] = []
+
+    def put(number: int, chunks: Iterable[bytes]) -> str:
+        return parts.put(world.storage, "upl_1", number, chunks, room=100, sha256=None).key
+
+    def late(number: int) -> Iterator[bytes]:
+        yield b"old"
+        # Not on the thread that drives this write.
+        with ThreadPoolExecutor(1) as another:
+            if number == 1:
+                another.submit(put, 1, [b"newer"]).result()
+            else:
+                begun.append(f"uploads/upl_1/2/{new_id('part')}")
+                another.submit(world.storage.write, begun[0], [b"coming in"]).result()
+
+    put(1, late(1))
+    put(2, late(2))
+
+    first, second = parts.arrived(world.storage, "upl_1")
+    assert (first.sha256, second.sha256) == (digest(b"newer"), digest(b"old"))
+    assert world.storage.exists(begun[0])

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,33 @@ def test_a_file_shorter_than_its_manifest_is_refused():
 def test_files_past_four_gigabytes_take_the_zip64_form():
     assert archive._needs_zip64([{"path": "a", "bytes": 1 << 32, "sha256": "", "kind": "adapter"}])
     assert not archive._needs_zip64(files_of(CONTENT))
+
+
+def test_a_file_read_in_many_chunks_is_as_good_as_in_one():
+    files = files_of(CONTENT)
+
+    def pieces(path: str) -> Iterator[bytes]:
+        data = CONTENT[path]
+        yield from (data[at : at + 1000] for at in range(0, len(data), 1000))
+
+    made = b"".join(archive.zip_chunks(files, pieces))
+
+    assert made == b"".join(archive.zip_chunks(files, lambda path: iter([CONTENT[path]])))
+    with zipfile.ZipFile(io.BytesIO(made)) as opened:
+        assert opened.testzip() is None
+
+
+def test_a_file_longer_than_its_manifest_is_refused():
+    with pytest.raises(ValueError, match=r"adapter_config\.json has 10 bytes, not 9"):
+        list(archive.zip_chunks(files_of(CONTENT), lambda path: iter([CONTENT[path], b"x"])))
+
+
+def test_zip64_begins_where_the_plain_form_ends():
+    """At numbers that the plain form takes for "see the zip64 record"."""
+    empty: archive.File = {"path": "a", "bytes": 0, "sha256": "", "kind": "adapter"}
+    room = 0xFFFFFFFF - archive._size([empty], is_wide=False)
+
+    assert not archive._needs_zip64([empty] * 0xFFFE)
+    assert archive._needs_zip64([empty] * 0xFFFF)
+    assert not archive._needs_zip64([{**empty, "bytes": room - 1}])
+    assert archive._needs_zip64([{**empty, "bytes": room}])

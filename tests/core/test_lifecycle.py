@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -270,3 +270,17 @@ def _end(session: Session, lease: Lease, is_cancel: bool) -> None:
 def _quietly(sessions: Sessions, lease: Lease, is_cancel: bool) -> None:
     with pytest.raises(LeaseLost), transaction(sessions) as session:
         _end(session, lease, is_cancel)
+
+
+def test_a_claim_passes_over_a_job_that_another_is_taking(sessions: Sessions) -> None:
+    with transaction(sessions) as session:
+        jobs = [make_job(session).id for _ in range(2)]
+
+    with transaction(sessions) as one, transaction(sessions) as other:
+        other.execute(text("SET LOCAL lock_timeout = '200ms'"))
+        taken = [
+            lifecycle.claim(session, queue=QUEUE, worker_id="w", seconds=60)
+            for session in (one, other)
+        ]
+
+    assert [job and job.id for job in taken] == jobs

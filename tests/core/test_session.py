@@ -7,7 +7,14 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 
 from app.core.db.models import Project
-from app.core.db.session import Sessions, after_commit, make_engine, make_sessions, transaction
+from app.core.db.session import (
+    Sessions,
+    after_commit,
+    commit,
+    make_engine,
+    make_sessions,
+    transaction,
+)
 
 
 def test_what_is_queued_runs_after_the_commit_and_can_read_the_row(sessions: Sessions) -> None:
@@ -41,6 +48,17 @@ def test_an_error_undoes_everything_and_sends_nothing(sessions: Sessions) -> Non
     with transaction(sessions) as session:
         assert session.get(Project, "proj_x") is None
     assert sent == []
+
+
+def test_what_is_queued_runs_once_however_often_is_committed(sessions: Sessions) -> None:
+    sent: list[int] = []
+
+    with sessions() as session:
+        after_commit(session, lambda: sent.append(1))
+        commit(session)
+        commit(session)
+
+    assert sent == [1]
 
 
 def test_no_statement_runs_for_ever(database_url: str) -> None:

@@ -115,6 +115,15 @@ def do(action: str, step: int, steps: int) -> None:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             while True:
                 time.sleep(60)
+        case "quiet":
+            # Silent until it is asked to stop; then it saves, and gets on until `go`.
+            while not (RUN_DIR / "stop").exists():
+                time.sleep(0.02)
+            save(step, steps)
+            while not (RUN_DIR.parent / "go").exists():
+                report("progress", step=step, max_steps=steps)
+                time.sleep(0.02)
+            sys.exit(40)
         case "deaf":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         case "child":
@@ -146,6 +155,11 @@ def do(action: str, step: int, steps: int) -> None:
         case "tamper":
             with (RUN_DIR / "artifact" / "adapter_config.json").open("a") as file:
                 file.write(" ")
+        case "flip":
+            weights = RUN_DIR / "artifact" / "adapter_model.safetensors"
+            content = bytearray(weights.read_bytes())
+            content[-1] ^= 1
+            weights.write_bytes(content)
         case _:
             raise ValueError(action)
 

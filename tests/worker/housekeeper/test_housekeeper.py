@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -11,11 +12,11 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, select, text, update
 
 from app.core.clock import utc_now
 from app.core.db.models import NOW, Checkpoint, Dataset, Job, PartialUpload, Worker
-from app.core.db.session import transaction
+from app.core.db.session import make_engine, transaction
 from app.core.ids import new_id
 from app.core.jobs import lifecycle
 from app.core.jobs.lifecycle import Lease, LeaseLost
@@ -28,7 +29,7 @@ from tests.waiting import wait_until
 from tests.worker.bench import Bench
 from worker.housekeeper import dispatch
 from worker.housekeeper.garbage import UPLOAD_SECONDS, Garbage
-from worker.housekeeper.housekeeper import Housekeeper
+from worker.housekeeper.housekeeper import Housekeeper, lead
 from worker.housekeeper.leader import Leadership
 
 
@@ -96,6 +97,20 @@ def test_nobody_is_taken_for_dead_right_after_an_outage(
         # The server has been up for less than a day.
         assert dispatch.expired(session, lease_seconds=86400) == []
         assert dispatch.expired(session, lease_seconds=0) == [lease]
+
+
+def test_no_lease_is_taken_before_it_was_watched_for_its_whole_length(
+    bench: Bench, housekeeper: Housekeeper
+) -> None:
+    """The database has been up for longer than a lease here: it does not hold us back."""
+    bench.submit()
+    claim(bench, -1)
+
+    housekeeper.leads_since = time.monotonic() + 3600
+    assert housekeeper.reclaim() == 0
+
+    housekeeper.leads_since = time.monotonic() - 3600
+    assert housekeeper.reclaim() == 1
 
 
 def test_a_dead_workers_job_that_was_to_be_cancelled_is_cancelled(
@@ -177,8 +192,10 @@ def test_no_bell_rings_for_a_job_that_may_not_run_yet(
     assert housekeeper.dispatch() == 0
 
 
-def test_one_of_two_housekeepers_leads_until_it_is_gone(engine: Engine) -> None:
-    first, second = Leadership(engine), Leadership(engine)
+def test_one_of_two_housekeepers_leads_until_it_is_gone(engine: Engine, database_url: str) -> None:
+    # Each with connections of its own, as two processes have.
+    other = make_engine(database_url)
+    first, second = Leadership(engine), Leadership(other)
 
     assert first.hold()
     assert first.hold()
@@ -186,6 +203,7 @@ def test_one_of_two_housekeepers_leads_until_it_is_gone(engine: Engine) -> None:
     first.release()
     wait_until(second.hold)
     second.release()
+    other.dispose()
 
 
 def make_run(bench: Bench, job_id: str, epoch: int, *, checkpoint: bool = False) -> Path:
@@ -331,3 +349,41 @@ Storage(LocalStore(sys.argv[1])).write("datasets/ds_1/upload", chunks())
     assert list(bench.storage.keys("datasets/ds_1/")) == []
     assert is_kept
     assert not left.exists()
+
+
+def test_a_job_that_waits_again_is_told_at_once(bench: Bench, housekeeper: Housekeeper) -> None:
+    housekeeper.settings = bench.settings.model_copy(update={"wake_seconds": 3600})
+    bench.submit()
+    assert (housekeeper.dispatch(), housekeeper.dispatch()) == (1, 0)
+    with redis.Redis.from_url(str(bench.settings.redis_url)) as client:
+        client.flushall()
+    lease = claim(bench, 60)
+    with transaction(bench.sessions) as session:
+        lifecycle.requeue(session, lease, "drained", delay_seconds=0, is_counted=False)
+
+    assert housekeeper.dispatch() == 1
+
+
+@pytest.mark.slow
+def test_a_watch_begins_anew_when_the_database_was_lost(
+    bench: Bench, housekeeper: Housekeeper, engine: Engine
+) -> None:
+    """What stopped us from looking may have stopped the workers' renewals as well."""
+    housekeeper.leads_since = None
+    over = threading.Event()
+    leading = threading.Thread(target=lead, args=(housekeeper, Leadership(engine), over))
+    leading.start()
+    try:
+        before = wait_until(lambda: housekeeper.leads_since)
+        with transaction(bench.sessions) as session:
+            cut = text(
+                "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d "
+                "ON d.oid = l.database "
+                "WHERE l.locktype = 'advisory' AND d.datname = current_database()"
+            )
+            assert session.scalars(cut).all() == [True]
+
+        wait_until(lambda: (housekeeper.leads_since or before) > before)
+    finally:
+        over.set()
+        leading.join(20)

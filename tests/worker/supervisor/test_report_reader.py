@@ -131,3 +131,29 @@ def test_what_looks_like_a_secret_is_taken_out(secret: str) -> None:
 )  # fmt: skip
 def test_ordinary_output_is_left_as_it_is(text: str) -> None:
     assert redact(text) == text
+
+
+@pytest.mark.parametrize("kind", ["AKIA", "ASIA"])
+def test_key_ids_of_aws_are_taken_out(kind: str) -> None:
+    assert redact(f"as {kind}ABCDEFGHIJKLMNOP said") == f"as {HIDDEN} said"
+
+
+def test_half_a_character_does_not_reach_the_database() -> None:
+    report = parse(rb'{"type": "warning", "message": "a \ud800 b", "data": {"\udc00": "\udfff"}}')
+
+    assert report is not None
+    assert report.message == "a ? b"
+    assert report.data == {"?": "?"}
+
+
+def test_a_report_with_a_long_tail_of_spaces_is_refused() -> None:
+    """As it came it is too long; cut to the limit it would be a good one."""
+    taken: list[Report] = []
+    read, write = os.pipe()
+    os.write(write, b'{"type": "heartbeat"}'.ljust(MAX_REPORT_BYTES + 1) + b"\n")
+    os.close(write)
+    reader = ReportReader(read, taken.append)
+
+    reader.read()
+
+    assert (taken, reader.num_garbage) == ([], 1)

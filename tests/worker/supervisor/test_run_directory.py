@@ -87,3 +87,14 @@ def test_a_template_is_frozen_as_it_stands_when_the_run_is_laid_out(
     (tmp_path / "house.jinja").unlink()
     with pytest.raises(TemplateUnknown):
         runs.prepare(jobs["house"])
+
+
+def test_a_copy_in_the_cache_that_is_cut_is_fetched_again(bench: Bench) -> None:
+    job_id = bench.submit()
+    runs = RunDirectories(bench.settings, bench.sessions, bench.storage)
+    runs.prepare(bench.job(job_id))
+    rows_of(bench, job_id).write_bytes(ROWS[:7])
+
+    runs.prepare(bench.job(job_id))
+
+    assert rows_of(bench, job_id).read_bytes() == ROWS

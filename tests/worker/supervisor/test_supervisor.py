@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from app.core.clock import utc_now
-from app.core.db.models import Attempt, Checkpoint, Job, Metric
+from app.core.db.models import NOW, Attempt, Checkpoint, Job, Metric
 from app.core.db.session import transaction
 from app.core.jobs import lifecycle
 from app.core.jobs.lifecycle import Lease
@@ -188,6 +188,32 @@ def test_a_trainer_that_hangs_is_stopped_and_tried_again(bench: Bench) -> None:
     assert rows == ["stalled", "succeeded"]
 
 
+@pytest.mark.slow
+def test_a_trainer_that_stalled_and_then_saved_has_stalled(bench: Bench) -> None:
+    """Also when it has got on since: what it was stopped for is remembered."""
+    job_id = bench.submit("steps=3 save=0 2:quiet")
+    bench.start(stall_seconds=0.7, retry_base_seconds=600.0)
+    wait_until(lambda: bench.events(job_id, "checkpoint"))
+
+    (bench.settings.runs_dir / job_id / "go").touch()
+
+    wait_until(lambda: bench.job(job_id).status == JobStatus.QUEUED)
+    assert bench.job(job_id).status_reason == "stalled"
+
+
+def test_time_of_earlier_attempts_counts_towards_the_limit(bench: Bench) -> None:
+    job_id = bench.submit("steps=40 pause=0.1 save=0", limits={"max_seconds": 60})
+    hours = {"started_at": NOW - timedelta(hours=2), "ended_at": NOW - timedelta(hours=1)}
+    with transaction(bench.sessions) as session:
+        earlier = Attempt(job_id=job_id, epoch=0, attempt=0, worker_id="worker-0", **hours)
+        session.add(earlier)
+
+    bench.work()
+
+    job = bench.job(job_id)
+    assert (job.status, job.status_reason) == (JobStatus.FAILED, "deadline_exceeded")
+
+
 def test_a_job_past_its_time_fails_after_a_last_checkpoint(bench: Bench) -> None:
     job_id = bench.submit("save=0 2:wait", limits={"max_seconds": 1})
 
@@ -339,6 +365,21 @@ def test_an_artifact_that_is_not_what_was_reported_is_not_published(bench: Bench
     with transaction(bench.sessions) as session:
         rows = session.scalars(select(Attempt.outcome).order_by(Attempt.epoch)).all()
     assert rows == ["artifact_invalid", "succeeded"]
+
+
+def test_an_artifact_of_which_one_byte_changed_ends_the_attempt_and_is_not_stored(
+    bench: Bench,
+) -> None:
+    job_id = bench.submit("steps=1 2:flip")
+
+    bench.work(retry_base_seconds=600.0)
+
+    job = bench.job(job_id)
+    assert (job.status, job.status_reason) == (JobStatus.QUEUED, "artifact_invalid")
+    assert job.artifact is None
+    assert bench.events(job_id, "artifact") == []
+    assert list(bench.storage.keys("artifacts/")) == []
+    invariants.check(bench.settings, bench.sessions, [job_id])
 
 
 def test_a_dataset_that_is_gone_fails_the_job_with_a_reason(bench: Bench) -> None:
