@@ -207,7 +207,7 @@ SERVICES = (
     Fault(
         name="tail-cuts-nothing",
         wrong="The tail of a log is one line longer than asked for.",
-        file="app/services/logs.py",
+        file="app/services/trainer_logs.py",
         before="return lines[-num_lines:]",
         after="return lines[-num_lines - 1 :]",
         tests=("tests/api/test_history.py::test_the_tail_of_logs_reaches_back_over_attempts",),
