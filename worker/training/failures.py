@@ -126,7 +126,7 @@ def _memory_report(error: BaseException, device: str, spec: JobSpec | None) -> F
         f"oom_{device.lower()}",
         f"The {device} ran out of memory.",
         evidence=str(error)[:_MAX_EVIDENCE] or type(error).__name__,
-        hint="A smaller batch with more gradient accumulation steps gives the same result.",
+        hint="Smaller batches with as many sequences per optimizer step give the same result.",
         suggested_patch=easier(spec) if spec else None,
     )
 
