@@ -13,6 +13,36 @@ from app.services import preview
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
+TrainOn = Annotated[
+    Literal["completion", "all"] | None,
+    Query(
+        description="Tokens that count in the loss: `completion` only the answers, `all` the "
+        "prompts, too. Default: `completion`, or `all` with template `text`."
+    ),
+]
+MaxLength = Annotated[
+    int | None,
+    Query(
+        ge=8,
+        le=1 << 20,
+        description="Tokens at which a row is split or truncated. Default: 1,024, or what the "
+        "model takes if that is less.",
+    ),
+]
+Packing = Annotated[
+    bool,
+    Query(description="Split long rows, as a job with packing does; false truncates them."),
+]
+RowNumbers = Annotated[
+    str | None,
+    Query(
+        pattern=r"^\d{1,12}(,\d{1,12}){0,99}$",
+        description="Numbers of the rows, comma-separated, as in `3,17`; valid rows are "
+        "numbered from 0. Replaces `offset` and `n`.",
+    ),
+]
+NumRows = Annotated[int, Query(ge=1, le=100, description="Number of rows from `offset` on.")]
+
 
 @router.get("/{dataset_id}/preview", response_model=PreviewOut)
 def get_dataset_preview(
@@ -24,36 +54,12 @@ def get_dataset_preview(
     model: ModelName,
     model_revision: ModelRevision = None,
     template: TemplateName = "alpaca",
-    train_on: Annotated[
-        Literal["completion", "all"] | None,
-        Query(
-            description="Tokens that count in the loss: `completion` only the answers, `all` the "
-            "prompts, too. Default: `completion`, or `all` with template `text`."
-        ),
-    ] = None,
-    max_length: Annotated[
-        int | None,
-        Query(
-            ge=8,
-            le=1 << 20,
-            description="Tokens at which a row is split or truncated. Default: 1,024, or what the "
-            "model takes if that is less.",
-        ),
-    ] = None,
-    packing: Annotated[
-        bool,
-        Query(description="Split long rows, as a job with packing does; false truncates them."),
-    ] = True,
-    rows: Annotated[
-        str | None,
-        Query(
-            pattern=r"^\d{1,12}(,\d{1,12}){0,99}$",
-            description="Numbers of the rows, comma-separated, as in `3,17`; valid rows are "
-            "numbered from 0. Replaces `offset` and `n`.",
-        ),
-    ] = None,
+    train_on: TrainOn = None,
+    max_length: MaxLength = None,
+    packing: Packing = True,
+    rows: RowNumbers = None,
     offset: RowOffset = 0,
-    n: Annotated[int, Query(ge=1, le=100, description="Number of rows from `offset` on.")] = 10,
+    n: NumRows = 10,
 ) -> Response:
     """Get rows as the trainer will see them: text, tokens and loss mask. With `Accept: text/plain`,
     as text in which the trained parts are marked.

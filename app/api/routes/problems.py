@@ -15,6 +15,28 @@ from app.services.problems import ProblemFilter
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 _LINES = "application/x-ndjson"
 
+ProblemCode = Annotated[
+    str | None,
+    Query(max_length=100, description="Code of the problems to list. Default: all."),
+]
+Severity = Annotated[
+    Literal["error", "warning", "info"] | None,
+    Query(description="Severity of the problems to list. Default: all."),
+]
+After = Annotated[
+    int,
+    Query(ge=0, le=1 << 40, description="`n` of the last entry of the page before this one."),
+]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Maximum number of entries to return.")]
+Form = Annotated[
+    Literal["json", "jsonl"] | None,
+    Query(
+        alias="format",
+        description="`jsonl` answers with the whole list, a line of JSON each, as "
+        "`Accept: application/x-ndjson` does; `json` with a page.",
+    ),
+]
+
 
 @router.get("/{dataset_id}/problems", response_model=ProblemsOut)
 def list_dataset_problems(
@@ -23,29 +45,11 @@ def list_dataset_problems(
     session: SessionDep,
     caller: CallerDep,
     storage: StorageDep,
-    code: Annotated[
-        str | None,
-        Query(max_length=100, description="Code of the problems to list. Default: all."),
-    ] = None,
-    severity: Annotated[
-        Literal["error", "warning", "info"] | None,
-        Query(description="Severity of the problems to list. Default: all."),
-    ] = None,
-    after: Annotated[
-        int,
-        Query(ge=0, le=1 << 40, description="`n` of the last entry of the page before this one."),
-    ] = 0,
-    limit: Annotated[
-        int, Query(ge=1, le=1000, description="Maximum number of entries to return.")
-    ] = 100,
-    form: Annotated[
-        Literal["json", "jsonl"] | None,
-        Query(
-            alias="format",
-            description="`jsonl` answers with the whole list, a line of JSON each, as "
-            "`Accept: application/x-ndjson` does; `json` with a page.",
-        ),
-    ] = None,
+    code: ProblemCode = None,
+    severity: Severity = None,
+    after: After = 0,
+    limit: Limit = 100,
+    form: Form = None,
 ) -> Response:
     """List every error and warning that validation found, in the order of the file; an info is
     listed once for each column.
