@@ -47,12 +47,14 @@ class FailureReport(BaseModel):
 
 def user_failure(code: str, message: str, *, hint: str = "", evidence: str = "") -> FailureReport:
     """Report a failure caused by the job or its limits: another attempt would end the same way."""
-    return _report("user", code, message, hint=hint, evidence=evidence)
+    return FailureReport(class_="user", code=code, message=message, hint=hint, evidence=evidence)
 
 
 def system_failure(code: str, message: str, *, hint: str = "", evidence: str = "") -> FailureReport:
     """Report a failure caused by the machine: another attempt may succeed."""
-    return _report("system", code, message, hint=hint, evidence=evidence, retryable=True)
+    return FailureReport(
+        class_="system", code=code, message=message, hint=hint, evidence=evidence, retryable=True
+    )
 
 
 def capacity_failure(
@@ -64,12 +66,14 @@ def capacity_failure(
     suggested_patch: dict[str, Any] | None = None,
 ) -> FailureReport:
     """Report that the machine is too small for the job as it is."""
-    details = {"hint": hint, "evidence": evidence, "suggested_patch": suggested_patch}
-    return _report("capacity", code, message, **details)
-
-
-def _report(class_: FailureClass, code: str, message: str, **more: Any) -> FailureReport:
-    return FailureReport(class_=class_, code=code, message=message, **more)
+    return FailureReport(
+        class_="capacity",
+        code=code,
+        message=message,
+        hint=hint,
+        evidence=evidence,
+        suggested_patch=suggested_patch,
+    )
 
 
 class RunFailed(Exception):
