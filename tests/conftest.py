@@ -45,6 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if is_trainers(item.path):
             item.add_marker(pytest.mark.trainer)
+    # Long files first, so that no process is left alone with one of them at the end.
+    items.sort(key=lambda item: not is_trainers(item.path))
 
 
 def is_trainers(path: Path) -> bool:
