@@ -47,6 +47,7 @@ class Case:
     dora: bool = False
     targets: Any = "all-linear"
     steps: int = 2
+    accumulation: int = 4
 
     def spec(self) -> JobSpec:
         return JobSpec.model_validate(
@@ -60,6 +61,7 @@ class Case:
                     "per_device_train_batch_size": self.batch, "max_length": self.length,
                     "packing": self.packing, "gradient_checkpointing": self.checkpointing,
                     "optim": self.optim, "precision": self.precision, "max_steps": self.steps,
+                    "gradient_accumulation_steps": self.accumulation,
                 },
             }
         )  # fmt: skip
