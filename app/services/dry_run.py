@@ -3,7 +3,7 @@
 Creates nothing. What would make the job fail at its start is refused here, with the same code.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,57 +11,28 @@ from sqlalchemy.orm import Session
 
 from app.core import licenses, store_keys
 from app.core.datasets import bad_rows
-from app.core.datasets.layout import figures
 from app.core.datasets.layout.figures import Answer
 from app.core.db.models import Dataset
 from app.core.db.session import commit
-from app.core.errors import Invalid, Problem
+from app.core.errors import Problem
 from app.core.estimates.job import Estimates, read_estimates, steps_of
 from app.core.estimates.needs import Needs
-from app.core.estimates.shape import ModelShape, Unknown
+from app.core.estimates.shape import Unknown
 from app.core.estimates.warnings import Facts, warnings_of
 from app.core.events.log import Entry
-from app.core.jobs import targets
-from app.core.jobs.failures import FailureReport, RunFailed
 from app.core.jobs.spec import JobSpec
 from app.core.models import ModelInfo, find_model
 from app.core.settings import Settings
 from app.core.storage import Storage
-from app.core.templates import registry
-from app.services import checks, datasets, hardware
+from app.services import checks, datasets, hardware, refusals
 from app.services.caller import Caller
-from app.services.counting.layouts import LayoutRequest, Layouts, Source
+from app.services.counting.layouts import Layouts
 from app.services.hardware import Outlook
 
-_POINTERS: Mapping[str, str] = {
-    "prompt_too_long": "/training/max_length",
-    "no_trained_tokens": "/training/max_length",
-    "token_outside_vocabulary": "/model",
-    "model_invalid": "/model",
-    "target_modules_invalid": "/lora/target_modules",
-}
 _NOT_FETCHED = (
     "The base model's files are not fetched yet: what depends on them is unknown, such as tokens, "
     "steps, memory and time."
 )
-
-
-class WouldFail(Invalid):
-    """Carries the code, hint and suggested patch that the job's `failure` would have."""
-
-    code = "job_would_fail"
-
-    def __init__(self, failure: FailureReport) -> None:
-        pointer = _POINTERS.get(failure.code, "/dataset")
-        problem = Problem(pointer, failure.code, failure.message, failure.hint)
-        why = f"{failure.message.rstrip('.')}. {failure.hint}".strip()
-        super().__init__(
-            f"The job would fail at its start: {why}",
-            errors=[problem],
-            suggested_patch=failure.suggested_patch,
-            evidence=failure.evidence,
-        )
-        self.code = failure.code
 
 
 @dataclass(frozen=True)
@@ -89,12 +60,10 @@ def draw_plan(
     """Raises what a POST of the spec would, and WouldFail for what its job would fail with."""
     inputs = _read_inputs(session, caller, spec, settings=settings, storage=storage)
     commit(session)
+    refusals.check_base(inputs.spec, inputs.base)
     answer = _lay_out(inputs, settings, layouts)
-    if answer is not None and answer.refusal is not None:
-        raise WouldFail(answer.refusal)
+    refusals.check_rows(answer)
     found = _estimates(inputs, storage, answer)
-    if isinstance(found, Estimates):
-        _check_targets(inputs.spec, found.shape)
     return _render(inputs, settings, answer or Answer(), found)
 
 
@@ -121,18 +90,10 @@ def _lay_out(inputs: Inputs, settings: Settings, layouts: Layouts) -> Answer | N
     """Return None until the base model's files have been fetched."""
     if inputs.base.path is None:
         return None
-    template = registry.find(settings.templates_dir, inputs.spec.template)
-    request = figures.FiguresRequest(
-        spec=inputs.spec,
-        chat_template=template.chat_template,
-        marks=list(template.special_tokens),
+    request = refusals.layout_request(
+        settings, inputs.spec, inputs.base.path, inputs.rows, inputs.held_out
     )
-    held_out = _source(inputs.held_out) if inputs.held_out else None
-    return layouts.of(LayoutRequest(request, _source(inputs.rows), held_out, inputs.base.path))
-
-
-def _source(dataset: Dataset) -> Source:
-    return Source(dataset.id, datasets.fingerprint(dataset))
+    return layouts.of(request)
 
 
 def _estimates(inputs: Inputs, storage: Storage, answer: Answer | None) -> Estimates | Unknown:
@@ -141,13 +102,6 @@ def _estimates(inputs: Inputs, storage: Storage, answer: Answer | None) -> Estim
     used = [inputs.rows, *([inputs.held_out] if inputs.held_out else [])]
     size = sum(storage.size(store_keys.rows(each.id)) for each in used)
     return read_estimates(inputs.base.path, inputs.spec, answer.laid, size)
-
-
-def _check_targets(spec: JobSpec, shape: ModelShape) -> None:
-    try:
-        targets.check(spec.lora.target_modules, shape.torch_linear)
-    except RunFailed as refused:
-        raise WouldFail(refused.report) from refused
 
 
 def _render(

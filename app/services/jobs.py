@@ -24,8 +24,9 @@ from app.core.jobs.status import JobStatus
 from app.core.queue import Queue
 from app.core.settings import Settings
 from app.core.storage import Storage
-from app.services import checks
+from app.services import checks, refusals
 from app.services.caller import Caller
+from app.services.counting.layouts import Layouts
 from app.services.pages import Cursor, Page, newest_first
 
 WAITING = frozenset({JobStatus.VALIDATING, JobStatus.QUEUED, JobStatus.PAUSED})
@@ -68,13 +69,16 @@ def submit(
     settings: Settings,
     storage: Storage,
     queue: Queue,
+    layouts: Layouts,
 ) -> Job:
-    """Record a job and, if its data is ready, queue it.
+    """Record a job and, if its data is ready, queue it. Raises refusals.WouldFail for what is known
+    to make it fail at its start.
 
     The message is sent after the commit: a worker must never receive the id of a row it cannot
     see yet.
     """
     checked = checks.check(session, caller, spec, settings=settings, storage=storage)
+    refusals.check(session, caller, checked, settings=settings, layouts=layouts)
     job = _record(session, caller, checked.spec, settings.queue)
     if checked.is_data_ready:
         lifecycle.admit(session, job.id)

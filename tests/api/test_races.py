@@ -14,7 +14,7 @@ from app.services.caller import Caller
 CALLER = Caller(DEFAULT_PROJECT, "x")
 
 
-def test_a_worker_is_woken_when_the_job_can_be_seen_and_not_before(world, sessions):
+def test_a_worker_is_woken_when_the_job_can_be_seen_and_not_before(client, world, sessions):
     seen = []
 
     class Looking:
@@ -25,7 +25,8 @@ def test_a_worker_is_woken_when_the_job_can_be_seen_and_not_before(world, sessio
 
     with transaction(sessions) as session:
         spec = JobSpec(model="tiny", dataset=world.dataset())
-        where = {"settings": world.settings, "storage": world.storage}
+        layouts = client.app.state.adapters.layouts
+        where = {"settings": world.settings, "storage": world.storage, "layouts": layouts}
         jobs.submit(session, CALLER, spec, queue=Looking(), **where)
         assert seen == []
 

@@ -66,6 +66,7 @@ def create_job(
             settings=adapters.settings,
             storage=adapters.storage,
             queue=adapters.queue,
+            layouts=adapters.layouts,
         )
         return render(session, adapters.settings, job).model_dump(mode="json")
 

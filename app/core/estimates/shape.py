@@ -5,6 +5,7 @@ reason: an unreliable figure is worse than none.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -30,6 +31,9 @@ _FAMILIES: dict[str, Family] = {
 _TIED_BY_DEFAULT = {"gpt2", "smollm3"}
 """Model types whose configuration class ties head and embedding unless config.json says otherwise.
 """
+
+_EMBEDDING = re.compile(r"(^|\.)(embed|wte|wpe|word_embed|position_embed)")
+"""Names of tables that rows are looked up in: matrices, but not linear layers."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,21 @@ def read_shape(folder: Path) -> ModelShape | Unknown:
         return Unknown(str(unknown))
     except (OSError, ValueError, AttributeError, BadWeights):
         return Unknown("The model's config.json or its safetensors cannot be read.")
+
+
+def layer_names(folder: Path) -> tuple[str, ...]:
+    """Return the names of modules that have a matrix, by the names in the files: a superset of the
+    linear layers. Empty where a library renames tensors as it loads them (experts), or if the files
+    cannot be read.
+    """
+    try:
+        tensors = _tensors(folder)
+    except (OSError, ValueError, AttributeError, BadWeights):
+        return ()
+    if any(".experts." in name for name in tensors):
+        return ()
+    matrices = [name for name, (shape, _) in tensors.items() if len(shape) == 2]
+    return tuple(name.removesuffix(".weight") for name in matrices if not _EMBEDDING.search(name))
 
 
 def _tensors(folder: Path) -> Tensors:

@@ -65,6 +65,11 @@ class Layouts(StoredResults):
             raise Measuring(request.rows.dataset_id) from None
         return Answer.model_validate_json(found)
 
+    def counted(self, request: LayoutRequest) -> Answer | None:
+        """Return the figures if they were counted earlier, else None."""
+        found = self.known(store_keys.layout(request.key))
+        return None if found is None else Answer.model_validate_json(found)
+
     def _lay_out(self, request: LayoutRequest, out: Path) -> None:
         rows = self._fetched(request.rows, out.with_name("rows.jsonl"))
         held_out = request.held_out and self._fetched(request.held_out, out.with_name("held.jsonl"))

@@ -16,15 +16,22 @@ class StoredResults:
         self._name = name
         self._work = Background(name, at_a_time)
 
+    def known(self, key: str) -> bytes | None:
+        """Return what was counted earlier, or None; counts nothing."""
+        try:
+            return b"".join(self.storage.read(key))
+        except FileNotFoundError:
+            return None
+
     def get(self, key: str, count: Callable[[Path], None]) -> bytes:
         """Return what `count` wrote, now or earlier, to the path it is given, in its own folder.
 
         Raises StillRunning if it takes longer than a request should; the counting continues.
         """
-        try:
-            return b"".join(self.storage.read(key))
-        except FileNotFoundError:
+        found = self.known(key)
+        if found is None:
             return self._work.result(key, partial(self._count, key, count), self.wait_seconds)
+        return found
 
     def close(self) -> None:
         self._work.close()

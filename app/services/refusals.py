@@ -1,0 +1,100 @@
+"""What a job would fail with at its start, found before it runs: by a dry run and by POST alike.
+
+A dry run counts tokens if nobody has yet; POST answers at once and uses what was counted.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from app.core.datasets.layout import figures
+from app.core.datasets.layout.figures import Answer
+from app.core.db.models import Dataset
+from app.core.errors import Invalid, Problem
+from app.core.estimates.shape import ModelShape, layer_names, read_shape
+from app.core.jobs import targets
+from app.core.jobs.failures import FailureReport, RunFailed
+from app.core.jobs.spec import JobSpec
+from app.core.models import ModelInfo, find_model
+from app.core.settings import Settings
+from app.core.templates import registry
+from app.services import datasets
+from app.services.caller import Caller
+from app.services.checks import Checked
+from app.services.counting.layouts import LayoutRequest, Layouts, Source
+
+_POINTERS: Mapping[str, str] = {
+    "prompt_too_long": "/training/max_length",
+    "no_trained_tokens": "/training/max_length",
+    "token_outside_vocabulary": "/model",
+    "model_invalid": "/model",
+    "target_modules_invalid": "/lora/target_modules",
+}
+
+
+class WouldFail(Invalid):
+    """Carries the code, hint and suggested patch that the job's `failure` would have."""
+
+    code = "job_would_fail"
+
+    def __init__(self, failure: FailureReport) -> None:
+        pointer = _POINTERS.get(failure.code, "/dataset")
+        problem = Problem(pointer, failure.code, failure.message, failure.hint)
+        why = f"{failure.message.rstrip('.')}. {failure.hint}".strip()
+        super().__init__(
+            f"The job would fail at its start: {why}",
+            errors=[problem],
+            suggested_patch=failure.suggested_patch,
+            evidence=failure.evidence,
+        )
+        self.code = failure.code
+
+
+def check(
+    session: Session, caller: Caller, checked: Checked, *, settings: Settings, layouts: Layouts
+) -> None:
+    """Check what is known already; nothing is counted. Raises WouldFail."""
+    spec = checked.spec
+    base = find_model(settings, spec.model, spec.model_revision)
+    check_base(spec, base)
+    if base.path is None or not checked.is_data_ready:
+        return
+    named = spec.validation.dataset if spec.validation else None
+    held_out = datasets.get(session, caller, named) if named else None
+    rows = datasets.get(session, caller, spec.dataset)
+    check_rows(layouts.counted(layout_request(settings, spec, base.path, rows, held_out)))
+
+
+def check_base(spec: JobSpec, base: ModelInfo) -> None:
+    """Check what only the spec and the base model's files decide. Raises WouldFail."""
+    if base.path is None:
+        return
+    shape = read_shape(base.path)
+    layers = shape.torch_linear if isinstance(shape, ModelShape) else layer_names(base.path)
+    if not layers:
+        return
+    try:
+        targets.check(spec.lora.target_modules, layers)
+    except RunFailed as refused:
+        raise WouldFail(refused.report) from refused
+
+
+def check_rows(answer: Answer | None) -> None:
+    """Raises WouldFail."""
+    if answer is not None and answer.refusal is not None:
+        raise WouldFail(answer.refusal)
+
+
+def layout_request(
+    settings: Settings, spec: JobSpec, model: Path, rows: Dataset, held_out: Dataset | None
+) -> LayoutRequest:
+    template = registry.find(settings.templates_dir, spec.template)
+    parameters = figures.FiguresRequest(
+        spec=spec, chat_template=template.chat_template, marks=list(template.special_tokens)
+    )
+    return LayoutRequest(parameters, _source(rows), _source(held_out) if held_out else None, model)
+
+
+def _source(dataset: Dataset) -> Source:
+    return Source(dataset.id, datasets.fingerprint(dataset))
