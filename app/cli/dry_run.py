@@ -67,7 +67,9 @@ def _lines(plan: dict[str, Any]) -> list[tuple[str, str]]:
     batch = plan["spec"]["training"]["per_device_train_batch_size"]
     how = "packed" if rows["packed_sequences"] is not None else "one row each"
     lines += [
-        ("steps", f"{_count(plan['steps'])}, {_count(plan['steps_per_epoch'])} per epoch"),
+        ("steps", f"{_count(plan['steps'])}, {_count(plan['steps_per_epoch'])} per epoch, "
+                  f"{plan['rows_per_step'] or '?'} rows each"),
+        ("rate", _rates(plan["learning_rate"])),
         ("sequences", f"{_count(rows['sequences'])} ({how}), batch size {batch}, longest "
                       f"{_count(rows['widest_sequence'])} tokens"),
         ("memory", _memory(memory) if memory else "unknown"),
@@ -78,6 +80,12 @@ def _lines(plan: dict[str, Any]) -> list[tuple[str, str]]:
     time_ = "unknown" if seconds["estimate"] is None else f"about {_duration(seconds['estimate'])}"
     lines += [("disk", _size(plan["disk_bytes"])), ("time", f"{time_} ({seconds['basis']})")]
     return lines
+
+
+def _rates(rates: dict[str, float] | None) -> str:
+    if rates is None:
+        return "unknown"
+    return f"{rates['first']:.3g} first, {rates['highest']:.3g} highest, {rates['last']:.3g} last"
 
 
 def _lost(rows: dict[str, Any]) -> str:

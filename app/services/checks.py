@@ -15,6 +15,7 @@ from app.core.datasets.skipping import Skipped
 from app.core.datasets.status import DatasetStatus
 from app.core.db.models import Dataset
 from app.core.errors import Invalid, Problem
+from app.core.estimates.schedule import POLYNOMIAL_END
 from app.core.jobs import recipes
 from app.core.jobs.spec import JobSpec
 from app.core.models import ModelInfo, find_model
@@ -71,7 +72,8 @@ def check(
         resolved = fitted or resolved
         _collect(failures, lambda: _check_chat(resolved, model))
     _collect(failures, lambda: registry.find(settings.templates_dir, resolved.template))
-    _collect(failures, lambda: _check_stopping(resolved))
+    _collect(failures, lambda: _check_evaluation(resolved))
+    _collect(failures, lambda: _check_schedule(resolved))
     used = [
         _collect(failures, partial(_usable, session, caller, resolved, storage, at, name))
         for at, name in _datasets_of(resolved)
@@ -121,13 +123,44 @@ def _check_chat(spec: JobSpec, model: ModelInfo) -> None:
         raise TemplateUnfit(f"{message} {hint}", errors=[problem])
 
 
-def _check_stopping(spec: JobSpec) -> None:
-    """Not in the schema: stored specs are parsed with it, and what a recipe sets counts too."""
-    if spec.training.early_stopping_patience is not None and spec.validation is None:
-        message = "Early stopping needs a validation loss, but this job has no `validation`."
-        hint = 'Add `"validation": {"fraction": 0.1}`, or leave this field out.'
-        at = Problem("/training/early_stopping_patience", "invalid_combination", message, hint)
-        raise Invalid(f"{message} {hint}", errors=[at])
+def _check_evaluation(resolved: JobSpec) -> None:
+    """Refuse what needs a validation loss in a job that has none.
+
+    Not in the schema: stored specs are parsed with it, and what a recipe sets counts too.
+    """
+    if resolved.validation is not None:
+        return
+    needing = {
+        "early_stopping_patience": "Early stopping needs a validation loss",
+        "eval_steps": "There is nothing to evaluate",
+    }
+    problems = [
+        Problem(
+            f"/training/{name}",
+            "invalid_combination",
+            f"{why}, but this job has no `validation`.",
+            'Add `"validation": {"fraction": 0.1}`, or leave this field out.',
+        )
+        for name, why in needing.items()
+        if getattr(resolved.training, name) is not None
+    ]
+    if problems:
+        first = problems[0]
+        raise Invalid(f"{first.message} {first.hint}", errors=problems)
+
+
+def _check_schedule(spec: JobSpec) -> None:
+    """Every other schedule has a step with the full learning rate, however few there are."""
+    training = spec.training
+    if training.lr_scheduler_type != "polynomial" or training.learning_rate > POLYNOMIAL_END:
+        return
+    message = f"`polynomial` falls to {POLYNOMIAL_END:g}: the learning rate must be higher."
+    hint = 'Set `lr_scheduler_type` to "linear", or raise `learning_rate`.'
+    raise Invalid(
+        f"{message} {hint}",
+        errors=[Problem("/training/learning_rate", "out_of_range", message, hint)],
+        suggested_patch={"training": {"lr_scheduler_type": "linear"}},
+    )
 
 
 def _datasets_of(spec: JobSpec) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from app.core.db.session import commit
 from app.core.errors import Problem
 from app.core.estimates.job import Estimates, read_estimates, steps_of
 from app.core.estimates.needs import Needs
+from app.core.estimates.schedule import learning_rates
 from app.core.estimates.shape import Unknown
 from app.core.estimates.warnings import Facts, warnings_of
 from app.core.events.log import Entry
@@ -126,6 +127,8 @@ def _render(
         "validation": _about_held_out(inputs, answer),
         "steps": taken and taken.total,
         "steps_per_epoch": taken and taken.per_epoch,
+        "rows_per_step": laid and taken and round(laid.train.trained_rows / taken.per_epoch, 2),
+        "learning_rate": taken and vars(learning_rates(taken.total, spec.training)),
         "memory": inputs.outlook.memory(found),
         "disk_bytes": needs.disk_bytes,
         "seconds": seconds,

@@ -67,7 +67,13 @@ def test_a_plan_has_all_its_parts_and_creates_nothing(
     told = answer.json()
     assert set(told) == {
         *("spec", "dataset", "validation", "steps", "steps_per_epoch", "memory", "disk_bytes"),
-        *("seconds", "warnings"),
+        *("seconds", "warnings", "rows_per_step", "learning_rate"),
+    }
+    assert told["rows_per_step"] == round(told["dataset"]["trained_rows"] / told["steps"], 2)
+    assert told["learning_rate"] == {
+        "first": 2e-4,
+        "highest": 2e-4,
+        "last": pytest.approx(2e-4 / told["steps"]),
     }
     assert told["spec"]["training"]["learning_rate"] == 2e-4
     assert told["dataset"]["rows"] == len(ROWS)

@@ -115,3 +115,29 @@ def test_what_a_dry_run_has_counted_is_refused_at_post_too(client, world, settin
     told = [{k: v for k, v in each.json().items() if k != "instance"} for each in (posted, planned)]
     assert told[0] == told[1]
     assert told[0]["code"] in {"prompt_too_long", "no_trained_tokens"}
+
+
+@pytest.mark.parametrize(
+    ("training", "pointer"),
+    [
+        ({"eval_steps": 5}, "/training/eval_steps"),
+        ({"early_stopping_patience": 2}, "/training/early_stopping_patience"),
+        ({"lr_scheduler_type": "polynomial", "learning_rate": 1e-7}, "/training/learning_rate"),
+        ({"save_strategy": "steps"}, "/training"),
+        ({"save_strategy": "epoch", "save_steps": 5}, "/training"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_refused(client, world, training, pointer):
+    body = {"model": "tiny", "dataset": world.dataset(), "training": training}
+
+    for answer in both(client, body):
+        assert answer.status_code == 422
+        assert [each["pointer"] for each in answer.json()["errors"]] == [pointer]
+
+
+def test_an_interval_alone_means_steps(client, world):
+    body = {"model": "tiny", "dataset": world.dataset(), "training": {"save_steps": 5}}
+
+    made = client.post("/jobs", json=body).json()
+
+    assert made["training"]["save_strategy"] == "steps"

@@ -101,7 +101,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("/training/seed", -1, "out_of_range"),
     ("/training/seed", 2**31, "out_of_range"),
     ("/training", {"save_strategy": "steps"}, "invalid_combination"),
-    ("/training", {"save_steps": 5}, "invalid_combination"),
+    ("/training", {"save_steps": 5, "save_strategy": "epoch"}, "invalid_combination"),
     ("/training/early_stopping_patience", 1, "invalid_combination"),
     ("/template", "chat", "template_unfit"),
     ("/on_invalid_row", "ignore", "not_allowed"),

@@ -17,6 +17,8 @@ PLAN: dict[str, Any] = {
     "validation": {"id": None, "rows": 24},
     "steps": 90,
     "steps_per_epoch": 30,
+    "rows_per_step": 15.2,
+    "learning_rate": {"first": 0.0, "highest": 2e-3, "last": 2.5e-5},
     "memory": {
         "weights": 3 << 30, "adapter": 1 << 20, "gradients": 1 << 20, "optimizer": 2 << 20,
         "activations": 5 << 20, "logits": 0, "rows": 1, "proof": 0, "runtime": 1, "device": "cpu",
@@ -60,6 +62,7 @@ def test_a_plan_is_shown_with_its_warnings(submit):
 
 def test_what_is_not_known_yet_is_shown_as_such(submit):
     unknown = {**PLAN, "memory": None, "steps": None, "steps_per_epoch": None, "disk_bytes": None}
+    unknown |= {"rows_per_step": None, "learning_rate": None}
     rows = dict.fromkeys(PLAN["dataset"]) | {"id": "ds_1", "rows": 4, "skipped_rows": 0}
 
     done = submit({**unknown, "dataset": rows, "seconds": {"estimate": None, "basis": "No files."}})

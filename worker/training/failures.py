@@ -65,6 +65,11 @@ class AdapterMismatch(RunFailed):
     hint = "The saved adapter is not the trained one; nothing was published. Please report this."
 
 
+class NothingTrained(RunFailed):
+    code = "nothing_trained"
+    hint = "Train for more steps, or with a higher `learning_rate`."
+
+
 class Stopped(Exception):
     """The run stopped on request."""
 

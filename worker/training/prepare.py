@@ -119,6 +119,7 @@ def build_trainer(
     check_targets(plan, base)
     trainer = LoraTrainer(
         tally,
+        plan.spec.training,
         model=base,
         args=sft_config(plan, run_dir / "checkpoints", device),
         train_dataset=Dataset.from_list([vars(each) for each in train]),

@@ -9,6 +9,8 @@ import torch
 from transformers import TrainerState
 from trl.trainer.sft_trainer import SFTTrainer
 
+from app.core.estimates.schedule import warmup_steps
+from app.core.jobs.spec import TrainingSpec
 from worker.training.losses import patience_is_lost
 
 _COUNTS = ("num_tokens", "num_trained")
@@ -32,9 +34,10 @@ class LoraTrainer(SFTTrainer):
     data_collator: Any
     eval_dataset: Any
 
-    def __init__(self, tally: Tally, **kwargs: Any) -> None:
+    def __init__(self, tally: Tally, training_spec: TrainingSpec, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tally = tally
+        self.training_spec = training_spec
         # TRL rounds the adapter of a quantized base to bf16, where a step of 2e-4 on a weight near
         # 1e-2 is mostly lost. Nothing has been trained yet, so fp32 is still possible.
         for parameter in self.model.parameters():
@@ -54,6 +57,11 @@ class LoraTrainer(SFTTrainer):
         self.tally.tokens_seen += counts["num_tokens"]
         self.tally.trained_tokens += counts["num_trained"]
         return loss
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Create the scheduler with a warm-up that leaves a step, see `schedule.warmup_steps`."""
+        self.args.warmup_steps = warmup_steps(num_training_steps, self.training_spec)
+        return super().create_scheduler(num_training_steps, optimizer)
 
     def train_from(self, checkpoint: Path | None, patience: int | None = None) -> None:
         """Train from scratch or resume from a checkpoint, which may be that of the last step.

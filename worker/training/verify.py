@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from app.core.jobs.protocol import Plan
-from worker.training.failures import AdapterMismatch
+from worker.training.failures import AdapterMismatch, NothingTrained
 from worker.training.model import load_base
 from worker.training.packing import Example
+from worker.training.reporter import Reporter
 
 _ROWS = 4
 _TOKENS = 256
+_IS_ZERO = "lora_B."
+"""In the names of the factors that LoRA initializes with 0."""
 
 TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}
 """Largest allowed difference of two logits, as a share of the largest logit.
@@ -41,18 +44,21 @@ def reloaded(plan: Plan, device: str, adapter_dir: Path) -> Any:
 
 def prove(
     model: Any, expected: Sequence[Any], examples: Sequence[Example], tolerance: float
-) -> None:
-    """Raise AdapterMismatch unless the reloaded model gives the trained model's logits.
+) -> float:
+    """Raise AdapterMismatch unless the reloaded model gives the trained model's logits. Return the
+    adapter's effect: the largest difference that it makes to a logit.
 
     An absolute bound alone would pass a job that trained so little that the base itself is as
     close; so the difference must also be small compared with the adapter's effect.
     """
     with model.disable_adapter():
         untrained = reference(model, examples)
+    effects = []
     for got, want, base in zip(reference(model, examples), expected, untrained, strict=True):
         difference = float((got - want).abs().max())
         allowed = tolerance * float(want.abs().max())
         effect = float((want - base).abs().max())
+        effects.append(effect)
         noise = 1e-6 * float(want.abs().max())
         if not difference <= allowed or (difference > noise and difference > 0.5 * effect):
             raise AdapterMismatch(
@@ -60,3 +66,21 @@ def prove(
                 evidence=f"logits differ by {difference:.3g}; {allowed:.3g} is allowed, the "
                 f"adapter's own effect is {effect:.3g}",
             )
+    return max(effects)
+
+
+def check_effect(effect: float, model: Any, reports: Reporter) -> None:
+    """Raise NothingTrained if the adapter is what it was before the first step; warn if it changed
+    by less than the outputs' precision shows.
+    """
+    if effect > 0:
+        return
+    starts_at_zero = (each for name, each in model.named_parameters() if _IS_ZERO in name)
+    if not any(bool(each.any()) for each in starts_at_zero):
+        raise NothingTrained("The adapter gives the base model's outputs: nothing was trained.")
+    reports.warn(
+        "effect_not_visible",
+        "The adapter changed, but by less than the precision of the outputs: they are the base's.",
+        hint=NothingTrained.hint,
+        pointer="/training/learning_rate",
+    )

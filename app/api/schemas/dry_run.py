@@ -106,6 +106,17 @@ class PlannedMemory(Answer):
     have (15 % on a CPU, 10 % on a GPU, measured); `tight`, only without it; `no`."""
 
 
+class PlannedLearningRate(Answer):
+    """Learning rate of single optimizer steps; a warm-up begins with 0."""
+
+    first: float
+    """Learning rate of the first step."""
+    highest: float
+    """Highest learning rate of any step."""
+    last: float
+    """Learning rate of the last step; training that stops early ends before it."""
+
+
 class PlannedTime(Answer):
     """Estimated duration of a job."""
 
@@ -130,6 +141,11 @@ class PlanOut(Answer):
     """Optimizer steps of the whole job; fewer are done when training stops early."""
     steps_per_epoch: int | None
     """Optimizer steps of one pass over the rows."""
+    rows_per_step: float | None
+    """Number of rows that an optimizer step takes, on average over one pass; packing puts several
+    into a sequence."""
+    learning_rate: PlannedLearningRate | None
+    """Learning rate over the steps."""
     memory: PlannedMemory | None
     """Estimated peak memory; null where it cannot be estimated, for example for an architecture
     that is not known."""

@@ -78,6 +78,13 @@ def _about_training(facts: Facts) -> Iterator[Problem]:
             f"{high:g}.",
             "2e-4 is a good start.",
         )
+    if training.lr_scheduler_type == "constant" and training.warmup_ratio:
+        yield Problem(
+            "/training/warmup_ratio",
+            "warmup_ignored",
+            f"`constant` has no warm-up: `warmup_ratio` {training.warmup_ratio:g} has no effect.",
+            'Set `lr_scheduler_type` to "constant_with_warmup", or `warmup_ratio` to 0.',
+        )
     batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
     if batch > _LARGE_BATCH:
         yield Problem(
