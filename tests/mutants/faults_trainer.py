@@ -49,8 +49,8 @@ TRAINER = (
         name="diverged-one-late",
         wrong="A loss that is no number ends a run one log later than promised.",
         file="worker/training/losses.py",
-        before="if self._nonfinite >= NONFINITE_LOGS:",
-        after="if self._nonfinite > NONFINITE_LOGS:",
+        before="if self._nonfinite >= NONFINITE_STEPS:",
+        after="if self._nonfinite > NONFINITE_STEPS:",
         tests=("tests/training/test_failures.py::test_a_loss_that_stays_no_number_ends_the_run",),
     ),
 )

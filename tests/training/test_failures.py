@@ -13,7 +13,7 @@ from app.core.jobs.spec import JobSpec
 from tests.training.bench import sum_rows
 from worker.training.data import prompt_texts
 from worker.training.failures import CRASH, AdapterMismatch, Diverged, easier, explain
-from worker.training.losses import FLAT_LOGS, NONFINITE_LOGS, LossWatch
+from worker.training.losses import FLAT_LOGS, NONFINITE_STEPS, LossWatch
 from worker.training.reporter import Reporter
 
 
@@ -99,24 +99,35 @@ class Told(Reporter):
 def test_a_loss_that_stays_no_number_ends_the_run(bad):
     told = Told()
     watch = LossWatch(0.01, told)
-    watch.see(1.0)
-    for _ in range(NONFINITE_LOGS - 1):
-        watch.see(bad)
-    watch.see(1.0)
-    for _ in range(NONFINITE_LOGS - 1):
-        watch.see(bad)
+    sound = [1.0, *[bad] * (NONFINITE_STEPS - 1)] * 2
+    for step, loss in enumerate(sound):
+        watch.step(loss, step, lambda: True)
     with pytest.raises(Diverged) as caught:
-        watch.see(bad)
+        watch.step(bad, len(sound), lambda: True)
 
     assert told.codes == ["loss_not_finite", "loss_not_finite"]
     assert caught.value.report.suggested_patch == {"training": {"learning_rate": 0.001}}
+
+
+def test_one_loss_that_is_no_number_ends_the_run_when_the_weights_are_none_either():
+    told = Told()
+    watch = LossWatch(0.01, told)
+    with pytest.raises(Diverged) as caught:
+        watch.step(float("nan"), 7, lambda: False)
+
+    assert told.codes == ["loss_not_finite"]
+    assert "step 7" in caught.value.report.evidence
+
+
+def test_weights_are_not_read_while_the_loss_is_a_number():
+    LossWatch(0.01, Told()).step(1.0, 1, lambda: pytest.fail("read"))
 
 
 def test_a_flat_loss_is_warned_of_once():
     told = Told()
     watch = LossWatch(0.01, told)
     for number in range(3 * FLAT_LOGS):
-        watch.see(9.2103 + 1e-6 * number)
+        watch.log(9.2103 + 1e-6 * number)
 
     assert told.codes == ["loss_flat"]
 
@@ -126,26 +137,57 @@ def test_a_loss_that_falls_or_has_fallen_is_not_flat(losses):
     told = Told()
     watch = LossWatch(0.01, told)
     for loss in losses:
-        watch.see(loss)
+        watch.log(loss)
 
     assert told.codes == []
 
 
-def test_a_run_that_diverges_fails_with_a_hint(bench, tiny_base, tmp_path):
+@pytest.mark.parametrize("name", ["model.norm.weight", "model.embed_tokens.weight"])
+def test_a_base_that_is_broken_is_named_before_the_first_update(bench, tiny_base, tmp_path, name):
     broken = tmp_path / "broken"
     shutil.copytree(tiny_base, broken)
     tensors = load_file(broken / "model.safetensors")
-    tensors["model.norm.weight"].fill_(float("nan"))
+    tensors[name].fill_(float("nan"))
     save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
     bench.base = broken
 
-    outcome = bench.run(bench.plan(training={"num_train_epochs": 100, "learning_rate": 1.0}))
+    outcome = bench.run(bench.plan())
+
+    assert outcome.status == ExitCode.USER
+    assert outcome.failure["code"] == "base_not_finite"
+    assert outcome.failure["suggested_patch"] is None
+    assert outcome.of("metrics") == []
+
+
+def test_a_run_that_diverges_fails_with_a_hint_and_commits_nothing_that_is_no_number(
+    bench, monkeypatch
+):
+    """The third step's weights are no numbers, and only every tenth step is logged."""
+    from worker.training.trainer import LoraTrainer
+
+    steps = []
+
+    def spoil(self, *args, **kwargs):
+        loss = training_step(self, *args, **kwargs)
+        steps.append(self.state.global_step + 1)
+        if steps[-1] == 3:
+            next(each for each in self._trained() if each.grad is not None).grad.fill_(torch.nan)
+        return loss
+
+    training_step = LoraTrainer.training_step
+    monkeypatch.setattr(LoraTrainer, "training_step", spoil)
+    training = {"num_train_epochs": 100, "learning_rate": 1.0, "logging_steps": 10}
+    training |= {"save_strategy": "steps", "save_steps": 1}
+
+    outcome = bench.run(bench.plan(training=training))
 
     assert outcome.status == ExitCode.USER
     assert outcome.failure["code"] == "diverged"
+    assert "step 3" in outcome.failure["evidence"]
     assert outcome.failure["suggested_patch"] == {"training": {"learning_rate": 0.1}}
-    assert outcome.warnings == ["learning_rate_unusual", "loss_not_finite"]
-    assert len(outcome.of("metrics")) == 3
+    assert steps[-1] == 3
+    assert [each["step"] for each in outcome.of("checkpoint")] == [1, 2]
+    assert not list(outcome.run_dir.glob("checkpoints/checkpoint-3/COMMIT.json"))
     values = [value for each in outcome.of("metrics") for value in each["values"].values()]
     assert all(isinstance(value, int | float) for value in values)
 

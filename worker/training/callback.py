@@ -16,7 +16,7 @@ from worker.training.losses import LossWatch, patience_is_lost
 from worker.training.plan import fingerprint
 from worker.training.reporter import Reporter
 from worker.training.stop import StopRequest
-from worker.training.trainer import Tally
+from worker.training.trainer import LoraTrainer
 
 _WINDOW = 50
 """Steps over which speed is averaged."""
@@ -32,14 +32,15 @@ _LOGGED = {"train_loss", "train_mean_token_accuracy", "learning_rate", "grad_nor
 
 class RunCallback(TrainerCallback):
     def __init__(
-        self, plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest, tally: Tally
+        self, plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest, trainer: LoraTrainer
     ) -> None:
-        self._plan, self._reports, self._stop, self._tally = plan, reports, stop, tally
+        self._plan, self._reports, self._stop = plan, reports, stop
+        self._trainer, self._tally = trainer, trainer.tally
         self._metrics_file = run_dir / "metrics.jsonl"
         self._fingerprint = fingerprint(plan)
         self._losses = LossWatch(plan.spec.training.learning_rate, reports)
         self._recent: deque[tuple[float, int]] = deque(maxlen=_WINDOW + 1)
-        self._earlier_seconds = tally.seconds
+        self._earlier_seconds = self._tally.seconds
         self._started = time.monotonic()
         self._steps_per_epoch = 1
         self._stopped: StopReason | None = None
@@ -73,6 +74,8 @@ class RunCallback(TrainerCallback):
         self._raise_if_cancelled()
         self._tally.seconds = self._earlier_seconds + time.monotonic() - self._started
         self._recent.append((time.monotonic(), self._tally.tokens_seen))
+        loss = self._trainer.take_step_loss()
+        self._losses.step(loss, state.global_step, self._trainer.has_finite_weights)
         self._schedule(state, control)
         self._stopped = self._reason_to_stop(state)
         if self._stopped is not None:
@@ -92,7 +95,7 @@ class RunCallback(TrainerCallback):
         # The history is saved in checkpoints and becomes metrics.csv.
         state.log_history[-1].update(values)
         self._write("metrics", state.global_step, values)
-        self._losses.see(values["train_loss"])
+        self._losses.log(values["train_loss"])
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         values = {METRIC_NAMES[key]: value for key, value in kwargs["metrics"].items()}
@@ -105,6 +108,8 @@ class RunCallback(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         step = state.global_step
+        # Raised before the commit: a folder without a COMMIT.json is no checkpoint.
+        self._losses.check_weights(step, self._trainer.has_finite_weights)
         path = Path(args.output_dir) / f"checkpoint-{step}"
         more = {"job_id": self._plan.job_id, "tally": vars(self._tally)}
         size = checkpoints.commit(
@@ -118,6 +123,8 @@ class RunCallback(TrainerCallback):
         self._reports.send("checkpoint", message, **data, best=best, path=str(path))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # Nothing that is not finite is saved, verified or shown.
+        self._losses.check_weights(state.global_step, self._trainer.has_finite_weights)
         # In this order: a signal between the two must not discard a finished training run.
         self._stop.is_finishing = self._stopped is None
         self._stop.in_step = False

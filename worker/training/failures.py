@@ -27,6 +27,7 @@ __all__ = [
     "BadPlan",
     "BadRow",
     "BadTarget",
+    "BaseNotFinite",
     "DeadlineExceeded",
     "Diverged",
     "NoTrainedTokens",
@@ -51,6 +52,16 @@ class BadPlan(RunFailed):
 class Diverged(RunFailed):
     code = "diverged"
     hint = "The learning rate is probably too high for this model and dataset. Try a tenth of it."
+
+
+class BaseNotFinite(BadModel):
+    """Loss or gradients are not finite although nothing has been trained yet."""
+
+    code = "base_not_finite"
+    hint = (
+        "The base model is at fault, not the learning rate: check its weights, or set "
+        '`precision` to "fp32".'
+    )
 
 
 class DeadlineExceeded(RunFailed):

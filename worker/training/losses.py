@@ -1,15 +1,15 @@
-"""Watches the training loss: it ends a run if it stays non-finite and warns if it stays flat."""
+"""Watches the training loss: it ends a run that cannot recover and warns if the loss stays flat."""
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from worker.training.failures import Diverged
 from worker.training.reporter import Reporter
 
-NONFINITE_LOGS = 3
-"""A run does not recover after this many consecutive logs with a NaN or infinite loss."""
+NONFINITE_STEPS = 3
+"""A run does not recover after this many consecutive steps with a NaN or infinite loss."""
 FLAT_LOGS = 10
 FLAT_SPREAD = 1e-3
 """Relative spread. Batches differ by more than this while a model responds to them."""
@@ -35,25 +35,37 @@ class LossWatch:
         self._nonfinite = 0
         self._warned_flat = False
 
-    def see(self, loss: float) -> None:
-        """Record a loss. Raises `Diverged` after too many non-finite losses in a row."""
+    def log(self, loss: float) -> None:
+        """Record a logged loss: the mean over the steps since the log before."""
         if math.isfinite(loss):
-            self._nonfinite = 0
             self._recent.append(loss)
             self._warn_if_flat(loss)
-        else:
-            self._nonfinite += 1
-            self._on_nonfinite(loss)
 
-    def _on_nonfinite(self, loss: float) -> None:
+    def step(self, loss: float, step: int, has_finite_weights: Callable[[], bool]) -> None:
+        """Record the loss of every step. Raises `Diverged` when no later step can be better."""
+        if math.isfinite(loss):
+            self._nonfinite = 0
+            return
+        self._nonfinite += 1
         if self._nonfinite == 1:
-            self._warn("loss_not_finite", f"The training loss is {loss}.", Diverged.hint)
-        if self._nonfinite >= NONFINITE_LOGS:
-            raise Diverged(
-                f"The training loss was NaN or infinite {NONFINITE_LOGS} times in a row.",
-                evidence=f"train_loss: {loss}",
-                suggested_patch={"training": {"learning_rate": self._rate / 10}},
-            )
+            message = f"The training loss is {loss} at step {step}."
+            self._warn("loss_not_finite", message, Diverged.hint)
+        if self._nonfinite >= NONFINITE_STEPS:
+            message = f"The training loss was NaN or infinite {NONFINITE_STEPS} times in a row."
+            raise self._diverged(message, f"train_loss: {loss} at step {step}")
+        self.check_weights(step, has_finite_weights, f"; train_loss: {loss}")
+
+    def check_weights(
+        self, step: int, has_finite_weights: Callable[[], bool], more: str = ""
+    ) -> None:
+        """Raise `Diverged` if a weight is NaN or infinite: every later loss would be, too."""
+        if not has_finite_weights():
+            message = "The adapter's weights became NaN or infinite."
+            raise self._diverged(message, f"weights that are not finite at step {step}{more}")
+
+    def _diverged(self, message: str, evidence: str) -> Diverged:
+        patch = {"training": {"learning_rate": self._rate / 10}}
+        return Diverged(message, evidence=evidence, suggested_patch=patch)
 
     def _warn_if_flat(self, loss: float) -> None:
         if self._warned_flat or len(self._recent) < FLAT_LOGS or loss < _LEARNED:

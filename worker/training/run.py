@@ -37,7 +37,7 @@ def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None
     train, held_out = prepare.sequences(plan, splits, base, tokenizer, reports)
     tally = Tally(**checkpoint.commit["tally"]) if checkpoint else Tally()
     trainer = prepare.build_trainer(plan, run_dir, device, base, tokenizer, train, held_out, tally)
-    callback = RunCallback(plan, run_dir, reports, stop, tally)
+    callback = RunCallback(plan, run_dir, reports, stop, trainer)
     trainer.add_callback(callback)
     reports.still_working()
     run_longest_batch(trainer, train)

@@ -1,5 +1,6 @@
 """TRL's SFTTrainer with the few changes that this service relies on."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,12 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from app.core.estimates.schedule import warmup_steps
 from app.core.jobs.spec import TrainingSpec
+from worker.training.failures import BaseNotFinite
 from worker.training.losses import patience_is_lost
 
 _COUNTS = ("num_tokens", "num_trained")
+_PER_TOKEN = ("entropy", "mean_token_accuracy")
+"""Metrics of which TRL keeps one mean per micro-batch."""
 
 
 @dataclass
@@ -38,11 +42,13 @@ class LoraTrainer(SFTTrainer):
         super().__init__(**kwargs)
         self.tally = tally
         self.training_spec = training_spec
+        self._step_loss = 0.0
+        self._weights: list[int] = []
+        """Labels per micro-batch since the last log."""
         # TRL rounds the adapter of a quantized base to bf16, where a step of 2e-4 on a weight near
         # 1e-2 is mostly lost. Nothing has been trained yet, so fp32 is still possible.
-        for parameter in self.model.parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.float()
+        for parameter in self._trained():
+            parameter.data = parameter.data.float()
 
     def compute_loss(
         self,
@@ -56,12 +62,37 @@ class LoraTrainer(SFTTrainer):
         loss = parent.compute_loss(model, inputs, return_outputs, num_items_in_batch)
         self.tally.tokens_seen += counts["num_tokens"]
         self.tally.trained_tokens += counts["num_trained"]
+        self._weights.append(counts["num_trained"])
+        self._step_loss += float(loss.detach())  # no extra wait: TRL's metrics read the GPU, too
+        if self.state.global_step == 0:
+            refuse_not_finite(self._step_loss)
         return loss
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Create the scheduler with a warm-up that leaves a step, see `schedule.warmup_steps`."""
         self.args.warmup_steps = warmup_steps(num_training_steps, self.training_spec)
         return super().create_scheduler(num_training_steps, optimizer)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Weight TRL's means of micro-batches by their tokens."""
+        if self.model.training and sum(self._weights):
+            metrics = self._metrics["train"]
+            for name in _PER_TOKEN:
+                pairs = zip(metrics[name], self._weights, strict=True)
+                metrics[name] = [sum(v * w for v, w in pairs) / sum(self._weights)]
+            self._weights.clear()
+        super().log(logs, start_time)
+
+    def take_step_loss(self) -> float:
+        """The loss of the step that has just ended; called once per step."""
+        loss, self._step_loss = self._step_loss, 0.0
+        return loss
+
+    def has_finite_weights(self) -> bool:
+        return all(bool(each.isfinite().all()) for each in self._trained())
+
+    def _trained(self) -> Iterator[Any]:
+        return (each for each in self.model.parameters() if each.requires_grad)
 
     def train_from(self, checkpoint: Path | None, patience: int | None = None) -> None:
         """Train from scratch or resume from a checkpoint, which may be that of the last step.
@@ -82,13 +113,21 @@ class LoraTrainer(SFTTrainer):
         self.state.log_history = [each for each in history if "train_runtime" not in each]
 
     def try_step(self, batch: dict[str, Any]) -> None:
-        """Run forward and backward outside training: nothing is counted or logged."""
+        """Run forward and backward outside training: nothing is counted or logged.
+
+        Raises BaseNotFinite.
+        """
         self.model.train()
         inputs = self._prepare_inputs({k: v for k, v in batch.items() if k not in _COUNTS})
         with self.compute_loss_context_manager():
             outputs = self.model(**inputs, use_cache=False, fused_lm_head=True)
-            loss = -outputs.log_probs.sum()
+            loss = -outputs.log_probs.sum() / outputs.label_mask.sum().clamp(min=1)
+        refuse_not_finite(float(loss.detach()))
         self.accelerator.backward(loss)
+        if not all(
+            bool(each.grad.isfinite().all()) for each in self._trained() if each.grad is not None
+        ):
+            refuse_not_finite(math.nan, "The base model's gradients")
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
@@ -131,3 +170,10 @@ class LoraTrainer(SFTTrainer):
     def bare_model(self) -> Any:
         """The trained model as users will load it, without the autocast wrapper of training."""
         return self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False).eval()
+
+
+def refuse_not_finite(value: float, what: str = "The base model's loss") -> None:
+    """Raise BaseNotFinite for a value from before the first update."""
+    if not math.isfinite(value):
+        message = f"{what} is NaN or infinite before anything was trained."
+        raise BaseNotFinite(message, evidence=f"{what}: {value} before the first update")
