@@ -65,28 +65,61 @@ def max_positions(plan: Plan, tokenizer: Any) -> int:
 
 
 def load_base(plan: Plan, device: str) -> Any:
-    """Load the frozen base model in the plan's precision and quantization."""
+    """Load the frozen base model in the plan's precision and quantization.
+
+    Raises BadModel, also for a folder that lacks a weight: transformers would invent it.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     bf16 = precision(plan.spec, device) == "bf16"
     quantization = quantization_config(plan, device)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, loaded = AutoModelForCausalLM.from_pretrained(
             plan.base.path,
             dtype=torch.bfloat16 if bf16 else torch.float32,
             quantization_config=quantization,
             # Placed while it loads; an unquantized base on the CPU needs no placement.
             device_map={"": device} if quantization is not None or device != "cpu" else None,
             use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, with names
             **_LOCAL,
         )
     except (OSError, ValueError) as error:
         raise BadModel("The base model cannot be loaded.", evidence=str(error)[:2000]) from error
+    _refuse_missing(loaded)
+    _refuse_mismatched(loaded)
     if quantization is None:
         return model.requires_grad_(False)
     keep_weights_as_loaded(model)
     return _prepared(model, gradient_checkpointing=plan.spec.training.gradient_checkpointing)
+
+
+def _refuse_missing(loaded: dict[str, Any]) -> None:
+    missing = sorted(loaded["missing_keys"])
+    if not missing:
+        return
+    unused = sorted(loaded["unexpected_keys"])
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    hint = "Save the model again with `save_pretrained`, or fetch its files again."
+    if unused:
+        hint = f"The files have {unused[0]!r} instead, which the model does not use. {hint}"
+    raise BadModel(
+        f"The base model's files lack the weight {missing[0]!r}{more}.",
+        evidence=f"missing: {', '.join(missing)}"[:1000]
+        + (f"; unused: {', '.join(unused)}"[:1000] if unused else ""),
+        hint=hint,
+    )
+
+
+def _refuse_mismatched(loaded: dict[str, Any]) -> None:
+    for name, in_file, expected in sorted(loaded["mismatched_keys"])[:1]:
+        raise BadModel(
+            f"The base model's weight {name!r} has another shape than config.json says.",
+            evidence=f"{list(in_file)} in the files, {list(expected)} expected",
+            hint="Fetch config.json and the weights again, from the same revision.",
+        )
 
 
 def keep_weights_as_loaded(model: Any) -> None:
