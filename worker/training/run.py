@@ -6,7 +6,7 @@ from typing import Any
 
 from app.core.estimates.precision import precision
 from app.core.jobs.protocol import Plan
-from worker.training import export, heap, prepare, verify
+from worker.training import export, head, heap, prepare, verify
 from worker.training.callback import RunCallback
 from worker.training.data import load_splits
 from worker.training.model import choose_device, load_base, load_tokenizer
@@ -40,6 +40,7 @@ def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None
     callback = RunCallback(plan, run_dir, reports, stop, trainer)
     trainer.add_callback(callback)
     reports.still_working()
+    head.choose(trainer, splits.train[0], precision(plan.spec, device), reports)
     run_longest_batch(trainer, train)
     stop.check()
 
@@ -51,9 +52,10 @@ def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None
 
     reports.phase("finalizing")
     staging = run_dir / "artifact.partial"
+    shown = splits.held_out or splits.train
+    reported = verify.reported(trainer, shown)
     model, state = trainer.bare_model(), trainer.state
     export.stage(staging, plan, model, tokenizer, state, tally, device)
-    shown = splits.held_out or splits.train
     expected = verify.reference(model, shown)
     # Freed first: two base models may not fit where one did.
     del model, base, trainer, callback
@@ -63,8 +65,10 @@ def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None
     reports.still_working()
     reloaded = verify.reloaded(plan, device, staging)
     reports.still_working()
-    effect = verify.prove(reloaded, expected, shown, verify.TOLERANCE[precision(plan.spec, device)])
+    tolerance = verify.TOLERANCE[precision(plan.spec, device)]
+    effect = verify.prove(reloaded, expected, shown, tolerance)
     verify.check_effect(effect, reloaded, reports)
+    verify.prove_reported(expected, shown, reported, tolerance)
     report_samples(reloaded, tokenizer, plan.spec, step=state.global_step, reports=reports)
     stop.check()
     environment = export.environment(device)

@@ -119,7 +119,7 @@ class LoraTrainer(SFTTrainer):
         """
         self.model.train()
         inputs = self._prepare_inputs({k: v for k, v in batch.items() if k not in _COUNTS})
-        with self.compute_loss_context_manager():
+        with self.accelerator.autocast():  # the Trainer wraps the model only when training starts
             outputs = self.model(**inputs, use_cache=False, fused_lm_head=True)
             loss = -outputs.log_probs.sum() / outputs.label_mask.sum().clamp(min=1)
         refuse_not_finite(float(loss.detach()))
@@ -128,6 +128,23 @@ class LoraTrainer(SFTTrainer):
             bool(each.grad.isfinite().all()) for each in self._trained() if each.grad is not None
         ):
             refuse_not_finite(math.nan, "The base model's gradients")
+
+    def logits(self, ids: list[int]) -> Any:
+        """Plain logits of one row, computed as in training but without dropout: [tokens, vocab]."""
+        self.model.eval()
+        inputs = torch.tensor([ids], device=self.args.device)
+        with torch.no_grad(), self.accelerator.autocast():
+            return self.model(input_ids=inputs, use_cache=False).logits[0].float()
+
+    def log_probs(self, ids: list[int]) -> Any:
+        """Log-probabilities of a row's tokens but the first, the way losses are computed."""
+        self.model.eval()
+        inputs = torch.tensor([ids], device=self.args.device)
+        with torch.no_grad(), self.accelerator.autocast():
+            outputs = self.model(
+                input_ids=inputs, labels=inputs, use_cache=False, fused_lm_head=True
+            )
+        return outputs.log_probs[0].float()
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"

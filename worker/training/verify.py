@@ -35,6 +35,30 @@ def reference(model: Any, examples: Sequence[Example]) -> list[Any]:
     return found
 
 
+def reported(trainer: Any, examples: Sequence[Example]) -> list[float]:
+    """Mean loss over the start of a few rows, computed as every reported loss of the job."""
+    starts = [each.input_ids[:_TOKENS] for each in examples[:_ROWS]]
+    return [-float(trainer.log_probs(ids).mean()) if len(ids) > 1 else 0.0 for ids in starts]
+
+
+def prove_reported(
+    logits: Sequence[Any], examples: Sequence[Example], losses: Sequence[float], tolerance: float
+) -> None:
+    """Raise AdapterMismatch unless reported losses are those of the proven plain logits."""
+    import torch
+
+    for scores, example, loss in zip(logits, examples, losses, strict=False):
+        labels = torch.tensor(example.input_ids[1:_TOKENS])
+        if not len(labels):
+            continue
+        plain = float(torch.nn.functional.cross_entropy(scores[:-1], labels))
+        if not abs(plain - loss) <= tolerance * max(1.0, float(scores.abs().max())):
+            raise AdapterMismatch(
+                "The losses that were reported are not those of the model's own logits.",
+                evidence=f"a row's loss was computed as {loss:.4g}, its logits give {plain:.4g}",
+            )
+
+
 def reloaded(plan: Plan, device: str, adapter_dir: Path) -> Any:
     """Load the adapter's files onto a fresh base, in the same precision and quantization."""
     from peft import PeftModel
