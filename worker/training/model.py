@@ -1,5 +1,6 @@
 """Loads the base model and tokenizer from a local folder: no remote code, pickles or network."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from worker.training.configs import quantization_config
 from worker.training.failures import BadModel
 from worker.training.plan import frozen_template
 
+_ATTENTION = {None, "sdpa", "eager"}
+"""Implementations that are installed and that keep packed rows apart."""
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -70,13 +73,17 @@ def load_base(plan: Plan, device: str) -> Any:
     Raises BadModel, also for a folder that lacks a weight: transformers would invent it.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     bf16 = precision(plan.spec, device) == "bf16"
     quantization = quantization_config(plan, device)
     try:
+        config = AutoConfig.from_pretrained(plan.base.path, **_LOCAL)
+        if config._attn_implementation not in _ATTENTION:
+            config._attn_implementation = None  # transformers chooses, sdpa first
         model, loaded = AutoModelForCausalLM.from_pretrained(
             plan.base.path,
+            config=config,
             dtype=torch.bfloat16 if bf16 else torch.float32,
             quantization_config=quantization,
             # Placed while it loads; an unquantized base on the CPU needs no placement.
@@ -94,6 +101,13 @@ def load_base(plan: Plan, device: str) -> Any:
         return model.requires_grad_(False)
     keep_weights_as_loaded(model)
     return _prepared(model, gradient_checkpointing=plan.spec.training.gradient_checkpointing)
+
+
+def other_attention(folder: Path) -> str | None:
+    """The attention implementation that config.json names if it is one that is not used here."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    name = config.get("attn_implementation")
+    return str(name) if name is not None and name not in _ATTENTION else None
 
 
 def _refuse_missing(loaded: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from worker.training import checkpoints, template
 from worker.training.checkpoints import Checkpoint
 from worker.training.configs import lora_config, sft_config
 from worker.training.data import preview_differs
-from worker.training.model import device_class
+from worker.training.model import device_class, other_attention
 from worker.training.packing import TokenSequence, alone, collator, packed
 from worker.training.plan import fingerprint
 from worker.training.probe import keeps_rows_apart
@@ -72,6 +72,14 @@ def warn_of_tokenizer(plan: Plan, tokenizer: Any, reports: Reporter) -> None:
         message = "transformers reads this model's tokenizer files differently than the preview."
         hint = "Training uses the tokens of transformers; a preview may show different ones."
         reports.warn("tokenizer_differs", message, hint=hint, pointer="/model")
+
+
+def warn_of_attention(plan: Plan, reports: Reporter) -> None:
+    name = other_attention(Path(plan.base.path))
+    if name is not None:
+        message = f"config.json names the attention implementation {name!r}; sdpa is used instead."
+        hint = "The adapter is the same; remove the key from config.json to avoid this warning."
+        reports.warn("attention_replaced", message, hint=hint, pointer="/model")
 
 
 def sequences(

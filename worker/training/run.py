@@ -30,6 +30,7 @@ def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None
     prepare.warn(plan, splits, tokenizer, device=device, run_dir=run_dir, reports=reports)
     reports.still_working()
     prepare.warn_of_tokenizer(plan, tokenizer, reports)
+    prepare.warn_of_attention(plan, reports)
     stop.check()
 
     base = load_base(plan, device)

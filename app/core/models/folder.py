@@ -26,9 +26,16 @@ _KNOWN_PRIVATE = frozenset(
         "_from_model_config",
         "_attn_implementation_autoset",
         "_sliding_window_pattern",
+        "_remove_final_layer_norm",
+        "_pad_token_id",
+        "_out_features",
+        "_out_indices",
     }
 )
-"""Keys transformers itself writes; harmless as long as their value is a scalar."""
+"""Keys transformers itself writes; harmless as long as they hold a scalar or a list of scalars."""
+_FLOATS = tuple({"__float__": name} for name in ("Infinity", "-Infinity", "NaN"))
+"""How transformers writes floats that JSON cannot represent."""
+_IMPLEMENTATIONS = ("attn_implementation", "experts_implementation")
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = "model.safetensors"
 _MAX_JSON_BYTES = 32 << 20
@@ -226,20 +233,25 @@ def _dangers(value: Any) -> Iterator[str]:
     if isinstance(value, list):
         for item in value:
             yield from _dangers(item)
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or value in _FLOATS:
         return
     for key, item in value.items():
-        is_plain = item is None or isinstance(item, str | bool | int)
         if key == "auto_map":
             yield "has `auto_map`, which loads code"
-        elif key.startswith("_") and not (key in _KNOWN_PRIVATE and is_plain):
+        elif key.startswith("_") and not (key in _KNOWN_PRIVATE and _is_plain(item)):
             yield f"has the private key {_show(key)}"
-        elif key == "attn_implementation" and "/" in str(item):
-            yield "has `attn_implementation`, which fetches a kernel"
+        elif key in _IMPLEMENTATIONS and "/" in str(item):
+            yield f"has `{key}`, which fetches a kernel"
         elif key == "trust_remote_code" and item:
             yield "has `trust_remote_code`"
         else:
             yield from _dangers(item)
+
+
+def _is_plain(item: Any) -> bool:
+    if isinstance(item, list):
+        return all(each is None or isinstance(each, str | bool | int) for each in item)
+    return item is None or isinstance(item, str | bool | int)
 
 
 def _architecture(config: dict[str, Any]) -> str | None:

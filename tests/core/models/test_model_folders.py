@@ -58,6 +58,18 @@ EVIL = {
         {"config.json": config(attn_implementation="evil/kernel")},
         "model_config_unsafe",
     ),
+    "experts from the hub": (
+        {"config.json": config(experts_implementation="evil/kernel")},
+        "model_config_unsafe",
+    ),
+    "a float that is none": (
+        {"config.json": config(x={"__float__": "1e9"})},
+        "model_config_unsafe",
+    ),
+    "a float that holds more": (
+        {"config.json": config(x={"__float__": "NaN", "auto_map": {}})},
+        "model_config_unsafe",
+    ),
     "another private key": (
         {"config.json": config(sub=[{"_anything": 1}])},
         "model_config_unsafe",
@@ -157,6 +169,22 @@ def test_a_good_folder_tells_its_size(settings):
     assert (model.id, model.path, model.revision, model.problems) == ("tiny", folder, None, ())
     assert (model.num_parameters, model.max_length, model.vocab_size) == (512 * 8 + 8, 2048, 512)
     assert model.architecture == "LlamaForCausalLM"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"time_step_limit": [0.0, {"__float__": "Infinity"}]},
+        {"floor": {"__float__": "-Infinity"}, "text_config": {"top": {"__float__": "NaN"}}},
+        {"_remove_final_layer_norm": True},
+        {"vision_config": {"_out_features": ["stage1"], "_out_indices": [1]}},
+        {"attn_implementation": "flash_attention_2"},
+    ],
+)
+def test_odd_keys_that_transformers_writes_are_accepted(settings, more):
+    write_model(settings.models_dir / "good", model_files() | {"config.json": config(**more)})
+
+    assert find_model(settings, "good").problems == ()
 
 
 def test_a_good_sharded_folder_is_counted_whole(settings):

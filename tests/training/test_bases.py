@@ -1,13 +1,16 @@
-"""A base whose files lack weights is refused: transformers would train on invented ones."""
+"""Bases as people have them: weights that are missing, attention that is not installed."""
 
+import io
 import json
 import shutil
 
 import pytest
 from safetensors.torch import load_file, save_file
 
+from worker.training import prepare
 from worker.training.failures import BadModel
 from worker.training.model import load_base
+from worker.training.reporter import Reporter
 
 
 def changed(tensors, how):
@@ -49,6 +52,33 @@ def test_a_missing_weight_is_named(bench, broken, how, name):
     assert f"lack the weight {name!r}" in report.message
     assert name in report.evidence
     assert ("wrapped." in report.hint) is (how == "every name prefixed")
+
+
+@pytest.mark.parametrize("name", ["flash_attention_2", "flash_attention_3", "flex_attention"])
+def test_another_attention_falls_back_to_sdpa(bench, broken, name):
+    config = json.loads((broken / "config.json").read_text())
+    (broken / "config.json").write_text(json.dumps(config | {"attn_implementation": name}))
+    stream = io.BytesIO()
+
+    model = load_base(bench.plan(), "cpu")
+    prepare.warn_of_attention(bench.plan(), Reporter(stream))
+
+    assert model.config._attn_implementation == "sdpa"
+    (warning,) = map(json.loads, stream.getvalue().splitlines())
+    assert warning["data"]["code"] == "attention_replaced"
+    assert name in warning["message"]
+
+
+@pytest.mark.parametrize("name", [None, "eager", "sdpa"])
+def test_an_attention_that_is_used_is_not_warned_of(bench, broken, name):
+    config = json.loads((broken / "config.json").read_text())
+    (broken / "config.json").write_text(json.dumps(config | {"attn_implementation": name}))
+    stream = io.BytesIO()
+
+    prepare.warn_of_attention(bench.plan(), Reporter(stream))
+
+    assert stream.getvalue() == b""
+    assert load_base(bench.plan(), "cpu").config._attn_implementation == (name or "sdpa")
 
 
 def test_a_tied_head_is_not_missing(bench, broken):
