@@ -71,11 +71,11 @@ def check_base(spec: JobSpec, base: ModelInfo) -> None:
     if base.path is None:
         return
     shape = read_shape(base.path)
-    layers = shape.torch_linear if isinstance(shape, ModelShape) else layer_names(base.path)
-    if not layers:
-        return
+    layers = shape.linear_names if isinstance(shape, ModelShape) else layer_names(base.path)
     try:
-        targets.check(spec.lora.target_modules, layers)
+        targets.check_type(spec.lora.target_modules, base.model_type)
+        if layers:
+            targets.check(spec.lora.target_modules, layers)
     except RunFailed as refused:
         raise WouldFail(refused.report) from refused
 

@@ -203,6 +203,28 @@ def test_a_layer_that_is_none_is_refused(plan) -> None:
     assert refused["suggested_patch"] == {"lora": {"target_modules": "all-linear"}}
 
 
+@pytest.mark.parametrize("modules", ["all-linear", ["in_proj", "out_proj"]])
+def test_a_state_space_model_is_refused_with_the_layers_that_fit(
+    client: TestClient, world: World, settings: Settings, model: str, modules: Any
+) -> None:
+    folder = settings.models_dir / "mamba"
+    shutil.copytree(settings.models_dir / model, folder, dirs_exist_ok=True)
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"model_type": "mamba"}))
+    spec = {"model": "mamba", "dataset": world.dataset(), "lora": {"target_modules": modules}}
+
+    for path in ("/jobs", "/jobs?dry_run=true"):
+        answer = client.post(path, json=spec)
+
+        assert answer.status_code == 422
+        refused = answer.json()
+        assert refused["errors"][0]["pointer"] == "/lora/target_modules"
+        assert "incompatible with Mamba-based models (model_type='mamba')" in refused["detail"]
+        fitting = ["in_proj", "x_proj"] if modules == "all-linear" else ["in_proj"]
+        assert refused["suggested_patch"] == {"lora": {"target_modules": fitting}}
+    shutil.rmtree(folder)
+
+
 def test_copies_on_both_sides_of_a_split_are_told(plan, world) -> None:
     twice = store(world, ROWS * 8)
 

@@ -9,6 +9,7 @@ from app.core.jobs.protocol import Plan
 from app.core.jobs.recipes import RECIPES, resolve
 from app.core.jobs.spec import JobSpec, LoraSpec, TrainingSpec
 from tests.training.bench import Bench
+from worker.training.adapter import Targets
 from worker.training.configs import bits_and_bytes, lora_config, sft_config, training_values
 from worker.training.plan import fingerprint
 
@@ -119,7 +120,8 @@ def test_every_field_of_the_lora_spec_reaches_peft(bench: Bench):
     }
     assert asked.keys() == LoraSpec.model_fields.keys()
 
-    config = lora_config(bench.plan(lora=asked))
+    targets = Targets(asked["target_modules"], [], [], 0.0)
+    config = lora_config(bench.plan(lora=asked), torch.nn.Linear(1, 1), targets)
 
     for name, value in asked.items():
         assert getattr(config, name) == (set(value) if isinstance(value, list) else value)

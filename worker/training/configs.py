@@ -6,6 +6,7 @@ from typing import Any
 from app.core.estimates.precision import precision
 from app.core.jobs.protocol import Plan
 from app.core.jobs.spec import JobSpec
+from worker.training.adapter import Targets
 
 
 def training_values(spec: JobSpec, device: str) -> dict[str, Any]:
@@ -78,15 +79,19 @@ def sft_config(plan: Plan, output_dir: Path, device: str) -> Any:
     )
 
 
-def lora_config(plan: Plan) -> Any:
+def lora_config(plan: Plan, base: Any, targets: Targets) -> Any:
     from peft import LoraConfig
+    from transformers.pytorch_utils import Conv1D
 
     lora = plan.spec.lora
     return LoraConfig(
         r=lora.r,
         lora_alpha=lora.lora_alpha,
-        lora_dropout=lora.lora_dropout,
-        target_modules=lora.target_modules,
+        # PEFT refuses dropout together with parameters; `spread_dropout` sets it for the others.
+        lora_dropout=0.0 if targets.parameters else lora.lora_dropout,
+        target_modules=targets.modules,
+        target_parameters=targets.parameters or None,
+        fan_in_fan_out=any(isinstance(each, Conv1D) for each in base.modules()),
         use_rslora=lora.use_rslora,
         use_dora=lora.use_dora,
         bias="none",

@@ -163,9 +163,6 @@ def write_adapter(folder: Path, plan: Plan, model: Any) -> None:
         "auto_mapping": None,
         "megatron_config": None,
     }
-    for key in ("target_modules", "exclude_modules"):
-        if isinstance(config.get(key), set):
-            config[key] = sorted(config[key])
     _write_json(folder / "adapter_config.json", config)
 
 
@@ -241,8 +238,15 @@ def _write_metrics(path: Path, history: list[dict[str, Any]]) -> None:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    text = json.dumps(content, indent=2, sort_keys=True, default=str)
+    text = json.dumps(content, indent=2, sort_keys=True, default=_listed)
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def _listed(value: Any) -> list[Any]:
+    """PEFT keeps names in sets, which JSON has none of. Raises TypeError for anything else."""
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _names(folder: Path) -> list[str]:

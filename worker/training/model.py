@@ -9,6 +9,7 @@ from app.core.estimates.devices import DeviceClass, device_classes
 from app.core.estimates.precision import precision
 from app.core.jobs.protocol import Plan
 from app.core.models import limits
+from worker.training.adapter import stacked_experts
 from worker.training.configs import quantization_config
 from worker.training.failures import BadModel
 from worker.training.plan import frozen_template
@@ -151,8 +152,13 @@ def _prepared(model: Any, *, gradient_checkpointing: bool) -> Any:
     import peft
 
     prepare: Any = peft.prepare_model_for_kbit_training
-    return prepare(
+    # PEFT raises to fp32 whatever is not quantized: right for norms, but experts would double.
+    experts = {name: model.get_parameter(name).data for name in stacked_experts(model)}
+    prepared = prepare(
         model,
         use_gradient_checkpointing=gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
     )
+    for name, weights in experts.items():
+        prepared.get_parameter(name).data = weights
+    return prepared

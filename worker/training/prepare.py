@@ -1,6 +1,7 @@
 """The steps between loading and training: warnings, sequences, the checkpoint to resume from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from app.core.estimates.job import needs_of, read_estimates
 from app.core.estimates.needs import Needs
 from app.core.estimates.row_warnings import about_length
 from app.core.estimates.warnings import Facts, warnings_of
-from app.core.jobs import targets
 from app.core.jobs.protocol import Plan
-from worker.training import checkpoints, template
+from worker.training import adapter, checkpoints, template
+from worker.training.adapter import Targets
 from worker.training.checkpoints import Checkpoint
 from worker.training.configs import lora_config, sft_config
 from worker.training.data import preview_differs
+from worker.training.failures import BadTarget
 from worker.training.model import device_class, other_attention
 from worker.training.packing import TokenSequence, alone, collator, packed
 from worker.training.plan import fingerprint
@@ -112,6 +114,43 @@ def find_checkpoint(plan: Plan, run_dir: Path, reports: Reporter) -> Checkpoint 
     return found
 
 
+def choose_targets(plan: Plan, base: Any, reports: Reporter) -> Targets:
+    """The layers that get an adapter, with warnings about experts. Raises BadTarget."""
+    found, lora = adapter.choose(plan.spec.lora, base), plan.spec.lora
+    if found.frozen_experts:
+        names = ", ".join(found.frozen_experts)
+        message = (
+            f"The experts ({names}), {found.frozen_share:.0%} of the weights, get no adapter: "
+            "DoRA cannot train them."
+        )
+        hint = "Set `lora.use_dora` to false to train them, too."
+        reports.warn("experts_frozen", message, hint=hint, pointer="/lora/use_dora")
+    if found.parameters and lora.lora_dropout:
+        message = f"No dropout on the experts ({', '.join(found.parameters)}): PEFT has none there."
+        hint = f"The other layers have the dropout of {lora.lora_dropout:g} that was asked for."
+        reports.warn("experts_no_dropout", message, hint=hint, pointer="/lora/lora_dropout")
+    if plan.spec.quantization != "none" and (experts := adapter.stacked_experts(base)):
+        message = (
+            f"The experts, {adapter.share(experts, base):.0%} of the weights, are not quantized: "
+            "bitsandbytes quantizes linear layers only."
+        )
+        reports.warn("experts_not_quantized", message, pointer="/quantization")
+    return found
+
+
+@contextmanager
+def refusals_of_peft() -> Iterator[None]:
+    """Report what PEFT says of an adapter that it cannot attach: it would say so every time."""
+    try:
+        yield
+    except ValueError as error:
+        raise BadTarget(
+            "PEFT cannot attach this adapter to this base model.",
+            evidence=f"{type(error).__name__}: {error}"[:2000],
+            hint="Name other layers in `lora.target_modules`.",
+        ) from error
+
+
 def build_trainer(
     plan: Plan,
     run_dir: Path,
@@ -121,30 +160,28 @@ def build_trainer(
     train: Sequence[TokenSequence],
     held_out: Sequence[TokenSequence],
     tally: Tally,
+    targets: Targets | None = None,
 ) -> LoraTrainer:
     from datasets import Dataset
 
-    check_targets(plan, base)
-    trainer = LoraTrainer(
-        tally,
-        plan.spec.training,
-        model=base,
-        args=sft_config(plan, run_dir / "checkpoints", device),
-        train_dataset=Dataset.from_list([vars(each) for each in train]),
-        eval_dataset=Dataset.from_list([vars(each) for each in held_out]) if held_out else None,
-        processing_class=tokenizer,
-        data_collator=collator(tokenizer.pad_token_id),
-        peft_config=lora_config(plan),
-    )
+    targets = targets or adapter.choose(plan.spec.lora, base)
+    config = lora_config(plan, base, targets)
+    with refusals_of_peft():
+        trainer = LoraTrainer(
+            tally,
+            plan.spec.training,
+            model=base,
+            args=sft_config(plan, run_dir / "checkpoints", device),
+            train_dataset=Dataset.from_list([vars(each) for each in train]),
+            eval_dataset=Dataset.from_list([vars(each) for each in held_out]) if held_out else None,
+            processing_class=tokenizer,
+            data_collator=collator(tokenizer.pad_token_id),
+            peft_config=config,
+        )
+    if targets.parameters:
+        adapter.spread_dropout(trainer.model, plan.spec.lora.lora_dropout)
     if trainer.args.activation_checkpointing:
         # The Trainer enables it when training starts: too late to probe the longest batch.
         options = trainer.args.activation_checkpointing_kwargs
         trainer.model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
     return trainer
-
-
-def check_targets(plan: Plan, base: Any) -> None:
-    import torch
-
-    linear = [name for name, each in base.named_modules() if isinstance(each, torch.nn.Linear)]
-    targets.check(plan.spec.lora.target_modules, linear)

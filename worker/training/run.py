@@ -37,7 +37,10 @@ def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None
     reports.still_working()
     train, held_out = prepare.sequences(plan, splits, base, tokenizer, reports)
     tally = Tally(**checkpoint.commit["tally"]) if checkpoint else Tally()
-    trainer = prepare.build_trainer(plan, run_dir, device, base, tokenizer, train, held_out, tally)
+    targets = prepare.choose_targets(plan, base, reports)
+    trainer = prepare.build_trainer(
+        plan, run_dir, device, base, tokenizer, train, held_out, tally, targets
+    )
     callback = RunCallback(plan, run_dir, reports, stop, trainer)
     trainer.add_callback(callback)
     reports.still_working()

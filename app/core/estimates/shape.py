@@ -101,10 +101,9 @@ class ModelShape:
         return self.kv_heads * self.head_dim
 
     @property
-    def torch_linear(self) -> tuple[str, ...]:
-        """Names of the `torch.nn.Linear` modules: GPT-2's layers are `Conv1D` instead."""
-        layers = () if self.family == "gpt2" else tuple(each.name for each in self.linear)
-        return (*layers, "lm_head")
+    def linear_names(self) -> tuple[str, ...]:
+        """Names of the linear layers, including the head and GPT-2's `Conv1D`."""
+        return (*(each.name for each in self.linear), "lm_head")
 
     def targets(self, lora: LoraSpec) -> tuple[Linear, ...]:
         """The linear layers that get an adapter; the head never does."""

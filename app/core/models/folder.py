@@ -56,6 +56,8 @@ class ModelInfo:
     """Number of positions the model supports."""
     vocab_size: int | None = None
     architecture: str | None = None
+    model_type: str | None = None
+    """`model_type` of config.json; None until it has been fetched."""
     has_chat_template: bool | None = None
     """Whether rows can be rendered with `template` "chat"; None until it has been fetched."""
     problems: tuple[Problem, ...] = ()
@@ -78,6 +80,7 @@ def inspect(name: str, path: Path, revision: str | None = None) -> ModelInfo:
         max_length=_first_int(numbers, _LENGTH_KEYS),
         vocab_size=_first_int(numbers, ("vocab_size",)),
         architecture=_architecture(config),
+        model_type=kind if isinstance(kind := config.get("model_type"), str) else None,
         has_chat_template=inspection.has_chat_template,
         problems=tuple(inspection.problems),
     )
