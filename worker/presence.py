@@ -5,10 +5,8 @@ A process, not a thread: Celery's main process forks, which is unsafe with open 
 """
 
 import os
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -26,6 +24,7 @@ from app.core.db.session import OUTAGE, Sessions, make_engine, make_sessions, tr
 from app.core.jobs.status import JobStatus
 from app.core.settings import Settings
 from worker import processes
+from worker.devices import device_of
 from worker.servers import database_url
 from worker.slot import Slot
 from worker.supervisor import wiring
@@ -106,15 +105,6 @@ class Presence:
             _log.warning("database_unavailable", error=type(error).__name__)
         except Exception:
             _log.exception("presence_failed")
-
-
-def device_of(setting: str) -> str:
-    """Resolve `auto` to a device by asking the driver: torch is not loaded here."""
-    if setting != "auto":
-        return setting
-    program = shutil.which("nvidia-smi")
-    gpus = program and subprocess.run([program, "-L"], capture_output=True, check=False)
-    return "cuda:0" if gpus and gpus.returncode == 0 and gpus.stdout.strip() else "cpu"
 
 
 def main() -> None:

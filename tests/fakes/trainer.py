@@ -77,8 +77,9 @@ def stop_if_asked(step: int, steps: int) -> None:
     fail(10, "deadline_exceeded", "user")
 
 
-def fail(status: int, code: str, class_: str) -> None:
+def fail(status: int, code: str, class_: str, evidence: str = "") -> None:
     failure = {"class": class_, "code": code, "message": "it failed", "hint": "do better"}
+    failure["evidence"] = evidence
     raw(json.dumps({"type": "error", "message": "it failed", "data": failure}).encode() + b"\n")
     sys.exit(status)
 
@@ -111,6 +112,9 @@ def do(action: str, step: int, steps: int) -> None:
         case "fail":
             status, code, class_ = argument.split(",")
             fail(int(status), code, class_)
+        case "crash":
+            text = f"{argument}: in run {RUN_DIR.name} at 0x{id(RUN_DIR):x}\n\ntraceback"
+            fail(1, "internal_error", "system", text)
         case "hang":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             while True:

@@ -76,7 +76,7 @@ _REMARK = "cancel requested"
 def _attempts_are_sound(session: Session, job: Job) -> Iterator[str]:
     attempts = session.scalars(select(Attempt).where(Attempt.job_id == job.id)).all()
     most = 1 + int(job.spec["limits"]["max_retries"])
-    counted = [each for each in attempts if each.outcome not in ("drained", None)]
+    counted = [each for each in attempts if each.outcome not in ("drained", "device_missing", None)]
     if len(counted) > most:
         yield f"I9 {job.id}: {len(counted)} attempts, {most} allowed"
     if Counter(each.attempt for each in attempts) != Counter(range(1, job.attempt + 1)):

@@ -159,7 +159,7 @@ CORE = (
         name="poison-counts-drains",
         wrong="Drains count as fruitless attempts.",
         file=RETRIES,
-        before="        if attempt.outcome != DRAINED:\n            fruitless += 1\n",
+        before="        if attempt.outcome not in _NOT_THE_JOBS:\n            fruitless += 1\n",
         after="        if attempt.outcome:\n            fruitless += 1\n",
         tests=(
             "tests/worker/supervisor/test_outcome.py"

@@ -12,7 +12,15 @@ from app.core.jobs.protocol import ExitCode
 from app.core.jobs.spec import JobSpec
 from tests.training.bench import sum_rows
 from worker.training.data import prompt_texts
-from worker.training.failures import CRASH, AdapterMismatch, Diverged, easier, explain
+from worker.training.failures import (
+    CRASH,
+    AdapterMismatch,
+    BadModel,
+    Diverged,
+    NoRoomForBase,
+    easier,
+    explain,
+)
 from worker.training.losses import FLAT_LOGS, NONFINITE_STEPS, LossWatch
 from worker.training.reporter import Reporter
 
@@ -31,6 +39,106 @@ def test_a_gpu_out_of_memory_is_told_with_a_change_that_helps():
     assert report.suggested_patch == {
         "training": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
     }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB.",
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "Triton Error [CUDA]: out of memory",
+        "CUDA driver error: CUDA_ERROR_OUT_OF_MEMORY",
+        "cudaErrorMemoryAllocation",
+        "cudaMalloc failed: out of memory",
+        "NCCL WARN Cuda failure 2 'out of memory'",
+        "cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate`",
+    ],
+)
+def test_every_text_of_a_gpu_that_is_full_is_known(text):
+    report, status = explain(RuntimeError(text), spec())
+
+    assert (status, report.code) == (ExitCode.OOM_GPU, "oom_gpu")
+    assert report.evidence == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: device-side assert triggered",
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`",
+        "out of resource: shared memory, Required: 131072, Hardware limit: 101376",
+        "cudaMalloc failed: invalid argument",
+        "the row is out of memory",
+    ],
+)
+def test_other_errors_of_a_gpu_are_not_told_as_memory(text):
+    assert explain(RuntimeError(text), spec())[0].code == "internal_error"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("std::bad_alloc"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
+    ],
+)
+def test_every_text_of_a_host_that_is_full_is_known(error):
+    assert explain(error, spec())[0].code == "oom_host"
+
+
+def test_memory_that_ran_out_beneath_another_error_is_found():
+    error = ValueError("cannot convert the weights")
+    error.__cause__ = RuntimeError("CUDA error: out of memory")
+
+    assert explain(error, spec())[0].code == "oom_gpu"
+
+
+@pytest.mark.parametrize("quantization", ["none", "int8", "nf4"])
+def test_memory_that_ran_out_while_loading_suggests_quantization(quantization):
+    asked = spec().model_copy(update={"quantization": quantization})
+    report, status = explain(NoRoomForBase(RuntimeError("CUDA out of memory.")), asked)
+
+    assert (status, report.code) == (ExitCode.OOM_GPU, "oom_gpu")
+    assert "while the base model was loaded" in report.message
+    patch = None if quantization == "nf4" else {"quantization": "nf4"}
+    assert report.suggested_patch == patch
+    assert report.hint
+
+
+def test_a_base_that_does_not_fit_is_told_so(bench, monkeypatch):
+    from transformers import AutoModelForCausalLM
+
+    def full(*args, **kwargs):
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", full)
+
+    outcome = bench.run(bench.plan())
+
+    assert outcome.status == ExitCode.OOM_GPU
+    assert outcome.failure["suggested_patch"] == {"quantization": "nf4"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No CUDA GPUs are available",
+        "CUDA error: no CUDA-capable device is detected",
+        "Found no NVIDIA driver on your system.",
+        "CUDA error: invalid device ordinal",
+    ],
+)
+def test_a_device_that_went_away_is_the_machines_fault(text):
+    report, status = explain(RuntimeError(text), spec())
+
+    assert status == ExitCode.INFRA
+    assert (report.class_, report.code, report.retryable) == ("system", "device_missing", True)
+    assert text in report.evidence
 
 
 def test_a_host_out_of_memory_is_told_as_such():
@@ -76,7 +184,14 @@ def test_what_nobody_foresaw_is_a_crash_with_its_traceback():
 
     assert status == CRASH
     assert report.code == "internal_error"
-    assert "ZeroDivisionError: why" in report.evidence
+    assert report.evidence.startswith("ZeroDivisionError: why\n")
+    assert "ZeroDivisionError: why" in report.message
+    assert report.evidence.strip().endswith("ZeroDivisionError: why")
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), AdapterMismatch("differs"), BadModel("no")])
+def test_evidence_is_never_empty(error):
+    assert explain(error, spec())[0].evidence.strip()
 
 
 def test_a_mismatch_is_ours_not_the_users():
@@ -257,7 +372,11 @@ def test_a_device_that_is_not_there_is_refused(bench):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
 
-    assert bench.run(bench.plan(device="cuda:0")).failure["code"] == "model_invalid"
+    outcome = bench.run(bench.plan(device="cuda:0"))
+
+    assert outcome.status == ExitCode.INFRA
+    assert (outcome.failure["class"], outcome.failure["code"]) == ("system", "device_missing")
+    assert "CUDA_VISIBLE_DEVICES" in outcome.failure["evidence"]
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"version": 2}'])

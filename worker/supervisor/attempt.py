@@ -34,6 +34,7 @@ from worker.supervisor.conclusion import conclude
 from worker.supervisor.lease_keeper import LeaseKeeper
 from worker.supervisor.outcome import (
     Cancelled,
+    DeviceMissing,
     Died,
     Failed,
     Outcome,
@@ -53,6 +54,7 @@ _log = structlog.get_logger(__name__)
 
 _TICK_SECONDS = 0.25
 """Seconds between two batches of reports."""
+_LAST_BYTES = 1500
 _REASONS = {
     Stop.CANCEL: StopReason.CANCEL,
     Stop.DEADLINE: StopReason.DEADLINE,
@@ -74,6 +76,8 @@ class Workplace:
     command: Sequence[str]
     """Command that starts a trainer; the run directory is appended."""
     should_drain: Callable[[], bool]
+    stop_claiming: Callable[[], None] = lambda: None
+    """Called when the worker's device is not there: no further job would fare better."""
 
 
 class Interrupted(Exception):
@@ -99,6 +103,9 @@ class Attempt:
         """Run the attempt and return the job's new status. Raises LeaseLost."""
         try:
             outcome = self._train()
+            if isinstance(outcome, DeviceMissing):
+                _log.error("device_missing", device=self._settings.device)
+                self._at.stop_claiming()
             if isinstance(outcome, Succeeded):
                 return self._succeed(outcome)
         except Interrupted as interrupted:
@@ -147,7 +154,13 @@ class Attempt:
         _log.info("trainer_ended", status=status, stop=stop, num_garbage=trainer.num_garbage)
         self._note_end(status, stop, trainer.num_garbage)
         self._patiently(self._relay.flush_last)
-        return judge(status, stop=stop, failure=self._relay.failure, artifact=self._relay.artifact)
+        return judge(
+            status,
+            stop=stop,
+            failure=self._relay.failure,
+            artifact=self._relay.artifact,
+            last_words=_last_words(run_dir / "trainer.log"),
+        )
 
     def _why_stop(self) -> Stop | None:
         now = time.monotonic()
@@ -250,6 +263,16 @@ class Attempt:
                 self._at.storage.write_file(key, path)
         except (StoreError, OSError) as error:
             _log.warning("log_not_stored", error=type(error).__name__)
+
+
+def _last_words(log: Path) -> str:
+    """The last lines of a trainer's log; empty if there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _LAST_BYTES))
+            return file.read().decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
 
 
 def _stuck(stop: Stop | None) -> Outcome:

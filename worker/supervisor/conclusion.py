@@ -12,7 +12,7 @@ from app.core.jobs import lifecycle, retries
 from app.core.jobs.lifecycle import Lease
 from app.core.jobs.status import Desired, JobStatus
 from app.core.settings import Settings
-from worker.supervisor.outcome import Cancelled, Drained, Failed, Outcome, Succeeded
+from worker.supervisor.outcome import Cancelled, DeviceMissing, Drained, Failed, Outcome, Succeeded
 from worker.supervisor.report_reader import ArtifactData
 
 
@@ -42,6 +42,11 @@ def conclude(
     if isinstance(outcome, Drained):
         delay = outcome.delay_seconds
         lifecycle.requeue(session, lease, retries.DRAINED, delay_seconds=delay, is_counted=False)
+        return JobStatus.QUEUED
+    if isinstance(outcome, DeviceMissing):
+        delay = settings.retry_base_seconds
+        reason = retries.DEVICE_MISSING
+        lifecycle.requeue(session, lease, reason, delay_seconds=delay, is_counted=False)
         return JobStatus.QUEUED
     base = settings.retry_base_seconds
     return retries.retry_or_fail(session, lease, outcome.failure, base_seconds=base)

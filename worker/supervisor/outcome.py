@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from app.core.jobs.failures import FailureReport, capacity_failure, system_failure, user_failure
 from app.core.jobs.protocol import ExitCode
+from app.core.jobs.retries import DEVICE_MISSING
 from worker.supervisor.report_reader import ArtifactData
 
 
@@ -40,6 +41,13 @@ class Died:
 
 
 @dataclass(frozen=True)
+class DeviceMissing:
+    """This worker's device is not there: the job waits for another worker."""
+
+    failure: FailureReport
+
+
+@dataclass(frozen=True)
 class Drained:
     delay_seconds: float = 0.0
 
@@ -49,8 +57,10 @@ class Cancelled:
     pass
 
 
-Outcome = Succeeded | Failed | Died | Drained | Cancelled
+Outcome = Succeeded | Failed | Died | DeviceMissing | Drained | Cancelled
 
+_CRASH = 1
+"""Exit status of a trainer that reported an exception that it does not know."""
 DRAINED_PAUSE_SECONDS = 10.0
 """Delay after a drain that this supervisor did not request: it may be requested again at once."""
 _FINAL: Mapping[int, tuple[Callable[..., FailureReport], str, str]] = {
@@ -68,8 +78,13 @@ def judge(
     stop: Stop | None,
     failure: FailureReport | None,
     artifact: ArtifactData | None,
+    last_words: str = "",
 ) -> Outcome:
-    """Decide the outcome. `status` is Popen's return code: negative for a signal."""
+    """Decide the outcome. `status` is Popen's return code: negative for a signal.
+
+    `last_words`: the end of the trainer's log, the evidence where it reported nothing.
+    """
+    evidence = f"{describe(status)} {last_words}".strip()
     if stop is Stop.CANCEL:
         return Cancelled()
     if status == ExitCode.OK and artifact is not None:
@@ -79,16 +94,19 @@ def judge(
     if stop is Stop.DEADLINE:
         return Failed(_reported_deadline(failure) or deadline_exceeded())
     if stop is Stop.STALL:
-        return Died(system_failure("stalled", "The trainer stopped making progress."))
+        return Died(
+            system_failure("stalled", "The trainer stopped making progress.", evidence=evidence)
+        )
     if stop is Stop.OUTAGE:
         return Died(system_failure("database_lost", "The database was unavailable for too long."))
     if status == ExitCode.DRAINED:
         return Drained(DRAINED_PAUSE_SECONDS)
     if status in _FINAL:
-        return Failed(failure or _unexplained(status))
-    if status == ExitCode.INFRA and failure is not None:
-        return Died(failure)
-    return Died(system_failure("trainer_exit", describe(status)))
+        return Failed(failure or _unexplained(status, evidence))
+    if status in (ExitCode.INFRA, _CRASH) and failure is not None:
+        is_missing = failure.code == DEVICE_MISSING
+        return DeviceMissing(failure) if is_missing else Died(failure)
+    return Died(system_failure("trainer_exit", describe(status), evidence=evidence))
 
 
 def describe(status: int) -> str:
@@ -110,9 +128,9 @@ def deadline_exceeded() -> FailureReport:
     return user_failure("deadline_exceeded", message, hint=hint)
 
 
-def _unexplained(status: int) -> FailureReport:
+def _unexplained(status: int, evidence: str) -> FailureReport:
     make, code, message = _FINAL[status]
-    return make(code, message, hint="See the attempt's log for details.")
+    return make(code, message, hint="See the attempt's log for details.", evidence=evidence)
 
 
 def _signal_name(number: int) -> str:

@@ -18,6 +18,7 @@ from app.core.jobs.spec import JobSpec
 from app.core.settings import Settings
 from app.core.storage import Storage
 from app.core.templates import registry
+from worker.devices import device_of
 from worker.supervisor import resume
 from worker.supervisor.patience import patiently
 
@@ -58,7 +59,7 @@ class RunDirectories:
             template=registry.find(self.settings.templates_dir, spec.template).frozen(),
             rows=self._rows(job.dataset_id),
             validation_rows=self._rows(validation) if validation else None,
-            device=self.settings.device,
+            device=device_of(self.settings.device),
             resume_from=[str(path) for path in resume.folders(run_dir.parent, job.epoch)],
             stall_seconds=self.settings.stall_seconds,
         )

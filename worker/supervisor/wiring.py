@@ -30,6 +30,7 @@ def open_supervisor(settings: Settings, worker_id: str, slot: Slot) -> Iterator[
             notifier=notifier,
             command=settings.trainer_command or TRAINER,
             should_drain=lambda: slot.is_draining,
+            stop_claiming=slot.drain,
         )
         yield Supervisor(workplace, worker_id)
     finally:

@@ -1,6 +1,7 @@
 """Loads the base model and tokenizer from a local folder: no remote code, pickles or network."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from app.core.jobs.protocol import Plan
 from app.core.models import limits
 from worker.training.adapter import stacked_experts
 from worker.training.configs import quantization_config
-from worker.training.failures import BadModel
+from worker.training.failures import BadModel, DeviceMissing, NoRoomForBase, out_of_memory
 from worker.training.plan import frozen_template
 
 _ATTENTION = {None, "sdpa", "eager"}
@@ -29,8 +30,9 @@ def choose_device(setting: str) -> str:
         return "cuda"
     if setting == "auto":
         return "cpu"
-    hint = "Start the worker on a machine with a GPU."
-    raise BadModel(f'The device "{setting}" is not available.', hint=hint)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    evidence = f"torch.cuda.is_available() is False; CUDA_VISIBLE_DEVICES is {visible!r}"
+    raise DeviceMissing(f'The device "{setting}" is not available.', evidence=evidence)
 
 
 def device_class(device: str) -> DeviceClass:
@@ -94,7 +96,11 @@ def load_base(plan: Plan, device: str) -> Any:
             ignore_mismatched_sizes=True,  # refused below, with names
             **_LOCAL,
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        if out_of_memory(error) is not None:
+            raise NoRoomForBase(error) from error
+        if not isinstance(error, OSError | ValueError):
+            raise
         raise BadModel("The base model cannot be loaded.", evidence=str(error)[:2000]) from error
     _refuse_missing(loaded)
     _refuse_mismatched(loaded)

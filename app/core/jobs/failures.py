@@ -5,9 +5,9 @@ them.
 too small for the job (`capacity`).
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.core.jobs.protocol import ExitCode
 
@@ -28,8 +28,8 @@ class FailureReport(BaseModel):
     message: str
     """What went wrong, in a sentence for a person. The wording may change."""
     evidence: str = ""
-    """The line, number or end of a traceback that shows it; the empty string where there is
-    none."""
+    """The text of the exception, line, number or end of a traceback that shows it. Never empty: at
+    least the message again."""
     hint: str = ""
     """What to do about it, for a person; the empty string where nothing is known."""
     retryable: bool = False
@@ -39,6 +39,12 @@ class FailureReport(BaseModel):
     """Changes that should make the job work, nested like a spec, for example
     `{"training": {"max_length": 128}}`, to be merged into the job's spec. Null where none is
     known."""
+
+    @model_validator(mode="after")
+    def _have_evidence(self) -> Self:
+        if not self.evidence.strip():
+            self.evidence = self.message
+        return self
 
     def as_json(self) -> dict[str, Any]:
         """Return the form stored in a job's row and its events."""

@@ -4,10 +4,27 @@ import itertools
 
 import pytest
 
-from app.core.jobs.failures import FailureReport
+from app.core.jobs.failures import FailureReport, system_failure
 from app.core.jobs.protocol import ExitCode
-from app.core.jobs.retries import DRAINED, WORKER_LOST, Past, delay_seconds, is_poison
-from worker.supervisor.outcome import Cancelled, Died, Drained, Failed, Stop, Succeeded, judge
+from app.core.jobs.retries import (
+    DEVICE_MISSING,
+    DRAINED,
+    WORKER_LOST,
+    Past,
+    delay_seconds,
+    is_poison,
+    is_repetition,
+)
+from worker.supervisor.outcome import (
+    Cancelled,
+    DeviceMissing,
+    Died,
+    Drained,
+    Failed,
+    Stop,
+    Succeeded,
+    judge,
+)
 from worker.supervisor.report_reader import ArtifactData
 
 REPORT = FailureReport.model_validate({"class": "user", "code": "told", "message": "It said so."})
@@ -43,8 +60,49 @@ def test_an_end_is_judged_by_what_was_asked_first_and_then_by_its_status(
         assert outcome.failure.hint or is_told
     else:
         assert isinstance(outcome, Died)
-        is_told_infra = is_told and status == ExitCode.INFRA
+        is_told_infra = is_told and status in (ExitCode.INFRA, 1)
         assert outcome.failure.code == ("told" if is_told_infra else "trainer_exit")
+    if isinstance(outcome, Failed | Died):
+        assert outcome.failure.evidence
+
+
+def test_the_end_of_the_log_is_the_evidence_where_nothing_was_reported() -> None:
+    for status in (-9, 7, ExitCode.OOM_GPU, ExitCode.USER):
+        outcome = judge(status, stop=None, failure=None, artifact=None, last_words="terminate x")
+        assert isinstance(outcome, Failed | Died)
+        assert outcome.failure.evidence.endswith("terminate x")
+
+
+@pytest.mark.parametrize("status", [ExitCode.INFRA, 1])
+def test_a_device_that_is_not_there_is_no_failure_of_the_job(status: int) -> None:
+    missing = REPORT.model_copy(update={"code": DEVICE_MISSING})
+
+    outcome = judge(status, stop=None, failure=missing, artifact=None)
+
+    assert outcome == DeviceMissing(missing)
+    assert not is_poison([Past(DEVICE_MISSING, False)] * 9)
+
+
+def crash(evidence: str, code: str = "internal_error") -> FailureReport:
+    return system_failure(code, "It failed.", evidence=evidence)
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "is_same"),
+    [
+        (crash("KeyError: 'x'\n\nline 3"), crash("KeyError: 'x'\n\nline 4"), True),
+        (crash("at 0x7fa0 in run/2/a"), crash("at 0xbeef in run/1/a"), True),
+        (crash("KeyError: 'x'"), crash("KeyError: 'y'"), False),
+        (crash("KeyError: 'x'"), None, False),
+        (crash("full", "disk_full"), crash("full", "disk_full"), False),
+        (crash("differ", "adapter_mismatch"), crash("differ", "adapter_mismatch"), True),
+        (crash("differ", "adapter_mismatch"), crash("differ"), False),
+    ],
+)
+def test_a_repetition_is_the_same_exception_twice(
+    now: FailureReport, before: FailureReport | None, is_same: bool
+) -> None:
+    assert is_repetition(now, before) is is_same
 
 
 def test_a_deadline_is_told_in_the_trainers_own_words_if_it_has_any() -> None:

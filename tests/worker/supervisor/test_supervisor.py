@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.core.clock import utc_now
 from app.core.db.models import NOW, Attempt, Checkpoint, Job, Metric
@@ -108,6 +108,55 @@ def test_a_job_that_always_crashes_before_a_checkpoint_is_poison(bench: Bench) -
     assert job.failure is not None
     assert job.failure["code"] == "poison"
     assert "SIGSEGV" in job.failure["message"]
+
+
+@pytest.mark.parametrize(
+    ("script", "attempts", "code"),
+    [
+        ("steps=3 save=0 2:crash=KeyError", 2, "internal_error"),
+        ("steps=3 save=0 1:exit=40@1 2:crash=KeyError", 3, "internal_error"),
+        ("steps=3 save=0 2:crash=KeyError@1 2:crash=ValueError", 3, "internal_error"),
+        ("steps=3 save=0 2:kill@1 2:crash=KeyError@2 2:kill", 3, "poison"),
+    ],
+)
+def test_what_fails_twice_with_the_same_exception_is_told_with_its_text(
+    bench: Bench, script: str, attempts: int, code: str
+) -> None:
+    job_id = bench.submit(script, limits={"max_retries": 10})
+
+    for _ in range(attempts):
+        bench.work(retry_base_seconds=0.0)
+        with transaction(bench.sessions) as session:
+            session.execute(update(Job).values(not_before=None))
+
+    job = bench.job(job_id)
+    assert (job.status, job.attempt, job.status_reason) == (JobStatus.FAILED, attempts, code)
+    assert job.failure is not None
+    assert job.failure["evidence"]
+    assert job.failure["retryable"] is False
+    if code == "internal_error":
+        name = "ValueError" if "ValueError" in script else "KeyError"
+        assert job.failure["evidence"].startswith(f"{name}: in run {job.epoch}")
+        assert job.failure["message"].startswith(f"Two attempts ended in the same way: {name}")
+
+
+def test_a_job_whose_worker_has_lost_its_device_waits_for_another_worker(bench: Bench) -> None:
+    job_id = bench.submit("steps=3 2:fail=30,device_missing,system@1", limits={"max_retries": 0})
+    supervisor = bench.supervisor()
+    stopped = replace(supervisor.workplace, stop_claiming=bench.draining.set)
+
+    assert replace(supervisor, workplace=stopped).drain() == 1
+
+    job = bench.job(job_id)
+    assert (job.status, job.status_reason) == (JobStatus.QUEUED, "device_missing")
+    assert job.infra_attempts == 0
+    assert bench.draining.is_set()
+    bench.draining.clear()
+    with transaction(bench.sessions) as session:
+        session.execute(update(Job).values(not_before=None))
+    assert bench.work() == 1
+    assert bench.job(job_id).status == JobStatus.SUCCEEDED
+    invariants.check(bench.settings, bench.sessions, [job_id])
 
 
 def test_a_job_that_gets_further_each_time_ends_after_its_retries(bench: Bench) -> None:
