@@ -1,6 +1,7 @@
 """Greedy answers of base and adapter to the same prompts, in batches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from app.core.datasets.formats import Row
@@ -44,6 +45,7 @@ def generate(
     import torch
 
     eos = tokenizer.eos_token_id
+    config = greedy(model, tokenizer)
     prompts = [tokenizer(text, add_special_tokens=special)["input_ids"] for text in texts]
     prompts = [ids[:-1] if ids and ids[-1] == eos else ids for ids in prompts]
     # Similar lengths together: little padding, and a batch ends when its last answer does.
@@ -52,15 +54,12 @@ def generate(
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         ids, mask = _left_padded([prompts[at] for at in chosen], tokenizer.pad_token_id)
-        with torch.inference_mode():
+        with torch.inference_mode(), replaced_defaults(model, config):
             output = model.generate(
                 input_ids=ids.to(model.device),
                 attention_mask=mask.to(model.device),
+                generation_config=config,
                 max_new_tokens=max_new_tokens,
-                do_sample=False,
-                use_cache=True,
-                eos_token_id=eos,
-                pad_token_id=tokenizer.pad_token_id,
             )
         new = output[:, ids.shape[1] :]
         for at, text in zip(
@@ -68,6 +67,41 @@ def generate(
         ):
             answers[at] = text.strip()
     return answers
+
+
+def greedy(model: Any, tokenizer: Any) -> Any:
+    """A GenerationConfig that takes the likeliest token and stops at any EOS of base or tokenizer.
+
+    Nothing else is taken from generation_config.json, such as a repetition penalty.
+    """
+    from transformers import GenerationConfig
+
+    text_config = model.config.get_text_config()
+    named = (model.generation_config.eos_token_id, getattr(text_config, "eos_token_id", None))
+    ids = {tokenizer.eos_token_id}
+    for each in named:
+        ids |= set(each) if isinstance(each, list | tuple) else {each} - {None}
+    config: Any = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        use_cache=True,
+        eos_token_id=sorted(ids),
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return config
+
+
+@contextmanager
+def replaced_defaults(model: Any, config: Any) -> Iterator[None]:
+    """Have `generate` fill its gaps from `config`, not from the model's generation_config.json."""
+    bare = model.get_base_model() if hasattr(model, "get_base_model") else model
+    kept = bare.generation_config
+    bare.generation_config = model.generation_config = config
+    try:
+        yield
+    finally:
+        bare.generation_config = model.generation_config = kept
 
 
 def _left_padded(prompts: list[list[int]], pad_id: int) -> tuple[Any, Any]:
