@@ -2,6 +2,7 @@ import io
 import json
 import random
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import pytest
 import torch
 
 from tests.training.bench import Bench, sum_rows
-from tests.training.test_packing import load
+from tests.training.test_adapter import gemma3, gpt2, mamba, mixtral, qwen3_moe
+from tests.training.test_packing import load, make_examples
 from worker.training import prepare
 from worker.training.data import load_splits
 from worker.training.model import load_base
-from worker.training.probe import run_longest_batch
+from worker.training.probe import keeps_rows_apart, run_longest_batch
 from worker.training.reporter import Reporter
-from worker.training.trainer import Tally
+from worker.training.trainer import LoraTrainer, Tally
 
 
 def random_states() -> tuple[Any, ...]:
@@ -99,6 +101,70 @@ def test_a_model_that_does_not_keep_packed_rows_apart_is_trained_unpacked(
     assert (
         warnings[1]["message"] == "1 of 9 rows were cut to `max_length` (rows 8, counted from 0)."
     )
+
+
+@pytest.mark.parametrize("strength", [1e-3, 1e-2, 1.0])
+def test_a_leak_below_the_rounding_of_bf16_is_seen(
+    tiny_base: Path, tokenizer: Any, strength: float
+):
+    model = load(tiny_base, "sdpa").eval().to(torch.bfloat16)
+
+    class Leaking:
+        dtype, device = model.dtype, model.device
+
+        def __call__(self, input_ids: Any, position_ids: Any, **options: Any) -> Any:
+            output = model(input_ids, position_ids=position_ids, **options)
+            # Each position sees a little of what is four tokens before it, in whichever row.
+            output.logits = output.logits + strength * output.logits.roll(4, dims=1)
+            return output
+
+    rows = make_examples(2)
+    assert keeps_rows_apart(model, rows, tokenizer.pad_token_id)
+    assert not keeps_rows_apart(Leaking(), rows, tokenizer.pad_token_id)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("make", "is_apart"),
+    [(gpt2, True), (mixtral, True), (qwen3_moe, True), (gemma3, True), (mamba, False)],
+)
+def test_what_an_architecture_does_with_packed_rows_is_found_out(make, is_apart, dtype):
+    torch.manual_seed(0)
+    model = make(400).to(dtype).eval()
+
+    assert keeps_rows_apart(model, make_examples(2), 0) is is_apart
+
+
+@pytest.mark.parametrize(
+    ("optim", "states"), [("adamw_torch", 2), ("adamw_torch_fused", 2), ("sgd", 0)]
+)
+def test_the_longest_batch_is_run_under_autocast_beside_the_optimizers_state(
+    bench: Bench, tokenizer: Any, tmp_path: Path, optim: str, states: int
+):
+    plan = bench.plan(sum_rows(4), training={"precision": "bf16", "optim": optim})
+    splits = load_splits(plan, tokenizer)
+    base = load_base(plan, "cpu")
+    train, _ = prepare.sequences(plan, splits, base, tokenizer, Reporter(io.BytesIO()))
+    trainer = prepare.build_trainer(plan, tmp_path, "cpu", base, tokenizer, train, [], Tally())
+    state: list[Any] = []
+    found: list[Any] = []
+
+    def taken() -> list[Any]:
+        tensors = LoraTrainer._optimizer_state(trainer)
+        state.extend(map(weakref.ref, tensors))
+        return tensors
+
+    def look(module: Any, args: Any) -> None:
+        held = [each() for each in state if each() is not None]
+        found.append((torch.is_autocast_enabled("cpu"), sum(each.nbytes for each in held)))
+
+    trainer._optimizer_state = taken  # type: ignore[method-assign]
+    base.model.layers[0].mlp.register_forward_pre_hook(look)
+    run_longest_batch(trainer, train)
+
+    trained = sum(each.nbytes for each in trainer._trained())
+    assert found[0] == (True, states * trained)
+    assert all(each() is None for each in state)
 
 
 def test_code_in_a_models_folder_never_runs(bench: Bench, tiny_base: Path, tmp_path: Path):

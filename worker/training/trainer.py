@@ -88,6 +88,15 @@ class LoraTrainer(SFTTrainer):
         loss, self._step_loss = self._step_loss, 0.0
         return loss
 
+    def _optimizer_state(self) -> list[Any]:
+        """As much memory as the optimizer takes from the second step on."""
+        trained = list(self._trained())
+        if self.args.optim in ("adamw_torch", "adamw_torch_fused"):
+            return [torch.zeros_like(each) for each in trained for _ in range(2)]
+        if self.args.optim == "adafactor":  # a row and a column of sums
+            return [each.new_zeros(size) for each in trained for size in each.shape]
+        return []
+
     def has_finite_weights(self) -> bool:
         return all(bool(each.isfinite().all()) for each in self._trained())
 
@@ -119,6 +128,7 @@ class LoraTrainer(SFTTrainer):
         """
         self.model.train()
         inputs = self._prepare_inputs({k: v for k, v in batch.items() if k not in _COUNTS})
+        state = self._optimizer_state()
         with self.accelerator.autocast():  # the Trainer wraps the model only when training starts
             outputs = self.model(**inputs, use_cache=False, fused_lm_head=True)
             loss = -outputs.log_probs.sum() / outputs.label_mask.sum().clamp(min=1)
@@ -128,6 +138,7 @@ class LoraTrainer(SFTTrainer):
             bool(each.grad.isfinite().all()) for each in self._trained() if each.grad is not None
         ):
             refuse_not_finite(math.nan, "The base model's gradients")
+        del state
 
     def logits(self, ids: list[int]) -> Any:
         """Plain logits of one row, computed as in training but without dropout: [tokens, vocab]."""
