@@ -74,14 +74,15 @@ def greedy(model: Any, tokenizer: Any) -> Any:
 
     Nothing else is taken from generation_config.json, such as a repetition penalty.
     """
-    from transformers import GenerationConfig
+    import transformers
 
     text_config = model.config.get_text_config()
     named = (model.generation_config.eos_token_id, getattr(text_config, "eos_token_id", None))
     ids = {tokenizer.eos_token_id}
     for each in named:
         ids |= set(each) if isinstance(each, list | tuple) else {each} - {None}
-    config: Any = GenerationConfig(
+    make: Any = transformers.GenerationConfig
+    return make(
         do_sample=False,
         num_beams=1,
         repetition_penalty=1.0,
@@ -89,7 +90,6 @@ def greedy(model: Any, tokenizer: Any) -> Any:
         eos_token_id=sorted(ids),
         pad_token_id=tokenizer.pad_token_id,
     )
-    return config
 
 
 @contextmanager
