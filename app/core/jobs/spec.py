@@ -46,14 +46,15 @@ class LoraSpec(Closed):
     """Scaling of the adapter: its update is multiplied by `lora_alpha / r`, with `use_rslora` by
     `lora_alpha / sqrt(r)`. Default from the tutorial "How to train an LLM with PyTorch" (2024)."""
     lora_dropout: float = Field(0.05, ge=0, lt=1)
-    """Probability of dropout on the input of the adapter during training. Default from the tutorial
-    "How to train an LLM with PyTorch" (2024)."""
+    """Probability of dropout on the input of the adapter during training; experts of a mixture have
+    none. Default from the tutorial "How to train an LLM with PyTorch" (2024)."""
     target_modules: Literal["all-linear"] | Annotated[list[ModuleName], Field(min_length=1)] = (
         "all-linear"
     )
     """Layers that get an adapter: `all-linear`, or names of linear layers such as `q_proj`. Every
     linear layer is the default because attention layers alone do worse even at the same number of
-    parameters ("LoRA Without Regret", 2025). `lm_head` is refused."""
+    parameters ("LoRA Without Regret", 2025). That includes the experts of a mixture, but no router,
+    and no layer that text does not pass (a vision tower). `lm_head` is refused."""
     use_rslora: bool = False
     """Scale with the square root of the rank (rank-stabilized LoRA, Kalajdzievski 2023), which
     helps at high ranks."""
