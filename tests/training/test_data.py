@@ -17,7 +17,7 @@ from app.core.datasets.layout.splits import (
 from app.core.datasets.tokens.templates import alpaca_prompt
 from app.core.jobs.spec import JobSpec
 from app.core.models.limits import Limits
-from worker.training.data import load_splits, prompt_texts, row_tokenizer
+from worker.training.data import load_splits, prompt_ids, prompt_texts, row_tokenizer
 from worker.training.failures import BadData, BadModel, BadRow, NoTrainedTokens
 from worker.training.model import max_positions
 from worker.training.packing import IGNORED
@@ -61,6 +61,15 @@ def test_a_ready_text_is_trained_whole_and_ended(tokenizer):
     (example,) = examples_of([{"text": "once"}], tokenizer, template="text", train_on="all")
 
     assert tokenizer.decode(example.input_ids) == "<s>once</s>"
+
+
+def test_samples_begin_like_a_trained_text_that_brings_its_own_bos(tokenizer):
+    (example,) = examples_of([{"text": "<s>once"}], tokenizer, template="text", train_on="all")
+
+    (begun,) = prompt_ids(["<s>once"], tokenizer, special=True)
+
+    assert begun == example.input_ids[:-1]
+    assert begun.count(tokenizer.bos_token_id) == 1
 
 
 def test_earlier_turns_and_system_text_belong_to_the_prompt(tokenizer):

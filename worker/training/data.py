@@ -11,6 +11,7 @@ from app.core.datasets.layout.encode import encode_rows, refusals
 from app.core.datasets.layout.splits import Splits
 from app.core.datasets.layout.stored import read_rows
 from app.core.datasets.tokens.encoding import Example, encode
+from app.core.datasets.tokens.framing import framed
 from app.core.datasets.tokens.rendering import prompt_text
 from app.core.datasets.tokens.templates import is_named
 from app.core.datasets.tokens.tokenizer import RowTokenizer
@@ -47,6 +48,15 @@ def prompt_texts(rows: Sequence[Row], template: str, tokenizer: Any) -> list[str
     rows_tokenizer = row_tokenizer(tokenizer)
     with refusals(rows_tokenizer):
         return [prompt_text(row, template, rows_tokenizer) for row in rows]
+
+
+def prompt_ids(texts: Sequence[str], tokenizer: Any, *, special: bool) -> list[list[int]]:
+    """The tokens that generation starts from, as in training. `special`: the tokenizer's BOS is
+    added, and an EOS that it adds is removed.
+    """
+    rows_tokenizer = row_tokenizer(tokenizer)
+    found = framed(texts, rows_tokenizer) if special else rows_tokenizer.ids(texts, special=False)
+    return [ids[:-1] if ids[-1:] == [rows_tokenizer.eos_id] else ids for ids in found]
 
 
 def row_tokenizer(tokenizer: Any) -> RowTokenizer:

@@ -7,7 +7,7 @@ from typing import Any
 from app.core.datasets.formats import Row
 from app.core.datasets.tokens.templates import is_chat
 from app.core.jobs.spec import JobSpec
-from worker.training.data import prompt_texts
+from worker.training.data import prompt_ids, prompt_texts
 from worker.training.reporter import Reporter
 
 _NEW_TOKENS = 128
@@ -44,10 +44,8 @@ def generate(
     """Greedy answer to each text. `special`: the tokenizer adds its BOS, as in training."""
     import torch
 
-    eos = tokenizer.eos_token_id
     config = greedy(model, tokenizer)
-    prompts = [tokenizer(text, add_special_tokens=special)["input_ids"] for text in texts]
-    prompts = [ids[:-1] if ids and ids[-1] == eos else ids for ids in prompts]
+    prompts = prompt_ids(texts, tokenizer, special=special)
     # Similar lengths together: little padding, and a batch ends when its last answer does.
     order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]))
     answers = [""] * len(prompts)

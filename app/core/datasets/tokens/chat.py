@@ -18,36 +18,46 @@ _RAISED = (
 """What the code of a template can raise; Python raises SyntaxError for blocks nested too deeply."""
 
 
+OPEN, CLOSE = "\ufdd0", "\ufdd1"
+"""Characters that no text should contain: in a marked rendering, around what is generated."""
+_MARKS = {"generation_open": OPEN, "generation_close": CLOSE}
+
+
 class TemplateFailed(ValueError):
     """A chat template is invalid, or refuses these messages; the message gives the reason."""
 
 
 class Generation(Extension):
-    """`{% generation %}` marks what the assistant wrote; here its body is simply rendered."""
+    """`{% generation %}` marks what the assistant wrote: with OPEN and CLOSE where that is asked
+    for, else its body is simply rendered."""
 
     tags = {"generation"}  # noqa: RUF012
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return nodes.Scope(body).set_lineno(line)
+        first, last = (nodes.Output([nodes.Name(name, "load")]) for name in _MARKS)
+        return nodes.Scope([first, *body, last]).set_lineno(line)
 
 
 def render(
     template: str,
-    messages: Sequence[Mapping[str, str]],
+    messages: Sequence[Mapping[str, Any]],
     special_tokens: Mapping[str, str],
     *,
     add_generation_prompt: bool = False,
+    marked: bool = False,
 ) -> str:
     """Render the messages as one text. `special_tokens`: by name in the template, `eos_token`, ...
 
-    Raises TemplateFailed.
+    `marked`: with OPEN and CLOSE around what the template marks as generated. Raises
+    TemplateFailed.
     """
     try:
         return _compiled(template).render(
             {
                 **special_tokens,
+                **(_MARKS if marked else {}),
                 "messages": [dict(each) for each in messages],
                 "tools": None,
                 "documents": None,

@@ -7,6 +7,7 @@ from itertools import takewhile
 
 from app.core.datasets.formats import Row
 from app.core.datasets.tokens.chat import TemplateFailed
+from app.core.datasets.tokens.framing import framed
 from app.core.datasets.tokens.rendering import (
     Rendered,
     prompt_text,
@@ -82,13 +83,13 @@ def encode(
 
 
 def ended(ids: list[int], tokenizer: RowTokenizer, template: str) -> list[int]:
-    """Return the ids with one EOS at the end. White space that a chat template writes after its
-    own EOS is removed.
+    """Return the ids with one EOS at the end. White space after an EOS that a chat template or a
+    `text` row brings itself is removed.
     """
     eos = tokenizer.eos_id
     if ids[-1:] == [eos]:
         return ids
-    if is_chat(template) and eos in ids:
+    if template != "alpaca" and eos in ids:
         size = len(ids) - ids[::-1].index(eos)
         if not tokenizer.decode(ids[size:]).strip():
             return ids[:size]
@@ -100,9 +101,8 @@ def _encode_last(
 ) -> list[Example]:
     """Encode rows with the last answer trained; a `text` row is all answer."""
     rendered = [_rendered(number, row, template, tokenizer) for number, row in rows]
-    special = not is_chat(template)  # a chat template writes its special tokens itself
-    whole = tokenizer.ids([each.whole for each in rendered], special=special)
-    heads = tokenizer.ids([each.prompt for each in rendered], special=special)
+    whole = _ids([each.whole for each in rendered], template, tokenizer)
+    heads = _ids([each.prompt for each in rendered], template, tokenizer)
     examples = []
     for (number, _), text, full, head in zip(rows, rendered, whole, heads, strict=True):
         start = _without_end(head, tokenizer) if text.prompt else []
@@ -110,6 +110,12 @@ def _encode_last(
         labels = [IGNORED] * len(start) + ids[len(start) :]
         examples.append(Example(ids, labels, number, text.unlike_prompt))
     return examples
+
+
+def _ids(texts: Sequence[str], template: str, tokenizer: RowTokenizer) -> list[list[int]]:
+    if is_chat(template):  # it writes its special tokens itself
+        return tokenizer.ids(texts, special=False)
+    return framed(texts, tokenizer)
 
 
 def _rendered(number: int, row: Row, template: str, tokenizer: RowTokenizer) -> Rendered:
@@ -176,7 +182,7 @@ def _ended_answers(
         prompt = prompt_text(part, template, tokenizer)
         context = prompt.removeprefix(encoded)
         texts = [context + part["output"], context]
-        full, head = tokenizer.ids(texts, special=not ids)
+        full, head = tokenizer.ids(texts, special=False) if ids else framed(texts, tokenizer)
         start = _without_end(head, tokenizer)
         joined = _joined(start, full, part["output"], template, tokenizer)
         ids += joined

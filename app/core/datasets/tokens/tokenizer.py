@@ -59,6 +59,10 @@ class RowTokenizer:
         return self.special_tokens.get("bos_token")
 
     @property
+    def bos_id(self) -> int | None:
+        return None if self.bos_token is None else self.core.token_to_id(self.bos_token)
+
+    @property
     def eos_id(self) -> int:
         found = self.core.token_to_id(self.eos_token)
         if found is None:
@@ -78,7 +82,11 @@ class RowTokenizer:
         return self.core.decode(list(ids), skip_special_tokens=False)
 
     def render(
-        self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = False
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = False,
+        marked: bool = False,
     ) -> str:
         """Render messages. Raises chat.TemplateFailed, also if there is no chat template."""
         if not self.chat_template:
@@ -88,6 +96,7 @@ class RowTokenizer:
             messages,
             self.special_tokens,
             add_generation_prompt=add_generation_prompt,
+            marked=marked,
         )
 
 
