@@ -166,6 +166,8 @@ def _about_rows(inputs: Inputs, answer: Answer) -> dict[str, Any]:
         "eos_lost_rows": laid.eos_lost.count,
         "split_rows": laid.split.count,
         "unlike_prompt_rows": laid.unlike_prompt.count,
+        "answers": laid.answers,
+        "untrained_answers": laid.answers_not_found,
         "duplicate_rows": answer.copies and answer.copies.duplicates,
         "tokens_lost": laid.tokens_lost,
         "sequences": laid.train.sequences,

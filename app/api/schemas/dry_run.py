@@ -36,6 +36,12 @@ class PlannedRows(Answer):
     unlike_prompt_rows: int | None = None
     """Number of rows whose chat template renders the prompt for an answer differently from how the
     rendered conversation goes on."""
+    answers: int | None = None
+    """Number of answers that are to be trained: several in a row of a conversation. With `train_on`
+    `all`, 1 for each row."""
+    untrained_answers: int | None = None
+    """Number of those answers that are not trained, because the chat template writes them otherwise
+    once the conversation goes on, or not at all."""
     duplicate_rows: int | None = None
     """Number of valid rows of the whole dataset that are exact copies of an earlier one."""
     tokens_lost: int | None = None

@@ -75,6 +75,9 @@ class PreviewRow(Answer):
     """Whether the chat template renders the prompt for an answer differently from how the rendered
     conversation goes on, as templates that open a thought do. The answer is then trained after that
     prompt."""
+    untrained_answers: int
+    """Number of answers of the row that are to be trained and are not, because the chat template
+    writes them otherwise once the conversation goes on, or not at all."""
     tokens: list[Token]
     """Tokens of the row. An answer lists 50,000 in all: of a row that would exceed that, the first
     ones; `num_tokens` counts all."""

@@ -56,11 +56,19 @@ def _about_number(laid: LayoutFigures) -> Iterator[Problem]:
 
 
 def _about_prompt(laid: LayoutFigures) -> Iterator[Problem]:
-    if laid.unlike_prompt.count:
+    if laid.answers_not_found:
         message = (
-            f"In {laid.unlike_prompt.count} of {laid.train.rows} rows the chat template's "
-            "generation prompt differs from its rendering of the whole chat: the answer is trained "
-            "unchanged, after the generation prompt."
+            f"{laid.answers_not_found} of {laid.answers} answers are not trained: the template "
+            f"tells them otherwise once the conversation goes on ({_numbers(laid.not_found)})."
+        )
+        hint = "Use another template, or rows that end with the answer to train."
+        yield Problem("/template", "answers_not_trained", message, hint)
+    unlike = laid.unlike_prompt.count - laid.not_found.count
+    if unlike > 0:
+        message = (
+            f"In {unlike} of {laid.train.rows} rows the chat template's generation prompt differs "
+            "from its rendering of the whole chat: the last answer is trained unchanged, after the "
+            "generation prompt, earlier answers as the whole chat has them."
         )
         hint = "Templates that open a thinking block do this; the model learns to answer inside it."
         yield Problem("/template", "generation_prompt_differs", message, hint)

@@ -29,6 +29,9 @@ def describe(splits: Splits[T], max_length: int, *, packed: bool) -> LayoutFigur
         dropped=_numbered(counts.dropped),
         split=_numbered(counts.split),
         unlike_prompt=_numbered(counts.unlike_prompt),
+        answers=counts.answers,
+        answers_not_found=counts.answers_not_found,
+        not_found=_numbered(counts.not_found),
         tokens_lost=counts.tokens_lost,
     )
 

@@ -5,7 +5,7 @@ from pydantic import BaseModel, ConfigDict
 from app.core.jobs.failures import FailureReport
 from app.core.jobs.spec import JobSpec
 
-VERSION = 2
+VERSION = 3
 """Incremented when the layout of the same rows changes."""
 
 
@@ -45,6 +45,12 @@ class LayoutFigures(Frozen):
     dropped: Numbered
     split: Numbered
     unlike_prompt: Numbered
+    answers: int = 0
+    """Answers of the training rows that are to be trained."""
+    answers_not_found: int = 0
+    """Those of them that are not trained, because the template tells them otherwise."""
+    not_found: Numbered = Numbered()
+    """Rows with such answers."""
     tokens_lost: int
     """Tokens of the training rows that are lost in one pass."""
 

@@ -23,6 +23,10 @@ class Encoded(Protocol):
     def highest_id(self) -> int: ...
     @property
     def unlike_prompt(self) -> bool: ...
+    @property
+    def num_answers(self) -> int: ...
+    @property
+    def num_not_found(self) -> int: ...
 
     def cut(self, start: int, end: int) -> Self: ...
 
@@ -42,11 +46,20 @@ class Outline:
     """Ranges of positions with a label, each [start, end)."""
     highest_id: int = -1
     unlike_prompt: bool = False
+    num_answers: int = 1
+    num_not_found: int = 0
 
     @classmethod
     def of(cls, example: Example) -> "Outline":
-        trained = tuple(_ranges(example))
-        return cls(example.row, example.size, trained, example.highest_id, example.unlike_prompt)
+        return cls(
+            row=example.row,
+            size=example.size,
+            trained=tuple(_ranges(example)),
+            highest_id=example.highest_id,
+            unlike_prompt=example.unlike_prompt,
+            num_answers=example.num_answers,
+            num_not_found=example.num_not_found,
+        )
 
     @property
     def prompt_size(self) -> int:

@@ -95,6 +95,7 @@ def _entry(
         ],
         "num_pieces": len(pieces),
         "unlike_prompt": example.unlike_prompt,
+        "untrained_answers": example.num_not_found,
         "tokens": [
             {"id": token, "text": part, "trained": is_trained}
             for token, part, is_trained in zip(

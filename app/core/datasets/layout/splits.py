@@ -32,6 +32,12 @@ class Counts:
     tokens_lost: int = 0
     unlike_prompt: list[int] = field(default_factory=list)
     """Rows whose rendered chat does not begin with the prompt for generation."""
+    answers: int = 0
+    """Answers to be trained."""
+    answers_not_found: int = 0
+    """Those of them that are not trained, because the template tells them otherwise."""
+    not_found: list[int] = field(default_factory=list)
+    """Rows with such answers."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,12 @@ def lay_out(rows: list[T], held_out: list[T] | None, spec: JobSpec, limits: Limi
     """
     train, held_out = split(rows, spec) if held_out is None else (rows, held_out)
     refuse_long_prompts(train, held_out, spec, limits.positions)
-    counts = Counts(unlike_prompt=[each.row for each in train if each.unlike_prompt])
+    counts = Counts(
+        unlike_prompt=[each.row for each in train if each.unlike_prompt],
+        answers=sum(each.num_answers for each in train),
+        answers_not_found=sum(each.num_not_found for each in train),
+        not_found=[each.row for each in train if each.num_not_found],
+    )
     held_counts = Counts()
     fitting, held_fitting = fit(train, spec, counts), fit(held_out, spec, held_counts)
     if not any(each.num_trained for each in fitting):

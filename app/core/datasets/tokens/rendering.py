@@ -69,6 +69,11 @@ def whole_chat(row: Row) -> list[dict[str, str]]:
     return [*chat_messages(row), {"role": "assistant", "content": row["output"]}]
 
 
+def answer_places(messages: list[dict[str, str]]) -> list[int]:
+    """Return the index of each answer in a list of messages."""
+    return [at for at, message in enumerate(messages) if message["role"] == "assistant"]
+
+
 def trained_answers(row: Row) -> list[int]:
     """Return the 0-based indices of the trained answers: those of `history`, then `output`."""
     last = len(row.get("history", []))
