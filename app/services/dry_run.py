@@ -153,7 +153,7 @@ def _about_rows(inputs: Inputs, answer: Answer) -> dict[str, Any]:
     counts: dict[str, Any] = {
         "id": inputs.rows.id,
         "rows": good,
-        "skipped_rows": (inputs.rows.num_rows or good) - good,
+        "skipped_rows": refusals.num_invalid(inputs.rows),
     }
     if laid is None:
         return counts
@@ -163,6 +163,8 @@ def _about_rows(inputs: Inputs, answer: Answer) -> dict[str, Any]:
         "trained_tokens": laid.train.trained_tokens,
         "truncated_rows": laid.truncated.count,
         "dropped_rows": laid.dropped.count,
+        "long_prompt_rows": laid.long_prompts.count,
+        "refused_rows": laid.refused.count,
         "eos_lost_rows": laid.eos_lost.count,
         "split_rows": laid.split.count,
         "unlike_prompt_rows": laid.unlike_prompt.count,

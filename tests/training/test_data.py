@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from app.core.datasets.formats import Row
+from app.core.datasets.layout import leaving_out
 from app.core.datasets.layout.encode import encode_rows
 from app.core.datasets.layout.splits import (
     Counts,
     count_cut,
     fit,
     lay_out,
-    refuse_long_prompts,
     split,
 )
 from app.core.datasets.tokens.templates import alpaca_prompt
@@ -211,7 +211,7 @@ def refusal(rows: list[Any], held_out: list[Any], tokenizer: Any, limit: int, ba
     asked = spec(training={"max_length": limit})
     train, held = (examples_of(each, tokenizer) for each in (rows, held_out))
     with pytest.raises(BadRow) as caught:
-        refuse_long_prompts(train, held, asked, base)
+        leaving_out.check(train, held, asked, base)
     assert caught.value.report.code == "prompt_too_long"
     return caught.value.report
 
@@ -232,7 +232,8 @@ def test_a_prompt_longer_than_max_length_is_an_error_with_row_and_column(tokeniz
         ([ROW], [{**ROW, "output": "x" * 100}], 512, {"training": {"max_length": 192}}),
         ([{**ROW, "output": "x" * 100}], [], 160, {"training": {"max_length": 160}}),
         ([{**ROW, "output": "x" * 100}], [], 100, {"training": {"max_length": 100}}),
-        ([SHORT, ROW], [], 30, {"on_invalid_row": "skip"}),
+        ([SHORT, ROW], [], 30, {"max_skip_share": 0.5}),
+        ([SHORT, SHORT, ROW], [SHORT], 30, {"max_skip_share": 0.34}),
         ([SHORT, ROW], [ROW], 30, None),
         ([ROW, ROW], [], 30, None),
     ],

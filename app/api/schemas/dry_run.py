@@ -28,6 +28,10 @@ class PlannedRows(Answer):
     dropped_rows: int | None = None
     """Number of rows left out because their prompt alone fills `max_length` or none of their
     answers is trained."""
+    long_prompt_rows: int | None = None
+    """Number of those rows whose prompt alone fills `max_length` (`on_long_prompt`)."""
+    refused_rows: int | None = None
+    """Number of rows left out because the chat template refuses them (`on_invalid_row`)."""
     eos_lost_rows: int | None = None
     """Number of rows whose end-of-sequence token is cut off, so that they do not teach the model to
     stop."""

@@ -18,6 +18,7 @@ def about_rows(
 ) -> Iterator[Problem]:
     if laid is not None:
         yield from _about_number(laid)
+        yield from _about_dropped(laid)
         yield from about_length(laid)
         yield from _about_prompt(laid)
     if copies is not None:
@@ -29,7 +30,6 @@ def about_length(laid: LayoutFigures) -> Iterator[Problem]:
     effects = [
         ("rows_truncated", laid.truncated, "were cut to `max_length`"),
         ("eos_lost", laid.eos_lost, "lost the end-of-sequence token, which teaches to stop"),
-        ("rows_dropped", laid.dropped, "have no token to train on within `max_length`"),
         ("rows_split", laid.split, "were split at `max_length`; no piece sees the others"),
     ]
     for code, rows, what in effects:
@@ -39,6 +39,28 @@ def about_length(laid: LayoutFigures) -> Iterator[Problem]:
     if laid.tokens_lost:
         message = f"{laid.tokens_lost} tokens are not trained on."
         yield Problem(_LENGTH, "tokens_lost", message)
+
+
+def _about_dropped(laid: LayoutFigures) -> Iterator[Problem]:
+    """Yield warnings about rows that are left out."""
+    total, long, refused = laid.train.rows, laid.long_prompts, laid.refused
+    if long.count:
+        message = (
+            f"{long.count} of {total} rows are left out: their prompt alone fills `max_length` "
+            f"({_numbers(long)})."
+        )
+        length = laid.keeping_length
+        hint = f"Raise `max_length` to {length} to keep them." if length else "Shorten the prompts."
+        yield Problem(_LENGTH, "rows_dropped", message, hint)
+    if other := laid.dropped.count - long.count:
+        message = f"{other} of {total} rows are left out: they have no token to train on."
+        yield Problem("/dataset", "rows_dropped", message, "Every answer has weight 0 or is empty.")
+    if refused.count:
+        message = (
+            f"{refused.count} of {total} rows are left out: the template refuses them "
+            f"({_numbers(refused)}): {laid.refusal[:300]}."
+        )
+        yield Problem("/on_invalid_row", "rows_refused", message, "Change them to keep them.")
 
 
 def _about_number(laid: LayoutFigures) -> Iterator[Problem]:

@@ -213,11 +213,15 @@ class JobSpec(Closed):
     training: TrainingSpec = TrainingSpec()
     """How to train."""
     on_invalid_row: Literal["error", "skip"] = "error"
-    """What to do about rows that cannot be trained on, because they are invalid or their prompt
-    exceeds `max_length`: `error` refuses the job, `skip` leaves the rows out."""
+    """What to do about rows that cannot be trained on, because they are invalid or the chat
+    template refuses them: `error` refuses the job, `skip` leaves the rows out, up to
+    `max_skip_share`."""
+    on_long_prompt: Literal["drop", "error"] = "drop"
+    """What to do about rows whose prompt alone fills `max_length`: `drop` leaves the rows out, up
+    to `max_skip_share`, and a warning names them; `error` refuses the job."""
     max_skip_share: float = Field(0.1, ge=0, le=1)
-    """Largest share of a dataset's rows that `on_invalid_row: "skip"` may leave out as invalid;
-    with more the job is refused."""
+    """Largest share of a dataset's rows that `on_invalid_row: "skip"` and `on_long_prompt: "drop"`
+    may leave out together; with more the job is refused."""
     sample_prompts: list[Prompt] = Field(default_factory=list, max_length=16)
     """Instructions that the base model and the trained adapter answer after training, in the
     template of the job; see GET /jobs/{job_id}/samples."""

@@ -43,6 +43,14 @@ class LayoutFigures(Frozen):
     truncated: Numbered
     eos_lost: Numbered
     dropped: Numbered
+    long_prompts: Numbered = Numbered()
+    """Those of the dropped rows whose prompt alone fills `max_length`."""
+    keeping_length: int | None = None
+    """The `max_length` that would keep them, if the base model takes it."""
+    refused: Numbered = Numbered()
+    """Rows that the chat template refuses."""
+    refusal: str = ""
+    """Why it refuses the first of them."""
     split: Numbered
     unlike_prompt: Numbered
     answers: int = 0
@@ -75,6 +83,8 @@ class FiguresRequest(Frozen):
     """The resolved spec."""
     chat_template: str | None = None
     """Chat template of a named template, in place of the base model's own."""
+    invalid: tuple[int, int] = (0, 0)
+    """Rows of the dataset, and of the one held out, that were left out as invalid."""
     marks: list[str] = []
     """Texts that the template expects to be single tokens."""
 

@@ -33,7 +33,7 @@ def _lay_out(request: FiguresRequest, model: Path, rows: Path, held_out: Path | 
     tokenizer = tokenizer_of(model).with_chat_template(request.chat_template)
     encoded = outlines(rows, spec, tokenizer)
     held = outlines(held_out, spec, tokenizer) if held_out else None
-    splits = lay_out(encoded, held, spec, _limits(model))
+    splits = lay_out(encoded, held, spec, _limits(model), request.invalid)
     return Answer(
         laid=describe(splits, spec.training.max_length, packed=spec.training.packing),
         copies=copies.count(rows, held_out, spec),

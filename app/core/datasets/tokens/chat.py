@@ -27,6 +27,15 @@ class TemplateFailed(ValueError):
     """A chat template is invalid, or refuses these messages; the message gives the reason."""
 
 
+class RowRefused(TemplateFailed):
+    """A chat template refuses a row of several."""
+
+    def __init__(self, row: int, reason: str) -> None:
+        super().__init__(f"Row {row}: {reason}")
+        self.row = row
+        self.reason = reason
+
+
 class Generation(Extension):
     """`{% generation %}` marks what the assistant wrote: with OPEN and CLOSE where that is asked
     for, else its body is simply rendered."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from app.core.datasets.formats import Row
-from app.core.datasets.tokens.chat import TemplateFailed
+from app.core.datasets.tokens.chat import RowRefused, TemplateFailed
 from app.core.datasets.tokens.framing import framed
 from app.core.datasets.tokens.labels import IGNORED, continued, labelled, without_end
 from app.core.datasets.tokens.rendering import (
@@ -35,6 +35,8 @@ class Example:
     unlike_prompt: bool = False
     """The chat template does not render a prefix of a chat as a prefix of its text: an answer is
     trained after a prompt that the rendered chat does not have, or not trained at all."""
+    refused: str = ""
+    """Why the chat template refuses the row, which then has no tokens."""
     num_answers: int = 1
     """Answers of the row that are to be trained."""
     num_not_found: int = 0
@@ -57,7 +59,7 @@ class Example:
 
     @property
     def highest_id(self) -> int:
-        return max(self.input_ids)
+        return max(self.input_ids, default=-1)
 
     def cut(self, start: int, end: int) -> "Example":
         return Example(self.input_ids[start:end], self.labels[start:end], self.row)
@@ -70,7 +72,7 @@ def encode(
     by EOS, and prompt ids are those that generation starts from.
 
     What follows the last trained answer is left out. With `train_on` "all", weights are ignored.
-    Raises chat.TemplateFailed.
+    Raises chat.RowRefused.
     """
     if train_on == "all" or template == "text":
         rendered = [_rendered(*each, template, tokenizer) for each in rows]
@@ -130,7 +132,7 @@ def _rendered(number: int, row: Row, template: str, tokenizer: RowTokenizer) -> 
     try:
         return render(row, template, tokenizer)
     except TemplateFailed as error:
-        raise TemplateFailed(f"Row {number}: {error}") from error
+        raise RowRefused(number, str(error)) from error
 
 
 def _all_trained(example: Example) -> Example:
