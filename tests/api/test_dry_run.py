@@ -105,6 +105,7 @@ def test_a_plan_of_the_same_content_is_not_laid_out_again(plan, world, settings)
         {"train_on": "all"},
         {"on_invalid_row": "skip"},
         {"on_long_prompt": "error"},
+        {"on_long_row": "drop"},
         {"max_skip_share": 0.2},
         {"validation": {"fraction": 0.2}},
         {"template": "chatml"},

@@ -57,6 +57,8 @@ def max_steps(outcome: Outcome) -> int:
         {"training": {"save_strategy": "no"}},
         {"training": {"max_length": 64}, "max_skip_share": 1},
         {"training": {"max_length": 64, "packing": False}, "max_skip_share": 1},
+        {"training": {"packing": False}, "on_long_row": "split"},
+        {"training": {"num_train_epochs": 1}, "on_long_row": "drop"},
     ],
     ids=lambda changes: json.dumps(changes)[1:-1],
 )

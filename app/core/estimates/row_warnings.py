@@ -31,14 +31,23 @@ def about_length(laid: LayoutFigures) -> Iterator[Problem]:
         ("rows_truncated", laid.truncated, "were cut to `max_length`"),
         ("eos_lost", laid.eos_lost, "lost the end-of-sequence token, which teaches to stop"),
         ("rows_split", laid.split, "were split at `max_length`; no piece sees the others"),
+        ("rows_too_long", laid.too_long, "are left out, as they exceed `max_length`"),
     ]
     for code, rows, what in effects:
         if rows.count:
             message = f"{rows.count} of {laid.train.rows} rows {what} ({_numbers(rows)})."
-            yield Problem(_LENGTH, code, message, "Raise `max_length`.")
+            yield Problem(_LENGTH, code, message, _choices(laid))
     if laid.tokens_lost:
         message = f"{laid.tokens_lost} tokens are not trained on."
         yield Problem(_LENGTH, "tokens_lost", message)
+
+
+def _choices(laid: LayoutFigures) -> str:
+    costs = laid.long_row_costs
+    if not costs:
+        return "Raise `max_length`."
+    lost = ", ".join(f"`{choice}` {cost.tokens_lost:,}" for choice, cost in costs.items())
+    return f"Raise `max_length`, or choose an `on_long_row`, by the tokens it loses: {lost}."
 
 
 def _about_dropped(laid: LayoutFigures) -> Iterator[Problem]:

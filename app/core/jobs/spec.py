@@ -98,8 +98,8 @@ class TrainingSpec(Closed):
     """Optimizer. For each trained parameter AdamW keeps 8 bytes of state, Adafactor much less, SGD
     none."""
     max_length: int = Field(1024, ge=8, le=1_048_576)
-    """Tokens of a row, prompt and answer together, and of a packed sequence. Longer rows are split
-    (with `packing`) or cut off. At most what the model takes; the default is lowered to that."""
+    """Tokens of a row, prompt and answer together, and of a packed sequence. See
+    `on_long_row` for longer rows. At most what the model takes; the default is lowered to that."""
     packing: bool = True
     """Put several rows into one sequence of up to `max_length` tokens, so that there is little
     padding. Rows do not see each other. False: one row to a sequence."""
@@ -219,6 +219,12 @@ class JobSpec(Closed):
     on_long_prompt: Literal["drop", "error"] = "drop"
     """What to do about rows whose prompt alone fills `max_length`: `drop` leaves the rows out, up
     to `max_skip_share`, and a warning names them; `error` refuses the job."""
+    on_long_row: Literal["split", "truncate", "drop"] | None = None
+    """What to do about rows longer than `max_length` whose prompt fits: `split` them into pieces
+    that do not see each other, so that only the first token of each further piece is not trained;
+    `truncate` them, which loses the rest of the answer and the EOS that teaches to stop; `drop`
+    leaves them out. Null: `split` with `training.packing`, `truncate` without. A dry run says what
+    each would lose."""
     max_skip_share: float = Field(0.1, ge=0, le=1)
     """Largest share of a dataset's rows that `on_invalid_row: "skip"` and `on_long_prompt: "drop"`
     may leave out together; with more the job is refused."""

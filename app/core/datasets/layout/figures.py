@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from app.core.datasets.layout.long_rows import LongRows
 from app.core.jobs.failures import FailureReport
 from app.core.jobs.spec import JobSpec
 
@@ -17,6 +18,17 @@ class Numbered(Frozen):
     count: int = 0
     first: list[int] = []
     """0-based numbers of the first ten rows."""
+
+
+class LongRowCost(Frozen):
+    """What an `on_long_row` loses of the rows longer than `max_length`."""
+
+    tokens_lost: int
+    """Number of tokens that are not trained on."""
+    trained_tokens_lost: int
+    """Number of those tokens that would count in the loss."""
+    eos_lost_rows: int
+    """Number of rows that are trained on without their end-of-sequence token."""
 
 
 class Part(Frozen):
@@ -51,6 +63,12 @@ class LayoutFigures(Frozen):
     """Rows that the chat template refuses."""
     refusal: str = ""
     """Why it refuses the first of them."""
+    long_rows: Numbered = Numbered()
+    """Rows longer than `max_length` whose prompt fits."""
+    long_row_costs: dict[LongRows, LongRowCost] = {}
+    """What each `on_long_row` would lose of them."""
+    too_long: Numbered = Numbered()
+    """Those of them that are left out."""
     split: Numbered
     unlike_prompt: Numbered
     answers: int = 0

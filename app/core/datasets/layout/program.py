@@ -35,7 +35,12 @@ def _lay_out(request: FiguresRequest, model: Path, rows: Path, held_out: Path | 
     held = outlines(held_out, spec, tokenizer) if held_out else None
     splits = lay_out(encoded, held, spec, _limits(model), request.invalid)
     return Answer(
-        laid=describe(splits, spec.training.max_length, packed=spec.training.packing),
+        laid=describe(
+            splits,
+            spec.training.max_length,
+            packed=spec.training.packing,
+            long_rows=spec.on_long_row,
+        ),
         copies=copies.count(rows, held_out, spec),
         missing_marks=tokenizer.spelled_out(request.marks),
     )

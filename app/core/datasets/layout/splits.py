@@ -9,13 +9,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from app.core.datasets.layout import leaving_out
+from app.core.datasets.layout import grouping, leaving_out
+from app.core.datasets.layout.long_rows import CHOICES, LongRows, lost, usual
 from app.core.datasets.layout.outline import Encoded, is_dropped
 from app.core.jobs.failures import BadData, BadRow, NoTrainedTokens
 from app.core.jobs.spec import JobSpec
 from app.core.models.limits import Limits
 
 T = TypeVar("T", bound=Encoded)
+
+
+@dataclass
+class Cost:
+    """What is lost of the rows longer than `max_length`."""
+
+    tokens: int = 0
+    """Tokens that are not trained on."""
+    trained_tokens: int = 0
+    """Those of them that would have a label."""
+    ends: int = 0
+    """Rows that lose their EOS, but are trained on."""
 
 
 @dataclass
@@ -37,6 +50,12 @@ class Counts:
     refusal: str = ""
     """Why it refuses the first of them."""
     split: list[int] = field(default_factory=list)
+    long: list[int] = field(default_factory=list)
+    """Rows longer than `max_length` whose prompt fits."""
+    costs: dict[LongRows, Cost] = field(default_factory=lambda: {each: Cost() for each in CHOICES})
+    """What each `on_long_row` loses of them."""
+    too_long: list[int] = field(default_factory=list)
+    """Those of them that are left out."""
     tokens_lost: int = 0
     unlike_prompt: list[int] = field(default_factory=list)
     """Rows whose rendered chat does not begin with the prompt for generation."""
@@ -121,23 +140,46 @@ def fit(rows: Sequence[T], spec: JobSpec, counts: Counts) -> list[T]:
                 counts.long_prompts.append(row.row)
             counts.dropped.append(row.row)
             counts.tokens_lost += row.size
-        else:
+        elif row.size <= limit:
             kept.append(row)
+        else:
+            _add_costs(row, limit, counts)
+            if spec.on_long_row == "drop":
+                counts.too_long.append(row.row)
+                counts.tokens_lost += row.size
+            else:
+                kept.append(row)
     return kept
 
 
-def count_cut(rows: Sequence[Encoded], limit: int, counts: Counts, *, packed: bool) -> None:
-    """Count rows beyond `max_length`: with packing they are split, else truncated."""
+def _add_costs(row: Encoded, limit: int, counts: Counts) -> None:
+    counts.long.append(row.row)
+    for choice, cost in counts.costs.items():
+        left = grouping.parts_of(row, limit, choice)
+        cost.tokens += lost(row.size, limit, choice)
+        cost.trained_tokens += row.num_trained - sum(each.num_trained for each in left)
+        cost.ends += choice == "truncate"
+
+
+def count_cut(
+    rows: Sequence[Encoded],
+    limit: int,
+    counts: Counts,
+    *,
+    packed: bool,
+    long_rows: LongRows | None = None,
+) -> None:
+    """Count rows beyond `max_length`, which are split or truncated."""
+    choice = long_rows or usual(packed=packed)
     for row in rows:
         if row.size <= limit:
             continue
-        if packed:
+        counts.tokens_lost += lost(row.size, limit, choice)
+        if choice == "split":
             counts.split.append(row.row)
-            counts.tokens_lost += (row.size - 1) // limit  # a piece's first token has no context
         else:
             counts.truncated.append(row.row)
             counts.eos_lost.append(row.row)
-            counts.tokens_lost += row.size - limit
 
 
 def check_vocabulary(rows: Sequence[Encoded], vocabulary: int) -> None:
