@@ -35,7 +35,8 @@ def tokenizer():
 
 def spec_of(**changes: Any) -> JobSpec:
     training = {"max_length": changes.pop("max_length", 512)}
-    return JobSpec(model="m", dataset="d", template="chat", training=training, **changes)
+    asked = {"model": "m", "dataset": "d", "template": "chat", "training": training}
+    return JobSpec.model_validate(asked | changes)
 
 
 def laid_out(rows: list[Any], tokenizer: Any, limits: Limits = WIDE, **changes: Any) -> Any:
@@ -91,7 +92,7 @@ def test_more_refused_rows_than_may_be_skipped_refuse_the_job(tokenizer, spread)
 
 def test_rows_that_were_skipped_as_invalid_count_too(tokenizer):
     rows = [*([ROW] * 18), SYSTEM]
-    skip = {"on_invalid_row": "skip", "max_skip_share": 0.1}
+    skip: Any = {"on_invalid_row": "skip", "max_skip_share": 0.1}
 
     assert laid_out(rows, tokenizer, **skip, invalid=(1, 5))[0].refused.count == 1
     report = failure(TooManySkipped, rows, tokenizer, **skip, invalid=(2, 0))
@@ -116,7 +117,7 @@ def test_a_refused_row_of_a_validation_set_is_left_out_as_well(tokenizer):
 
 
 def test_the_same_rows_are_held_out_whether_one_is_refused_or_not(tokenizer):
-    share = {"validation": {"fraction": 0.25}, "on_invalid_row": "skip"}
+    share: Any = {"validation": {"fraction": 0.25}, "on_invalid_row": "skip"}
     rows = [{**ROW, "output": f"a{at}"} for at in range(40)]
     changed = [row | ({"system": "Be."} if at == 5 else {}) for at, row in enumerate(rows)]
 
@@ -192,7 +193,7 @@ def test_where_the_base_takes_no_such_prompt_the_rows_are_left_out(tokenizer):
 
 def test_refused_invalid_and_long_rows_share_one_limit(tokenizer):
     rows = [*([ROW] * 17), SYSTEM, LONG]
-    asked = {"max_length": 64, "on_invalid_row": "skip", "max_skip_share": 0.11}
+    asked: Any = {"max_length": 64, "on_invalid_row": "skip", "max_skip_share": 0.11}
 
     assert laid_out(rows, tokenizer, **asked)[0].train.trained_rows == 17
     report = failure(BadRow, rows, tokenizer, **asked, invalid=(1, 0))

@@ -31,7 +31,8 @@ ROWS = [example(0, 6), example(1, 10), example(2, 11), example(3, 25), example(4
 
 def spec_of(choice: str | None, *, packing: bool, **changes: Any) -> JobSpec:
     training = {"max_length": LIMIT, "packing": packing}
-    return JobSpec(model="m", dataset="d", training=training, on_long_row=choice, **changes)
+    asked = {"model": "m", "dataset": "d", "training": training, "on_long_row": choice}
+    return JobSpec.model_validate(asked | changes)
 
 
 def laid_out(rows: list[Any], spec: JobSpec) -> tuple[Any, list[list[Any]]]:

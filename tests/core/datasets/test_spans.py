@@ -163,7 +163,7 @@ def test_of_several_answers_the_ones_that_are_told_are_trained():
 def test_spans_are_texts_of_the_chat(template):
     end = "<|im_end|>" if template == QWEN_3 else "<|end|>"
     made = tokenizers.gpt2().with_chat_template(template)
-    messages = []
+    messages: list[Any] = []
     for ask, said in TURNS:
         messages += [{"role": "user", "content": ask}, {"role": "assistant", "content": said}]
     messages += [{"role": "user", "content": "Go on"}]
@@ -187,7 +187,7 @@ def test_a_call_between_tool_answers_is_found_in_a_text_that_drops_thoughts():
         "{% if add_generation_prompt %}<assistant>{% else %}{{ eos_token }}{% endif %}"
     )
     call = {"function": {"name": "add", "arguments": {"a": 2}}}
-    messages = [
+    messages: list[Any] = [
         {"role": "user", "content": "2+2?"},
         {"role": "assistant", "content": "", "thought": "I call.", "tool_calls": [call]},
         {"role": "tool", "content": "4"},

@@ -1,6 +1,7 @@
 """Small tokenizers of several kinds, made without transformers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -50,7 +51,7 @@ def metaspace_first(marks: Sequence[str] = ()) -> RowTokenizer:
     return metaspace(marks, scheme="first")
 
 
-def _byte_level(splitter: object, marks: Sequence[str]) -> RowTokenizer:
+def _byte_level(splitter: Any, marks: Sequence[str]) -> RowTokenizer:
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = splitter
     core.decoder = decoders.ByteLevel()
