@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.core.datasets.tokens.encoding import IGNORED, encode
-from app.core.datasets.tokens.rendering import trained_answers, up_to
+from app.core.datasets.tokens.rendering import trained_answers, up_to, whole_chat
 from app.core.datasets.tokens.templates import alpaca_prompt, chat_messages
 from worker.training.data import load_splits, row_tokenizer
 from worker.training.failures import BadRow
@@ -163,3 +163,24 @@ def test_a_fallback_is_counted(bench, chat):
     counts = load_splits(plan, tokenizer).counts
 
     assert counts.unlike_prompt == [0]
+
+
+def test_what_a_template_marks_is_trained_as_transformers_masks_it(chat):
+    marked = (
+        "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}{% generation %}"
+        "{{ m.content if loop.last else m.content | upper }}{{ eos_token }}{% endgeneration %}"
+        "{% else %}{{ m.content }}{% endif %}{{ '\\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    tokenizer = chat(marked)
+
+    example = encoded(tokenizer, "chat", (1, 1, 1))
+
+    theirs = tokenizer.apply_chat_template(
+        whole_chat(ROW), return_dict=True, return_assistant_tokens_mask=True
+    )
+    size = example.size  # theirs goes on with a newline
+    assert example.input_ids == theirs["input_ids"][:size]
+    ours = [int(label != IGNORED) for label in example.labels]
+    assert ours == theirs["assistant_masks"][:size]
+    assert len(spans(example)) == 3

@@ -178,6 +178,33 @@ def test_spans_are_texts_of_the_chat(template):
     assert all(span and span.follows_prompt for span in spans)
 
 
+def test_earlier_answers_of_a_template_whose_prompt_opens_a_thought_are_trained():
+    """As DeepSeek-R1 does: only the prompt of the last answer opens one."""
+    template = PHI_3.replace("'<|assistant|>\\n' if", "'<|assistant|>\\n<think>\\n' if")
+    made = tokenizers.gpt2(["<|user|>", "<|assistant|>", "<|end|>"])
+
+    example = encoded(LONG, made, template)
+
+    found = [each.strip() for each in trained(example, made)]
+    assert found == ["4<|end|>", "6<|end|>", "eight: or\nso<|end|>\n</s>"]
+    assert made.decode(example.input_ids).count("<think>") == 1
+    assert example.unlike_prompt
+    assert not example.num_not_found
+
+
+@pytest.mark.parametrize("odd", ["\ufdd0", "\ufdd1", "\ufdd0\ufdd1", "\ufdd2"])
+@pytest.mark.parametrize("template", [PHI_3, MARKED])
+def test_characters_that_the_search_uses_may_be_in_a_text(template, odd):
+    made = tokenizers.gpt2(["<|user|>", "<|assistant|>", "<|end|>"])
+    row = {**ROW, "history": [[f"2{odd}2?", "4"]]}
+
+    example = encoded(row, made, template)
+
+    assert odd in made.decode(example.input_ids)
+    assert trained(example, made)[-1] == "6<|end|>\n</s>"
+    assert len(trained(example, made)) == 2 - example.num_not_found
+
+
 def test_a_call_between_tool_answers_is_found_in_a_text_that_drops_thoughts():
     """An answer's message may hold calls and thoughts, which a later user message changes."""
     template = (

@@ -5,6 +5,7 @@ alone. Where the text would be encoded otherwise, because a token spans the boun
 encoded apart, as a continuation.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 from app.core.datasets.tokens.tokenizer import RowTokenizer
@@ -28,14 +29,30 @@ def labelled(
     stops = [*(start for start, _ in parts), len(text)]
     ids, *heads = encode([text[:stop] for stop in stops])
     labels = [IGNORED] * len(ids)
+    starts = _starts(text, heads[-1], tokenizer)
     for (start, end), stop, head in zip(parts, stops[1:], heads, strict=True):
         is_prefix = head[: len(ids)] == ids
         more = continued(ids, head, text[start:stop], tokenizer)
-        counted, limit = (text[:stop], end) if is_prefix else (text[start:stop], end - start)
-        size = len(more) - (_after(counted, limit, tokenizer) if end < stop else 0)
+        if end == stop:
+            size = len(more)
+        elif is_prefix and starts and heads[-1][: len(head)] == head:
+            size = bisect_left(starts, end) - len(ids)
+        elif is_prefix:
+            size = len(more) - _after(text[:stop], end, tokenizer)
+        else:
+            size = len(more) - _after(text[start:stop], end - start, tokenizer)
         ids += more
         labels += more[:size] + [IGNORED] * (len(more) - size)
     return ids, labels
+
+
+def _starts(text: str, ids: list[int], tokenizer: RowTokenizer) -> list[int]:
+    """Return where in the text each token begins; [] if the ids are not those of the text."""
+    bare = tokenizer.core.encode(text, add_special_tokens=False)
+    added = len(ids) - len(bare.ids)  # a BOS begins before the text
+    if added < 0 or ids[added:] != bare.ids:
+        return []
+    return [-1] * added + [start for start, _ in bare.offsets]
 
 
 def continued(ids: list[int], whole: list[int], text: str, tokenizer: RowTokenizer) -> list[int]:

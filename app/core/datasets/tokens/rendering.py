@@ -34,7 +34,7 @@ def render(row: Row, template: str, tokenizer: RowTokenizer) -> Rendered:
     whole = tokenizer.render(whole_chat(row))
     if not whole.startswith(prompt):
         # For example, the generation prompt opens a thinking block that no answer has.
-        return Rendered(prompt, row["output"], unlike_prompt=True)
+        return Rendered(prompt, row["output"] + _end(whole, row["output"]), unlike_prompt=True)
     return Rendered(prompt, _closed(whole.removeprefix(prompt), row["output"]))
 
 
@@ -43,6 +43,12 @@ def _closed(answer: str, output: str) -> str:
     said = output.strip()
     end = answer.rpartition(said)[2] if said else ""
     return answer.rstrip() if end.strip() else answer
+
+
+def _end(text: str, output: str) -> str:
+    """Return the end of turn after an answer, without white space; "" if there is none."""
+    said = output.strip()
+    return text.rpartition(said)[2].rstrip() if said and said in text else ""
 
 
 def prompt_text(row: Row, template: str, tokenizer: RowTokenizer) -> str:
