@@ -104,7 +104,7 @@ def test_the_loss_is_that_of_the_models_own_logits(bench, tokenizer, tmp_path, m
     trainer, examples = built(bench, tokenizer, tmp_path, make)
     stream = io.BytesIO()
 
-    head.choose(trainer, examples[0], "fp32", Reporter(stream))
+    head.choose(trainer, examples, "fp32", Reporter(stream))
 
     codes = [json.loads(line)["data"]["code"] for line in stream.getvalue().splitlines()]
     assert codes == ([] if is_fused else ["head_not_fused"])

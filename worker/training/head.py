@@ -5,6 +5,7 @@ two: another projection, a norm, a soft cap. The loss would then be that of a mo
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,12 +16,14 @@ from worker.training.packing import IGNORED, Example
 from worker.training.reporter import Reporter
 from worker.training.verify import TOLERANCE
 
+_ROWS = 8
 _TOKENS = 64
 
 
-def choose(trainer: Any, example: Example, precision: str, reports: Reporter) -> None:
+def choose(trainer: Any, examples: Sequence[Example], precision: str, reports: Reporter) -> None:
     """Compare one row's log-probabilities both ways; replace the fused head where they differ."""
-    difference = _difference(trainer, example.input_ids[:_TOKENS], TOLERANCE[precision])
+    longest = max(examples[:_ROWS], key=lambda each: len(each.input_ids))
+    difference = _difference(trainer, longest.input_ids[:_TOKENS], TOLERANCE[precision])
     if difference is None:
         return
     use_plain_logits(trainer.model.get_base_model())

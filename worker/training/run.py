@@ -44,7 +44,7 @@ def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None
     callback = RunCallback(plan, run_dir, reports, stop, trainer)
     trainer.add_callback(callback)
     reports.still_working()
-    head.choose(trainer, splits.train[0], precision(plan.spec, device), reports)
+    head.choose(trainer, splits.train, precision(plan.spec, device), reports)
     run_longest_batch(trainer, train)
     stop.check()
 
