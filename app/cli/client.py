@@ -1,5 +1,6 @@
 """HTTP client: finds the server and turns its errors into exceptions."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any, Self
 
 import httpx
 
-from app.cli import configuration
+from app.cli import configuration, wording
 from app.core.errors import Failure, Problem, Unavailable
 from app.embedded import files
 
@@ -36,13 +37,14 @@ class Refused(Failure):
 
     @classmethod
     def read(cls, response: httpx.Response) -> Self:
+        address = response.request.url
+        url = str(address.copy_with(path="/", query=None)).rstrip("/")
         try:
-            document = response.json()
-            errors = [_problem(error) for error in document.get("errors") or []]
-        except (ValueError, AttributeError):
-            document, errors = {"detail": response.text[:300]}, []
-        title = document.get("title") or f"The server answered {response.status_code}."
-        refused = cls(document.get("detail") or "", errors=errors, title=title)
+            document = dict(response.json())
+            errors = [_problem(error, url) for error in document.get("errors") or []]
+        except (ValueError, TypeError, AttributeError):
+            return cls(wording.no_document(response.status_code, url))
+        refused = cls(wording.detail(document, address.path, url), errors=errors)
         refused.server_code = str(document.get("code", ""))
         refused.is_temporary = response.status_code in (429, 503)
         return refused
@@ -51,9 +53,11 @@ class Refused(Failure):
 class Server:
     """A server; each request returns its result or raises a Failure."""
 
-    def __init__(self, http: httpx.Client) -> None:
+    def __init__(self, http: httpx.Client, option: str = "") -> None:
         self._http = http
         self.url = str(http.base_url).rstrip("/")
+        self.option = option
+        """What a later command needs in order to find this server: " --url ..." or nothing."""
 
     def get(self, path: str, **parameters: Any) -> Any:
         return self._request("GET", path, params=parameters).json()
@@ -63,6 +67,9 @@ class Server:
 
     def post(self, path: str, body: Any) -> Any:
         return self._request("POST", path, json=body).json()
+
+    def delete(self, path: str) -> None:
+        self._request("DELETE", path)
 
     def upload(self, path: str, file: Path, **fields: str) -> Any:
         with file.open("rb") as content:
@@ -101,7 +108,12 @@ def connect(url: str | None = None, data_dir: Path | None = None) -> Iterator[Se
     except httpx.InvalidURL as error:
         raise Unreachable(str(url), str(error)) from None
     with http:
-        yield Server(http)
+        yield Server(http, _option(url, data_dir, http))
+
+
+def _option(url: str | None, data_dir: Path | None, http: httpx.Client) -> str:
+    is_given = data_dir is not None or (url is not None and url != os.environ.get("TUNESMITH_URL"))
+    return f" --url {str(http.base_url).rstrip('/')}" if is_given else ""
 
 
 def _running_here(data_dir: Path | None) -> str | None:
@@ -109,10 +121,10 @@ def _running_here(data_dir: Path | None) -> str | None:
     return found.url if found else None
 
 
-def _problem(error: dict[str, str]) -> Problem:
+def _problem(error: dict[str, str], url: str) -> Problem:
     return Problem(
         error.get("pointer", ""),
         error.get("code", ""),
-        error.get("message", ""),
-        error.get("hint", ""),
+        wording.sentence(error.get("message", ""), url),
+        wording.sentence(error.get("hint", ""), url),
     )

@@ -1,22 +1,45 @@
-"""The commands and their options. Their implementations are imported only when called."""
+"""The command `tunesmith`: its commands for the stack and for submitting, and all the others.
+
+Implementations are imported only when called.
+"""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.cli import options
+from app.cli import data_commands, job_commands, options
+from app.cli.job_commands import JOBS
 
 app = typer.Typer(
     help="Fine-tuning as a job API: post a job, watch it learn, download a verified adapter.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]
+_STACK = "The stack on this machine"
 
 
-@app.command()
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from app import __version__
+
+        print(f"tunesmith {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options_of_tunesmith(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Fine-tuning as a job API: post a job, watch it learn, download a verified adapter."""
+
+
+@app.command(rich_help_panel=_STACK)
 def up(
     data_dir: options.DataDir = None,
     models_dir: options.ModelsDir = None,
@@ -34,7 +57,7 @@ def up(
     up(settings, Choices(worker=worker, durable=durable))
 
 
-@app.command()
+@app.command(rich_help_panel=_STACK)
 def demo(
     data_dir: Annotated[Path, typer.Option(help="Data folder of the demo's stack.")] = Path(
         ".tunesmith/demo"
@@ -50,12 +73,15 @@ def demo(
     demo(data_dir, examples, port)
 
 
-@app.command()
+@app.command(rich_help_panel=JOBS)
 def submit(
     spec: Annotated[Path, typer.Argument(metavar="SPEC.json", help="File with the job spec.")],
     dataset: Annotated[
         str | None,
-        typer.Option(help="File to upload, or id of a dataset; replaces the spec's `dataset`."),
+        typer.Option(
+            help="File to upload, or id of a dataset (or its beginning); replaces the spec's "
+            "`dataset`."
+        ),
     ] = None,
     changes: Annotated[
         list[str] | None,
@@ -73,6 +99,7 @@ def submit(
             help="Show what the job would do, without creating it. Exit status 0 if it would work.",
         ),
     ] = False,
+    as_json: options.Json = False,
     url: options.Url = None,
     data_dir: options.DataDir = None,
 ) -> None:
@@ -81,91 +108,18 @@ def submit(
     from app.cli.submit import submit
 
     with client.connect(url, data_dir) as server:
-        submit(server, spec, dataset, changes or [], watch=follow, is_dry=dry_run)
+        submit(
+            server,
+            spec,
+            dataset,
+            changes or [],
+            watch=follow,
+            is_dry=dry_run,
+            as_json=as_json,
+        )
 
 
-@app.command("import")
-def import_dataset(
-    repo: Annotated[str, typer.Argument(metavar="REPO", help="Repository: owner/name.")],
-    split: Annotated[str, typer.Option(help="Split to import.")] = "train",
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit. Default: the main branch.")
-    ] = None,
-    config: Annotated[
-        str | None, typer.Option(help="Configuration to import, if the dataset has several.")
-    ] = None,
-    follow: Annotated[bool, typer.Option(help="Wait until the dataset is ready.")] = False,
-    url: options.Url = None,
-    data_dir: options.DataDir = None,
-) -> None:
-    """Import a dataset from the Hugging Face Hub into the server and print its id."""
-    from app.cli import client
-    from app.cli.hub import import_dataset
-
-    source = {"repo": repo, "split": split, "revision": revision, "config": config}
-    with client.connect(url, data_dir) as server:
-        import_dataset(server, source, follow)
-
-
-@app.command()
-def jobs(
-    job: Annotated[str | None, typer.Argument(metavar="JOB", help="Id of the job to show.")] = None,
-    url: options.Url = None,
-    data_dir: options.DataDir = None,
-) -> None:
-    """List the newest jobs, or show one."""
-    from app.cli import client, jobs
-
-    with client.connect(url, data_dir) as server:
-        if job:
-            jobs.show_one(server, job)
-        else:
-            jobs.show_all(server)
-
-
-@app.command()
-def logs(
-    job: JobId,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Follow the job's events until it ends.")
-    ] = False,
-    url: options.Url = None,
-    data_dir: options.DataDir = None,
-) -> None:
-    """Print the trainer log of a job; with -f, follow its events instead."""
-    from app.cli import client, jobs
-
-    with client.connect(url, data_dir) as server:
-        if follow:
-            jobs.follow_log(server, job)
-        else:
-            jobs.show_log(server, job)
-
-
-@app.command()
-def download(
-    job: JobId,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", help="File or folder to write to. Default: JOB.zip in this folder."
-        ),
-    ] = None,
-    url: options.Url = None,
-    data_dir: options.DataDir = None,
-) -> None:
-    """Download the adapter of a job and verify its hash. Resumes an interrupted download."""
-    from app.cli import client
-    from app.cli.download import download_adapter, target_of
-    from app.cli.output import say
-
-    target = target_of(output, job)
-    with client.connect(url, data_dir) as server:
-        sha256 = download_adapter(server, job, target)
-        say(f"{target}  sha256 {sha256}")
-
-
-@app.command()
+@app.command(rich_help_panel=_STACK)
 def doctor(
     data_dir: options.DataDir = None,
     models_dir: options.ModelsDir = None,
@@ -177,3 +131,7 @@ def doctor(
 
     settings = configuration.load(data_dir=data_dir, models_dir=models_dir)
     raise typer.Exit(0 if examine(settings, url) else 1)
+
+
+app.add_typer(job_commands.app)
+app.add_typer(data_commands.app)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.table import Table
 
-from app.cli import adapter, background, client, comparison, configuration, submit
+from app.cli import adapter, background, client, comparison, configuration, follow, submit
 from app.cli.download import download_adapter
 from app.cli.output import terminal_or_lines
 from app.embedded import files
@@ -84,7 +84,7 @@ def _train(
             spec = submit.read_spec(examples / "job.json", [f"dataset={dataset['id']}"])
             job = server.post("/jobs", spec)
             console.print(f"{job['id']}: LoRA on {job['model']}")
-            job = submit.finished(submit.follow(server, job["id"], console))
+            job = follow.finished(follow.follow(server, job["id"], console))
         with stages("Download the adapter"):
             archive = Path(state.data_dir) / "adapters" / f"{job['id']}.zip"
             archive.parent.mkdir(exist_ok=True)

@@ -8,24 +8,28 @@ from rich.console import Console
 from rich.text import Text
 
 from app.cli.client import Refused, Server
-from app.cli.output import terminal_or_lines
+from app.cli.output import print_json, terminal_or_lines
+from app.cli.table import size
+from app.cli.wording import field
 from app.core.errors import Failure, Problem
 
 WAIT_SECONDS = 600.0
 _RETRIED = ("dataset_measuring", "dataset_validating")
 _FATAL = ("memory_short", "disk_short")
 """Warnings that fail the command. They rest on estimates, which may be off, but must be seen."""
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 class WouldNotWork(Failure):
     code = "job_would_not_work"
 
 
-def dry_run(server: Server, spec: dict[str, Any]) -> None:
+def dry_run(server: Server, spec: dict[str, Any], *, as_json: bool = False) -> None:
     """Print a dry run. Raises Refused or WouldNotWork for a job that cannot work."""
     plan = request(server, spec)
-    show(plan, terminal_or_lines())
+    if as_json:
+        print_json(plan)
+    else:
+        show(plan, terminal_or_lines())
     fatal = [each for each in plan["warnings"] if each["code"] in _FATAL]
     if fatal:
         errors = [Problem(**each) for each in fatal]
@@ -49,7 +53,7 @@ def show(plan: dict[str, Any], console: Console) -> None:
     console.print(f"Dry run of {spec['model']} on {plan['dataset']['id']}", highlight=False)
     lines = [f"{name:<10} {text}" for name, text in _lines(plan)]
     for each in plan["warnings"]:
-        lines.append(f"warning: {each['pointer']}: {each['message']}")
+        lines.append(f"warning: {field(each['pointer'])}: {each['message']}")
         lines += [f"  hint: {each['hint']}"] if each["hint"] else []
     for line in lines:
         console.print(Text(line), highlight=False, soft_wrap=True)
@@ -78,7 +82,7 @@ def _lines(plan: dict[str, Any]) -> list[tuple[str, str]]:
         lines += [(verdict, ", ".join(names)) for verdict, names in _by_verdict(memory["fits"])]
     seconds = plan["seconds"]
     time_ = "unknown" if seconds["estimate"] is None else f"about {_duration(seconds['estimate'])}"
-    lines += [("disk", _size(plan["disk_bytes"])), ("time", f"{time_} ({seconds['basis']})")]
+    lines += [("disk", size(plan["disk_bytes"])), ("time", f"{time_} ({seconds['basis']})")]
     return lines
 
 
@@ -112,21 +116,12 @@ def _memory(memory: dict[str, Any]) -> str:
         "proof",
         "runtime",
     )
-    sizes = ", ".join(f"{name} {_size(memory[name])}" for name in parts if memory[name])
-    return f"{_size(memory['peak_bytes'])} peak on {memory['device']}: {sizes}"
+    sizes = ", ".join(f"{name} {size(memory[name])}" for name in parts if memory[name])
+    return f"{size(memory['peak_bytes'])} peak on {memory['device']}: {sizes}"
 
 
 def _count(number: int | None) -> str:
     return "?" if number is None else f"{number:,}"
-
-
-def _size(count: float | None) -> str:
-    if count is None:
-        return "unknown"
-    power = 0
-    while count >= 1024 and power < len(_UNITS) - 1:
-        count, power = count / 1024, power + 1
-    return f"{count:.{min(power, 1)}f} {_UNITS[power]}"
 
 
 def _duration(seconds: float) -> str:

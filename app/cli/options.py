@@ -29,3 +29,6 @@ Url = Annotated[
         show_envvar=True,
     ),
 ]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the server's answer as JSON, for programs.")
+]

@@ -1,5 +1,6 @@
 """Output for people: lines on standard output; errors with their hints on standard error."""
 
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,27 @@ if TYPE_CHECKING:
 
 def print_failure(failure: Failure) -> None:
     """Print the message of a failure, then each of its problems with its hint."""
-    write = sys.stderr.write
-    title = failure.extra.get("title")
-    write(f"error: {title}\n" if title else "")
-    write(f"{'  ' if title else 'error: '}{failure.detail}\n")
+    from app.cli.wording import field
+
+    _complain("", f"error: {failure.detail}")
     for problem in failure.errors:
-        write(f"  {problem.pointer or '(whole document)'}: {problem.message}\n")
+        where = f"{field(problem.pointer)}: " if problem.pointer else ""
+        _complain("  ", f"{where}{problem.message}")
         if problem.hint:
-            write(f"    hint: {problem.hint}\n")
+            _complain("    ", f"hint: {problem.hint}")
+
+
+def _complain(indent: str, text: str) -> None:
+    from app.cli.table import terminal_width, wrap
+
+    width = terminal_width(sys.stderr)
+    for line in wrap(text, width and max(width - len(indent), 20)):
+        sys.stderr.write(f"{indent}{line}\n")
+
+
+def print_json(value: object) -> None:
+    """Print what the server answered, for programs."""
+    say(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def terminal_or_lines() -> "Console":

@@ -1,27 +1,22 @@
-"""`tunesmith submit`, and its steps, which the demo shares: upload, wait, post, follow."""
+"""`tunesmith submit`, and its steps, which the demo shares: upload, wait, post."""
 
 import json
 import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from app.cli import progress, stream
+from app.cli import ids
 from app.cli.client import Server
 from app.cli.dry_run import dry_run
-from app.cli.output import say, terminal_or_lines
-from app.core.errors import Failure, Invalid, Problem
+from app.cli.follow import follow_to_end
+from app.cli.output import print_json, say, terminal_or_lines
+from app.core.errors import Invalid, Problem
 
 VALIDATION_SECONDS = 600.0
 
 
 class InvalidDataset(Invalid):
     code = "dataset_invalid"
-
-
-class JobFailed(Failure):
-    code = "job_failed"
 
 
 class SpecUnreadable(Invalid):
@@ -36,17 +31,21 @@ def submit(
     *,
     watch: bool,
     is_dry: bool = False,
+    as_json: bool = False,
 ) -> None:
     spec = read_spec(spec_file, changes)
     if dataset:
         spec["dataset"] = _dataset_id(server, dataset)
     if is_dry:
-        dry_run(server, spec)
+        dry_run(server, spec, as_json=as_json)
         return
     job = server.post("/jobs", spec)
-    say(job["id"])
+    if as_json:
+        print_json(job)
+    else:
+        say(job["id"])
     if watch:
-        finished(follow(server, job["id"], terminal_or_lines()))
+        follow_to_end(server, job["id"], terminal_or_lines())
 
 
 def read_spec(file: Path, changes: list[str]) -> dict[str, Any]:
@@ -66,9 +65,9 @@ def read_spec(file: Path, changes: list[str]) -> dict[str, Any]:
     return spec
 
 
-def upload(server: Server, file: Path) -> Any:
+def upload(server: Server, file: Path, **fields: str) -> Any:
     """Upload a file and return the ready dataset. Raises InvalidDataset with its problems."""
-    return ready(server, server.upload("/datasets", file, name=file.name), file)
+    return ready(server, server.upload("/datasets", file, **{"name": file.name, **fields}), file)
 
 
 def ready(server: Server, dataset: Any, what: object) -> Any:
@@ -79,36 +78,20 @@ def ready(server: Server, dataset: Any, what: object) -> Any:
         dataset = server.get(f"/datasets/{dataset['id']}")
     if dataset["status"] != "ready":
         raise InvalidDataset(
-            f"{what} cannot be trained on: its status is {dataset['status']}.",
-            errors=_row_problems(server, dataset["id"]),
+            _not_ready(what, dataset),
+            errors=row_problems(server, dataset["id"]),
         )
     return dataset
 
 
-def follow(server: Server, job_id: str, console: Console) -> Any:
-    """Follow a job until it ends, and return its final state."""
-    now = progress.Snapshot()
-    with progress.view(console) as view:
-        for event in stream.follow(server, job_id):
-            now.update(event)
-            view.show(event, now)
-    return server.get(f"/jobs/{job_id}")
-
-
-def finished(job: Any) -> Any:
-    """Return the job if it succeeded. Otherwise raises JobFailed with the server's reason."""
-    if job["status"] == "succeeded":
-        return job
-    failure = job.get("failure") or {}
-    problem = Problem(
-        "/failure",
-        failure.get("code", job["status"]),
-        failure.get("evidence") or failure.get("message", ""),
-        failure.get("hint", ""),
-    )
-    reason = failure.get("message") or job.get("status_reason") or "no reason was given"
-    errors = [problem] if failure else []
-    raise JobFailed(f"Job {job['id']} {job['status']}: {reason}", errors=errors)
+def _not_ready(what: object, dataset: Any) -> str:
+    told = f"{what} ({dataset['id']})"
+    if dataset["status"] == "validating":
+        return f"{told} is still being validated; `tunesmith datasets {dataset['id']}` shows it."
+    if dataset.get("num_valid_rows"):
+        good, rows = dataset["num_valid_rows"], dataset["num_rows"]
+        return f"{told} is invalid: {good:,} of its {rows:,} rows can be trained on. Its problems:"
+    return f"{told} is invalid and cannot be trained on:"
 
 
 def _apply(spec: dict[str, Any], change: str) -> None:
@@ -136,10 +119,10 @@ def _dataset_id(server: Server, dataset: str) -> str:
         raise InvalidDataset(
             f"{dataset} {what}. Pass a file to upload, or the id of a dataset (ds_...)."
         )
-    return dataset
+    return ids.dataset_id(server, dataset)
 
 
-def _row_problems(server: Server, dataset_id: str) -> list[Problem]:
+def row_problems(server: Server, dataset_id: str) -> list[Problem]:
     report = server.get(f"/datasets/{dataset_id}/report")
     return [
         Problem(

@@ -11,6 +11,7 @@ from app.core.clock import rfc3339, utc_now
 from app.core.db.models import NOW, Job, Worker
 from app.core.jobs.status import JobStatus
 from app.core.settings import Settings
+from app.services import fleet
 from app.services.caller import Caller
 
 ALIVE_FOR_RENEWALS = 3
@@ -22,7 +23,7 @@ class Standing:
     """1 is next; None until the job is in the queue."""
     reason: str
     estimated_start: datetime | None
-    """Known only during a backoff: its end."""
+    """The end of a backoff, or an estimate from the jobs ahead; None where nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ def standings(
     if not waiting:
         return {}
     positions = _positions(session, [job.id for job in waiting])
-    served = served_queues(session, settings)
-    return {job.id: _standing(job, positions.get(job.id), served) for job in waiting}
+    fleets = {name: fleet.read(session, name, patience(settings)) for name in _queues(waiting)}
+    return {job.id: _standing(job, positions.get(job.id), fleets[job.queue]) for job in waiting}
 
 
 def waiting(session: Session, caller: Caller, settings: Settings, limit: int) -> list[Waiting]:
@@ -87,7 +88,11 @@ def _positions(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     return {row.id: row.place for row in found}
 
 
-def _standing(job: Job, position: int | None, served: frozenset[str]) -> Standing:
+def _queues(jobs: Collection[Job]) -> set[str]:
+    return {job.queue for job in jobs}
+
+
+def _standing(job: Job, position: int | None, served_by: fleet.Fleet) -> Standing:
     if job.status == JobStatus.VALIDATING:
         return Standing(None, "validating dataset", None)
     if job.not_before is not None and job.not_before > utc_now():
@@ -95,6 +100,8 @@ def _standing(job: Job, position: int | None, served: frozenset[str]) -> Standin
         if job.status_reason:
             reason += f" after {job.status_reason}"
         return Standing(position, reason, job.not_before)
-    if job.queue not in served:
+    if not served_by.workers:
         return Standing(position, f"no worker is alive on queue {job.queue!r}", None)
-    return Standing(position, "waiting for a worker", None)
+    if position is None:  # a worker claimed it meanwhile
+        return Standing(None, "waiting for a worker", None)
+    return Standing(position, served_by.reason(position, job.queue), served_by.start_of(position))

@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[2]
 
 
 class Site(ThreadingHTTPServer):
-    """Serves one file with ETag and Range, truncated on demand, and fixed responses by path."""
+    """Serves one file with ETag and Range, truncated on demand, and fixed responses by path.
+
+    A response for a path with its query goes before that for the path alone.
+    """
 
     daemon_threads = True
 
@@ -33,6 +36,8 @@ class Site(ThreadingHTTPServer):
         """Bytes sent on each connection to an event stream before it ends."""
         self.resumed_at: list[str | None] = []
         """Last-Event-ID of each of these connections."""
+        self.deleted: list[str] = []
+        """Paths of the DELETE requests."""
 
     @property
     def url(self) -> str:
@@ -63,10 +68,18 @@ class Handler(BaseHTTPRequestHandler):
             self.server.resumed_at.append(self.headers.get("Last-Event-ID"))
             self._send(200, "text/event-stream", self.server.streams.pop(0))
         else:
-            self._send(*self.server.answers[self.path.partition("?")[0]])
+            self._answer()
+
+    def do_DELETE(self) -> None:
+        self.server.deleted.append(self.path)
+        self._send(204, "text/plain", b"")
+
+    def _answer(self) -> None:
+        answers = self.server.answers
+        self._send(*answers.get(self.path) or answers[self.path.partition("?")[0]])
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self._send(*self.server.answers[self.path])
 
     def _send(self, status: int, kind: str, body: bytes) -> None:

@@ -54,7 +54,7 @@ def test_a_plan_is_shown_with_its_warnings(submit):
         "4.0 GiB peak on cpu: weights 3.0 GiB",
         "tight on   8 GB GPU",
         "about 2 min (2 jobs like it)",
-        "warning: /lora/r: High.",
+        "warning: lora.r: High.",
         "hint: Lower.",
     ):
         assert part in done.stdout

@@ -77,7 +77,7 @@ def test_signs_of_getting_on_repeat_the_newest_progress_now_and_then():
     ]
 
 
-def test_every_long_phase_gives_signs_of_getting_on(bench):
+def test_every_long_phase_gives_signs_of_getting_on(bench, capsys):
     plan = bench.plan(
         validation={"fraction": 0.5},
         training={"max_steps": 1, "gradient_accumulation_steps": 2, "packing": False},
@@ -99,6 +99,20 @@ def test_every_long_phase_gives_signs_of_getting_on(bench):
     assert signs["training"] == 1  # between the two parts of a step
     assert signs["evaluating"] == 3  # batches
     assert signs["finalizing"] >= 2
+    assert_log_agrees_with_metrics(capsys.readouterr().out, run_dir)
+
+
+def assert_log_agrees_with_metrics(log, run_dir):
+    """The trainer log has the names and figures of the API, not the Trainer's."""
+    lines = [line.split("  ") for line in log.splitlines() if line.startswith("step ")]
+    metrics = map(json.loads, (run_dir / "metrics.jsonl").read_text().splitlines())
+    for (step, *words), logged in zip(lines, metrics, strict=True):
+        assert step == f"step {logged['step']}"
+        told = dict(word.split(" ") for word in words)
+        assert told == {name: f"{value:.6g}" for name, value in logged["values"].items()}
+    assert [line[1].split(" ")[0] for line in lines] == ["train_loss", "valid_loss"]
+    assert "{'" not in log
+    assert "mean_token_accuracy'" not in log
 
 
 def test_the_heart_beats_while_the_trainer_is_busy():

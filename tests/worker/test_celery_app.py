@@ -91,4 +91,5 @@ def test_a_trainers_environment_is_an_allow_list(tmp_path: Path) -> None:
     assert theirs["HOME"] == str(tmp_path)
     assert theirs["CUDA_VISIBLE_DEVICES"] == "1"
     assert theirs["HF_HUB_OFFLINE"] == "1"
+    assert theirs["TQDM_DISABLE"] == "1"  # its log has no progress bars
     assert theirs["TUNESMITH_REPORT_FD"] == "7"

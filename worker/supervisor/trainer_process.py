@@ -152,6 +152,8 @@ def environment(
         "PYTHONUNBUFFERED": "1",
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        # Progress bars would fill the log; progress is reported through the descriptor.
+        "TQDM_DISABLE": "1",
         REPORT_FD_VARIABLE: str(descriptor),
         TOKEN_VARIABLE: token,
     }

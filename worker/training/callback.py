@@ -189,6 +189,10 @@ class RunCallback(TrainerCallback):
         self._reports.send(kind, step=step, values=finite)  # type: ignore[arg-type]
         with self._metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, "values": finite}) + "\n")
+        # The trainer log shows the same names and figures as the API.
+        names = sorted(values, key=lambda name: (not name.endswith("_loss"), name))
+        shown = "  ".join(f"{name} {values[name]:.6g}" for name in names)
+        print(f"step {step}  {shown}", flush=True)
 
 
 def _device_memory(args: Any) -> dict[str, float]:

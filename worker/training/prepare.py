@@ -165,6 +165,7 @@ def build_trainer(
     targets: Targets | None = None,
 ) -> LoraTrainer:
     from datasets import Dataset
+    from transformers import PrinterCallback
 
     targets = targets or adapter.choose(plan.spec.lora, base)
     config = lora_config(plan, base, targets)
@@ -182,6 +183,8 @@ def build_trainer(
         )
     if targets.parameters:
         adapter.spread_dropout(trainer.model, plan.spec.lora.lora_dropout)
+    # It prints the Trainer's own names, rounded; RunCallback prints those of the API.
+    trainer.remove_callback(PrinterCallback)
     if trainer.args.activation_checkpointing:
         # The Trainer enables it when training starts: too late to probe the longest batch.
         options = trainer.args.activation_checkpointing_kwargs

@@ -23,8 +23,9 @@ class WaitingOut(Answer):
     reason: str
     """Why the job waits, in a few words for a person."""
     estimated_start: Moment | None
-    """When the job can start, in UTC. Known only where it waits out the delay before another
-    attempt; else null."""
+    """When the job can start, in UTC: the end of the delay before another attempt, or an estimate
+    from the time that the running jobs still need and that recent jobs of the queue took. Null
+    while a worker is free, and where neither is known."""
     queued_at: Moment | None
     """When the job last entered the queue, in UTC; null while `status` is `validating`."""
     created_at: Moment
