@@ -4,7 +4,8 @@ BIN := .venv/bin
 IS_311 := import sys; sys.exit(sys.version_info[:2] != (3, 11))
 PYTHON ?= $(shell for python in python3.11 python3 python; do \
 	$$python -c '$(IS_311)' 2>/dev/null && echo $$python && break; done)
-PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -qq -c constraints.txt
+# pip says what it downloads: the first run takes a minute or more.
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 # Two processes, each with its own servers; a file's tests stay together and share what they start.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -81,10 +82,12 @@ $(BIN)/python:
 
 .venv/.worker: pyproject.toml constraints.txt app/__init__.py | $(BIN)/python
 	@echo 'Installing the server and the training packages into .venv (a minute or two)'
-	@$(PIP_INSTALL) -e '.[worker]'
+	$(PIP_INSTALL) -e '.[worker]'
 	@touch $@
+	@echo 'Installed. To have the command tunesmith on your PATH: source .venv/bin/activate'
 
 .venv/.all: pyproject.toml constraints.txt app/__init__.py | $(BIN)/python
 	@echo 'Installing everything into .venv (a minute or two)'
-	@$(PIP_INSTALL) -e '.[worker,test,dev]'
+	$(PIP_INSTALL) -e '.[worker,test,dev]'
 	@touch .venv/.worker $@
+	@echo 'Installed. To have the command tunesmith on your PATH: source .venv/bin/activate'

@@ -121,6 +121,17 @@ def test_the_wheel_carries_the_version_of_the_code(api_image):
     assert done.stdout.strip() == __version__
 
 
+def test_up_in_a_clean_environment_says_what_to_give_it(api_image, tmp_path):
+    command = api_image / "venv/bin/tunesmith"
+
+    done = subprocess.run([command, "up"], cwd=tmp_path, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert "--models-dir DIR" in done.stderr
+    assert "pip install '.[worker]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_worker_image_resolves_with_the_pinned_torch(api_image):
     """`make install` really runs this step; here only its versions are resolved."""
     step = pip_step(ROOT / "docker/worker.Dockerfile")

@@ -3,6 +3,8 @@
 import ast
 import json
 import re
+import shlex
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,6 +79,44 @@ def test_every_command_named_in_the_readme_exists():
     named = set(re.findall(r"\btunesmith ([a-z]+)\b", text))
 
     assert named <= set(get_group(app).commands)
+
+
+def commands_of_the_readme():
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("$(", "\n    ")
+    lines = re.findall(r"^    (?:venv/bin/)?tunesmith (.+?)(?: [|&].*)?$", text, re.MULTILINE)
+    return [shlex.split(line) for line in lines]
+
+
+@pytest.mark.parametrize("words", commands_of_the_readme(), ids=" ".join)
+def test_every_command_line_of_the_readme_is_accepted_as_written(words):
+    """Parsed only; that they work is seen in tests/cli and tests/embedded."""
+    from typer.main import get_group
+
+    from app.cli import app
+
+    name, *rest = words
+    context = get_group(app).commands[name].make_context(name, rest)
+
+    files = [word for word in rest if word.startswith("examples/")]
+    assert context.params
+    assert not [file for file in files if not (ROOT / file).is_file()]
+
+
+def test_the_readme_says_how_the_command_gets_on_the_path_and_what_the_packages_are_called():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    names = packages["targets"]["wheel"]["packages"]
+
+    assert "source .venv/bin/activate" in text
+    assert "https://download.pytorch.org/whl/cpu" in text
+    assert f"the packages `{'`, `'.join(names[:-1])}` and `{names[-1]}`" in " ".join(text.split())
+
+
+def test_make_install_shows_what_pip_does():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+    assert not re.search(r"pip install.* -q", makefile)
+    assert "@$(PIP_INSTALL)" not in makefile
 
 
 def test_generated_pages_are_current():

@@ -22,8 +22,8 @@ class WorkerMissing(NotFound):
     def __init__(self, package: str) -> None:
         super().__init__(
             f"The package {package!r} is not installed, so no worker can train here. Run "
-            "`pip install 'tunesmith[worker]'`, or start without a worker: "
-            "`tunesmith up --no-worker`."
+            "`pip install '.[worker]'` in Tunesmith's source folder (its README names the index "
+            "for torch without CUDA), or start without a worker: `tunesmith up --no-worker`."
         )
 
 
@@ -33,7 +33,9 @@ class ModelsMissing(NotFound):
     def __init__(self, folder: Path) -> None:
         super().__init__(
             f"The models folder {folder} does not exist or cannot be read. Pass the folder that "
-            "contains your base models: `tunesmith up --models-dir DIR`."
+            "contains your base models: `tunesmith up --models-dir DIR`. Each of its subfolders is "
+            "a model: config.json, tokenizer.json and *.safetensors, as `save_pretrained` writes "
+            "them. An empty folder will do to begin with."
         )
 
 

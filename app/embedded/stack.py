@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from app.core.clock import rfc3339, utc_now
+from app.core.errors import Failure, Problem
 from app.core.settings import Settings
 from app.embedded import files, servers
 from app.embedded.errors import ModelsMissing, WorkerMissing
@@ -55,9 +56,7 @@ class Stack:
 @contextmanager
 def run(settings: Settings, choices: Choices, wait: Wait, say: Say) -> Iterator[Stack]:
     """Run a stack: ready when this yields, completely stopped when the context ends."""
-    check_models(settings.models_dir)
-    if choices.worker:
-        check_worker()
+    _check_installation(settings, choices)
     data_dir = files.make_data_dir(settings.data_dir)
     with files.hold(data_dir) as note, listen(settings.host, settings.port) as socket_:
         port = socket_.getsockname()[1]
@@ -74,6 +73,20 @@ def run(settings: Settings, choices: Choices, wait: Wait, say: Say) -> Iterator[
         finally:
             group.stop(SERVICES, hurry=hurry)
             group.stop(SERVERS)
+
+
+def _check_installation(settings: Settings, choices: Choices) -> None:
+    """Raise one failure for all that is missing: a new installation often lacks both."""
+    missing = []
+    for check in (lambda: check_models(settings.models_dir), *[check_worker] * choices.worker):
+        try:
+            check()
+        except Failure as failure:
+            missing.append(failure)
+    if missing:
+        first, *others = missing
+        first.errors = tuple(Problem("", other.code, other.detail) for other in others)
+        raise first
 
 
 def check_models(folder: Path) -> None:
