@@ -1,9 +1,10 @@
-"""Adds the problem document to the OpenAPI contract as the default response of every operation."""
+"""Completes the contract: the problem document is the default response of every operation."""
 
 from typing import Any
 
 from fastapi import FastAPI
 
+from app.api import spec_contract
 from app.api.errors import MEDIA_TYPE
 from app.api.schemas.base import Problem
 
@@ -36,4 +37,5 @@ def _add_problems(schema: dict[str, Any]) -> dict[str, Any]:
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     known.update(problem.pop("$defs"))
     known["Problem"] = problem
+    spec_contract.complete(known)
     return schema

@@ -7,9 +7,12 @@ import ast
 import inspect
 import json
 import sys
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from app.cli.descriptions import undescribed
+from app.cli.spec_page import spec_page
 from app.core.datasets.checking.codes import CODES
 from app.core.settings import Settings
 
@@ -50,6 +53,16 @@ def dataset_report_page() -> str:
 
 
 def openapi() -> str:
+    return json.dumps(contract(), indent=1, sort_keys=True) + "\n"
+
+
+def job_spec_page() -> str:
+    # Not from the file, whose keys are sorted: the page keeps the order of the fields.
+    return spec_page(contract()["components"]["schemas"])
+
+
+@cache
+def contract() -> dict[str, Any]:
     # Imported here: the settings page needs no application.
     from app.main import create_app
 
@@ -57,7 +70,7 @@ def openapi() -> str:
     nowhere = Settings(
         database_url="postgresql+psycopg://127.0.0.1:1/docs", redis_url="redis://127.0.0.1:1"
     )
-    return json.dumps(create_app(nowhere).openapi(), indent=1, sort_keys=True) + "\n"
+    return create_app(nowhere).openapi()
 
 
 def _default(value: object) -> str:
@@ -84,6 +97,7 @@ def main() -> int:
         "settings.md": settings_page(),
         "dataset-report.md": dataset_report_page(),
         "openapi.json": openapi(),
+        "job-spec.md": job_spec_page(),
     }
     silent = undescribed(json.loads(pages["openapi.json"]))
     for sentence in silent:

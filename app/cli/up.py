@@ -25,7 +25,7 @@ def banner(state: State, settings: Settings, seconds: float) -> str:
 Tunesmith is up ({seconds:.1f} s).
 
   API           {state.url}
-  OpenAPI       {state.url}/openapi.json
+  contract      {state.url}/docs to read, {state.url}/openapi.json for programs
   base models   {settings.models_dir}
   data, logs    {settings.data_dir}
 

@@ -15,6 +15,7 @@ from app.api.routes import (
     jobs,
     lengths,
     overlaps,
+    pages,
     preview,
     problems,
     uploads,
@@ -35,6 +36,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     catalogue.router,
     fleet.router,
     health.router,
+    pages.router,
 )
 
 
