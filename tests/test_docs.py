@@ -122,6 +122,7 @@ def test_make_install_shows_what_pip_does():
 def test_generated_pages_are_current():
     assert (ROOT / "docs/settings.md").read_text(encoding="utf-8") == reference.settings_page()
     assert (ROOT / "docs/openapi.json").read_text(encoding="utf-8") == reference.openapi()
+    assert (ROOT / "docker/env.example").read_text(encoding="utf-8") == reference.env_example()
 
 
 def test_every_part_of_the_contract_is_described():

@@ -123,6 +123,7 @@ def submit(
 def doctor(
     data_dir: options.DataDir = None,
     models_dir: options.ModelsDir = None,
+    as_json: options.Json = False,
     url: options.Url = None,
 ) -> None:
     """Check this machine for problems that would keep jobs from running. Exit status 1 if any."""
@@ -130,7 +131,7 @@ def doctor(
     from app.cli.doctor import examine
 
     settings = configuration.load(data_dir=data_dir, models_dir=models_dir)
-    raise typer.Exit(0 if examine(settings, url) else 1)
+    raise typer.Exit(0 if examine(settings, url, as_json=as_json) else 1)
 
 
 app.add_typer(job_commands.app)

@@ -5,34 +5,27 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from app.cli import client
-from app.cli.output import terminal_or_lines
+from app.cli import client, folders
+from app.cli.finding import Finding
+from app.cli.output import print_json, terminal_or_lines
 from app.core.errors import Failure
-from app.core.models import list_models
 from app.core.settings import Settings
 from app.embedded import binaries, files
-from app.embedded.account import can_enter, servers_account
 from app.embedded.ports import listen
-from app.embedded.stack import check_models, check_worker
+from app.embedded.stack import check_worker
 
-MIN_FREE_BYTES = 2 << 30
 _STYLES = {"ok": "green", "note": "yellow", "bad": "red"}
 
 
-@dataclass(frozen=True)
-class Finding:
-    verdict: Literal["ok", "note", "bad"]
-    """`bad`: something will not work; `note`: for information."""
-    subject: str
-    text: str
-
-
-def examine(settings: Settings, url: str | None) -> bool:
+def examine(settings: Settings, url: str | None, *, as_json: bool = False) -> bool:
     """Print every finding; return True if none is bad."""
+    if as_json:
+        found = list(findings(settings, url))
+        print_json([vars(each) for each in found])
+        return all(each.verdict != "bad" for each in found)
     console, healthy = terminal_or_lines(), True
     for finding in findings(settings, url):
         style = _STYLES[finding.verdict]
@@ -43,15 +36,33 @@ def examine(settings: Settings, url: str | None) -> bool:
 
 
 def findings(settings: Settings, url: str | None) -> Iterator[Finding]:
+    running = files.running(settings.data_dir)
     yield _python()
-    yield _try("postgres", lambda: str(binaries.postgres_programs(None)))
-    yield _try("valkey", lambda: str(binaries.valkey_server(None)))
+    yield from _servers(settings)
     yield _try("training", _training_packages, bad="note")
     yield _gpu()
-    yield _data_folder(settings.data_dir.absolute())
-    yield _disk(settings.data_dir.absolute())
-    yield from _models(settings)
-    yield from _server(settings, url)
+    yield from folders.findings(_of_the_stack(settings, running))
+    yield from _server(settings, url, running)
+
+
+def _of_the_stack(settings: Settings, running: files.State | None) -> Settings:
+    """Look at the folders that a running stack uses, whatever this command was given."""
+    if running is None:
+        return settings
+    used = {"data_dir": Path(running.data_dir), "models_dir": Path(running.models_dir)}
+    return settings.model_copy(update=used)
+
+
+def _servers(settings: Settings) -> Iterator[Finding]:
+    own = "your own server, not the embedded one"
+    if settings.database_url:
+        yield Finding("ok", "postgres", f"TUNESMITH_DATABASE_URL: {own}")
+    else:
+        yield _try("postgres", lambda: str(binaries.postgres_programs(None)))
+    if settings.redis_url:
+        yield Finding("ok", "valkey", f"TUNESMITH_REDIS_URL: {own}")
+    else:
+        yield _try("valkey", lambda: str(binaries.valkey_server(None)))
 
 
 def _python() -> Finding:
@@ -77,54 +88,23 @@ def _gpu() -> Finding:
     return Finding("ok", "gpu", done.stdout.strip().replace("\n", "; "))
 
 
-def _data_folder(folder: Path) -> Finding:
-    try:
-        files.make_data_dir(folder)
-        (folder / ".doctor").touch()
-        (folder / ".doctor").unlink()
-    except (Failure, OSError) as error:
-        return Finding("bad", "data folder", str(error))
-    account = servers_account()
-    if account and not can_enter(account, folder):
-        text = f"{folder}; Postgres stores its files elsewhere: `{account.name}` cannot enter it"
-        return Finding("note", "data folder", text)
-    return Finding("ok", "data folder", str(folder))
-
-
-def _disk(folder: Path) -> Finding:
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    enough = free >= MIN_FREE_BYTES
-    text = f"{free / 2**30:.1f} GiB free" + ("" if enough else "; at least 2 GiB are required")
-    return Finding("ok" if enough else "bad", "disk", text)
-
-
-def _models(settings: Settings) -> Iterator[Finding]:
-    yield (folder := _try("models folder", lambda: _checked(settings.models_dir)))
-    if folder.verdict == "bad":
-        return
-    for model in list_models(settings):
-        for problem in model.problems:
-            text = " ".join([model.id, "cannot be used:", problem.message, problem.hint]).strip()
-            yield Finding("bad", "model", text)
-        if not model.problems:
-            yield Finding("ok", "model", f"{model.id} ({model.architecture})")
-
-
-def _checked(models_dir: Path) -> str:
-    check_models(models_dir)
-    return str(models_dir.absolute())
-
-
-def _server(settings: Settings, url: str | None) -> Iterator[Finding]:
-    running = files.running(settings.data_dir)
-    if running is None and url is None:
+def _server(settings: Settings, url: str | None, running: files.State | None) -> Iterator[Finding]:
+    # With servers of its own, this is a part of a larger stack, such as a container.
+    if running is None and url is None and not settings.database_url:
         yield _try("port", lambda: _bindable(settings))
         text = "none is running on this data folder; start one with `tunesmith up`"
         yield Finding("note", "stack", text)
         return
     with client.connect(url, settings.data_dir) as server:
-        yield _try("stack", lambda: _answer(server))
+        yield (answer := _try("stack", lambda: _answer(server)))
+        if answer.verdict == "ok":
+            yield _try("workers", lambda: _workers(server), bad="note")
+
+
+def _workers(server: client.Server) -> str:
+    alive = [each for each in server.get("/workers")["data"] if each["status"] == "alive"]
+    devices = ", ".join(f"{each['device']} on {each['hostname']}" for each in alive)
+    return devices or "none is alive: jobs wait until one starts"
 
 
 def _answer(server: client.Server) -> str:

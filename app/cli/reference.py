@@ -1,4 +1,4 @@
-"""Write the generated pages in docs/ from the code, or with --check report outdated ones.
+"""Write the generated pages and docker/env.example, or with --check report outdated ones.
 
 A part of the contract without a description is an error in both cases.
 """
@@ -7,6 +7,7 @@ import ast
 import inspect
 import json
 import sys
+import textwrap
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,38 @@ are written as JSON.
 |---|---|---|
 """
 
+ENV_HEAD = """\
+# Copy to .env beside docker-compose.yml and set the two passwords. Use only letters and digits in
+# them: they become part of URLs. Generated from `app/core/settings.py` by `make docs`.
+POSTGRES_PASSWORD=
+VALKEY_PASSWORD=
+
+# Folder of the base models on this machine. User 10001 of the containers must be able to read it:
+# see "With Docker" in docs/operations.md.
+# MODELS_DIR=./examples/models
+
+# Folder of prompt templates of your own on this machine, readable like the models.
+# TEMPLATES_DIR=./docker/templates
+
+# GPU of the worker, as nvidia-smi numbers them.
+# GPU=0
+
+# Port of the API on this machine, on its loopback address only.
+# PORT=8000
+
+# The settings of Tunesmith, each with its default. Lists are written as JSON.
+"""
+SET_BY_COMPOSE = frozenset(
+    {"database_url", "redis_url", "data_dir", "models_dir", "templates_dir", "host", "port"}
+)
+"""Settings that the compose file sets itself, or that only the embedded stack reads."""
+IN_COMPOSE = {
+    "storage_url": "file:///data/store",
+    "device": "cuda:0",
+    "allowed_hosts": '["localhost","127.0.0.1","api"]',
+}
+"""Defaults that the compose file gives instead of those of the code."""
+
 REPORT_HEAD = """# Problems in a dataset report
 
 Generated from `app/core/datasets/checking/codes.py` by `make docs`. An error makes the dataset
@@ -45,6 +78,17 @@ def settings_page() -> str:
         for name, field in Settings.model_fields.items()
     ]
     return HEAD + "\n".join(rows) + "\n"
+
+
+def env_example() -> str:
+    notes = _field_notes()
+    lines = []
+    for name, field in Settings.model_fields.items():
+        if name not in SET_BY_COMPOSE:
+            note = textwrap.fill(notes[name], 100, initial_indent="# ", subsequent_indent="# ")
+            default = IN_COMPOSE.get(name, _default(field.default))
+            lines.append(f"\n{note}\n# TUNESMITH_{name.upper()}={default}")
+    return ENV_HEAD + "\n".join(lines) + "\n"
 
 
 def dataset_report_page() -> str:
@@ -98,6 +142,7 @@ def main() -> int:
         "dataset-report.md": dataset_report_page(),
         "openapi.json": openapi(),
         "job-spec.md": job_spec_page(),
+        "../docker/env.example": env_example(),
     }
     silent = undescribed(json.loads(pages["openapi.json"]))
     for sentence in silent:
@@ -105,7 +150,8 @@ def main() -> int:
     drifted = [name for name, text in pages.items() if _read(DOCS / name) != text]
     if "--check" in sys.argv:
         for name in drifted:
-            print(f"docs/{name} has drifted from the code: run `make docs`.", file=sys.stderr)
+            page = (DOCS / name).resolve().relative_to(DOCS.parent)
+            print(f"{page} has drifted from the code: run `make docs`.", file=sys.stderr)
         return int(bool(drifted or silent))
     for name in drifted:
         (DOCS / name).write_text(pages[name], encoding="utf-8")

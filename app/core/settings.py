@@ -10,9 +10,11 @@ DEFAULT_PROJECT = "proj_default"
 
 
 class Settings(BaseSettings):
-    """Every field is TUNESMITH_<NAME> in the environment."""
+    """Every field is TUNESMITH_<NAME> in the environment; an empty one counts as not set."""
 
-    model_config = SettingsConfigDict(env_prefix="TUNESMITH_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TUNESMITH_", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     database_url: str | None = None
     """SQLAlchemy URL of Postgres, `postgresql+psycopg://...`. Not set: an embedded one."""

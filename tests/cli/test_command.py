@@ -216,7 +216,9 @@ def test_doctor_tells_in_words_how_a_stack_is(tunesmith, site, tmp_path):
     (tmp_path / "models").mkdir()
     checks = {"database": "ok", "broker": "failing"}
     site.answer("/readyz", {"status": "degraded", "checks": checks})
+    site.answer("/workers", {"data": []})
 
     done = tunesmith("doctor", "--models-dir", "models", "--url", site.url)
 
     assert f"{site.url} answers: degraded (database ok, broker failing)" in done.stdout
+    assert "none is alive" in done.stdout

@@ -86,9 +86,17 @@ def test_a_trainers_environment_is_an_allow_list(tmp_path: Path) -> None:
         "HF_TOKEN": "secret",
         "HOME": "/root",
     }
-    theirs = environment(ours, tmp_path, 7, "token")
+    run_dir = tmp_path / "runs/job_1/1"
+    theirs = environment(ours, run_dir, 7, "token")
     assert "secret" not in theirs.values()
-    assert theirs["HOME"] == str(tmp_path)
+    assert theirs["HOME"] == str(run_dir)
+    assert theirs["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    # One folder of compiled kernels for all runs of a machine, unless the worker is given one.
+    other = environment(ours, tmp_path / "runs/job_2/5", 7, "token")
+    assert theirs["TRITON_CACHE_DIR"] == other["TRITON_CACHE_DIR"]
+    assert Path(theirs["TRITON_CACHE_DIR"]).is_relative_to(tmp_path / "triton")
+    given = environment({**ours, "TRITON_CACHE_DIR": "/t"}, run_dir, 7, "token")
+    assert given["TRITON_CACHE_DIR"] == "/t"
     assert theirs["CUDA_VISIBLE_DEVICES"] == "1"
     assert theirs["HF_HUB_OFFLINE"] == "1"
     assert theirs["TQDM_DISABLE"] == "1"  # its log has no progress bars

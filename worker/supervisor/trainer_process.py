@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,10 @@ from worker.threads import start_thread
 
 TRAINER = (sys.executable, "-m", "worker.training")
 _PASSED = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
-_PASSED_PREFIXES = ("CUDA", "NVIDIA", "NCCL", "OMP_", "MKL_", "OPENBLAS_", "PYTORCH_", "TORCH_")
+_PASSED_PREFIXES = (
+    *("CUDA", "NVIDIA", "NCCL", "TRITON_"),
+    *("OMP_", "MKL_", "OPENBLAS_", "PYTORCH_", "TORCH_"),
+)
 _LAST_WORDS_SECONDS = 5.0
 _SOURCES = Path(__file__).parents[2]
 _log = structlog.get_logger(__name__)
@@ -146,6 +150,9 @@ def environment(
     }
     return {
         "LANG": "C.UTF-8",
+        # Numbered as nvidia-smi shows them; CUDA's own order begins with the fastest.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "TRITON_CACHE_DIR": str(_kernels(run_dir)),
         **passed,
         "HOME": str(run_dir),
         "PYTHONPATH": str(_SOURCES),
@@ -157,6 +164,12 @@ def environment(
         REPORT_FD_VARIABLE: str(descriptor),
         TOKEN_VARIABLE: token,
     }
+
+
+def _kernels(run_dir: Path) -> Path:
+    """Folder of compiled kernels. HOME is the run's own, so they would be compiled for each run."""
+    data_dir = run_dir.absolute().parents[2]  # of <data dir>/runs/<job>/<epoch>
+    return data_dir / "triton" / socket.gethostname()
 
 
 def _write_atomically(path: Path, text: str) -> None:
