@@ -50,6 +50,8 @@ def _render_model(model: ModelInfo) -> dict[str, Any]:
     return {
         "id": model.id,
         "revision": model.revision,
+        "hub_id": model.hub_id,
+        "hub_revision": model.hub_revision,
         "architecture": model.architecture,
         "num_parameters": model.num_parameters,
         "max_length": model.max_length,

@@ -61,7 +61,8 @@ def test_the_manifest_tells_where_an_adapter_comes_from(succeeded):
     manifest = json.loads((succeeded.run_dir / "artifact" / "manifest.json").read_text())
 
     assert manifest["job_id"].startswith("ftjob-")
-    assert manifest["base"] == {"id": PUBLIC_ID, "revision": None}
+    declared = {"hub_id": None, "hub_revision": None}
+    assert manifest["base"] == {"id": PUBLIC_ID, "revision": None, **declared}
     dataset = {"dataset": "ds", "sha256": "0" * 64, "num_rows": 20, "license": None}
     assert manifest["dataset"] == dataset
     assert manifest["spec"]["lora"]["r"] == 16

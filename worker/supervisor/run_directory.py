@@ -69,7 +69,13 @@ class RunDirectories:
     def _base(self, spec: JobSpec) -> Base:
         info = models.find_model(self.settings, spec.model, spec.model_revision)
         path = models.fetch_model(self.settings, spec.model, spec.model_revision)
-        return Base(path=str(path.absolute()), id=info.id, revision=info.revision)
+        return Base(
+            path=str(path.absolute()),
+            id=info.id,
+            revision=info.revision,
+            hub_id=info.hub_id,
+            hub_revision=info.hub_revision,
+        )
 
     def _rows(self, dataset_id: str) -> RowsFile:
         columns = (Dataset.sha256, Dataset.num_rows, Dataset.num_valid_rows, Dataset.source)

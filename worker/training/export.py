@@ -76,7 +76,7 @@ def stage(
     _write_json(folder / "trainer_state.json", fields | vars(tally))
     _write_metrics(folder / "metrics.csv", state.log_history)
     speaks = plan.spec.template != "text" and (folder / CHAT_TEMPLATE).is_file()
-    card = model_card(plan, state, tally, speaks=speaks)
+    card = model_card(plan, state, tally, tokenizer, speaks=speaks)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
@@ -156,8 +156,8 @@ def write_adapter(folder: Path, plan: Plan, model: Any) -> None:
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = model.peft_config["default"].to_dict()
     config |= {
-        "base_model_name_or_path": plan.base.id,
-        "revision": plan.base.revision,
+        "base_model_name_or_path": plan.base.public_id or plan.base.id,
+        "revision": plan.base.public_revision,
         "inference_mode": True,
         # These name Python code to import on load: never set here.
         "auto_mapping": None,

@@ -11,6 +11,12 @@ class ModelOut(Answer):
     revision: str | None
     """Commit of the hub that the server allows. Null for a local folder, and where the job names
     the commit in `model_revision`."""
+    hub_id: str | None
+    """Repository of the hub that a local folder declares in its `tunesmith.json` to be a copy of.
+    Adapters name it as their base. Null where none is declared, and for a model of the hub
+    itself."""
+    hub_revision: str | None
+    """Commit of `hub_id`, as declared; null where none is."""
     architecture: str | None
     """Class name from the model's `config.json`, for example `LlamaForCausalLM`; null until the
     files are on the server."""

@@ -54,6 +54,19 @@ class Base(BaseModel):
     path: str
     id: str
     revision: str | None = None
+    hub_id: str | None = None
+    """Repository that a local folder declares to be a copy of."""
+    hub_revision: str | None = None
+
+    @property
+    def public_id(self) -> str | None:
+        """Name of the base on the hub; None for a folder that declares none."""
+        # An id of the hub has a slash; a local base is named by its folder.
+        return self.id if "/" in self.id else self.hub_id
+
+    @property
+    def public_revision(self) -> str | None:
+        return self.revision if "/" in self.id else self.hub_revision
 
 
 class RowsFile(BaseModel):

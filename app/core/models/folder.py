@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from app.core.errors import Problem
+from app.core.models import declaration
+from app.core.models.declaration import BadDeclaration, Declaration
 from app.core.models.weights import BadWeights, read_sizes
 
 _CODE = frozenset({".py", ".pyc", ".pyo", ".pyd", ".pyx", ".so", ".dll", ".dylib", ".ipynb"})
@@ -60,6 +62,10 @@ class ModelInfo:
     """`model_type` of config.json; None until it has been fetched."""
     has_chat_template: bool | None = None
     """Whether rows can be rendered with `template` "chat"; None until it has been fetched."""
+    hub_id: str | None = None
+    """Repository of the hub that a local folder declares to be a copy of."""
+    hub_revision: str | None = None
+    """Commit of that repository, if it is declared."""
     problems: tuple[Problem, ...] = ()
     """Why it is refused; empty means it may be trained."""
 
@@ -82,6 +88,8 @@ def inspect(name: str, path: Path, revision: str | None = None) -> ModelInfo:
         architecture=_architecture(config),
         model_type=kind if isinstance(kind := config.get("model_type"), str) else None,
         has_chat_template=inspection.has_chat_template,
+        hub_id=inspection.declared and inspection.declared.hub_id,
+        hub_revision=inspection.declared and inspection.declared.hub_revision,
         problems=tuple(inspection.problems),
     )
 
@@ -97,6 +105,7 @@ class _Inspection:
         self.config: dict[str, Any] = {}
         self.num_parameters: int | None = None
         self.has_chat_template: bool | None = None
+        self.declared: Declaration | None = None
 
     def run(self) -> None:
         try:
@@ -104,6 +113,7 @@ class _Inspection:
             if any(found.code == "model_link" for found in self.problems):
                 return  # reading on would follow the link
             self._check_configs()
+            self._check_declaration()
             self._check_tokenizer()
             self._check_weights()
         except OSError as error:
@@ -159,6 +169,13 @@ class _Inspection:
         if self.config.get("is_encoder_decoder") is True or (name and not name.endswith(_CAUSAL)):
             message = f"{name or 'An encoder-decoder'} is not a causal language model."
             self._refuse("model_unsupported", message)
+
+    def _check_declaration(self) -> None:
+        try:
+            self.declared = declaration.read(self.path)
+        except BadDeclaration as error:
+            hint = 'Write {"hub_id": "owner/name", "hub_revision": "<commit>"}, or remove the file.'
+            self._refuse("model_config_bad", f"{declaration.FILE} {error}.", hint)
 
     def _check_tokenizer(self) -> None:
         if not (self.path / "tokenizer.json").is_file():
