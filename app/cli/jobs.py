@@ -1,6 +1,8 @@
 """`tunesmith jobs`, `queue`, `logs`, `cancel`, `checkpoints` and `samples`."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from app.cli import ids, progress
@@ -45,6 +47,8 @@ def show_one(server: Server, given: str, *, as_json: bool) -> None:
     if job.get("queue"):
         fields.append(("queue", progress.place(job["queue"])))
     fields.append(("step", _steps(job)))
+    if job.get("started_at"):
+        fields.append(("seconds", _phases(server, job)))
     for name, value in (job.get("metrics") or {}).items():
         fields.append((name, f"{value:.6g}" if isinstance(value, float) else str(value)))
     for part in ("failure", "artifacts"):
@@ -155,6 +159,23 @@ def _state(job: dict[str, Any]) -> str:
         return str(job.get("phase") or "running")
     position = (job.get("queue") or {}).get("position")
     return f"{job['status']} #{position}" if position else str(job["status"])
+
+
+def _phases(server: Server, job: dict[str, Any]) -> str:
+    """Return how long the phases of the last attempt took, each over all of its turns."""
+    path, turns = f"/jobs/{job['id']}/events", []
+    after, more = 0, True
+    while more:
+        page = server.get(path, type="phase,status", limit=1000, after=after)
+        turns += [each for each in page["data"] if each["attempt"] == job["attempt"]]
+        after, more = page["data"][-1]["seq"] if page["data"] else 0, page["has_more"]
+    spent: dict[str, float] = {}
+    for turn, following in pairwise(turns):
+        name = "starting" if turn["type"] == "status" else turn["data"]["phase"]
+        if turn["data"].get("status") in (None, "running"):
+            seconds = datetime.fromisoformat(following["at"]) - datetime.fromisoformat(turn["at"])
+            spent[name] = spent.get(name, 0) + seconds.total_seconds()
+    return ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items())
 
 
 def _name(job: dict[str, Any]) -> str:

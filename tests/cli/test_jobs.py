@@ -252,3 +252,31 @@ def test_a_place_in_the_queue_without_an_estimate_is_its_reason():
     assert progress.place(standing(3)) == "position 3: the worker is busy"
     past = (NOW - timedelta(seconds=9)).isoformat()
     assert progress.place(standing(1, "busy", past)) == "position 1, starts soon: busy"
+
+
+def test_a_job_shows_how_long_each_phase_took(site, server, capsys):
+    def turn(seq, second, kind, **fields):
+        at = (NOW + timedelta(seconds=second)).isoformat()
+        return {"seq": seq, "at": at, "type": kind, "attempt": fields.pop("attempt", 2)} | {
+            "data": fields
+        }
+
+    events = [
+        turn(1, 0, "status", status="running", attempt=1),
+        turn(3, 100, "status", status="running"),
+        turn(4, 101, "phase", phase="starting"),
+        turn(5, 108.5, "phase", phase="preparing"),
+        turn(6, 110, "phase", phase="training"),
+        turn(7, 120, "phase", phase="evaluating"),
+        turn(8, 121, "phase", phase="training"),
+        turn(9, 126, "phase", phase="finalizing"),
+        turn(10, 130, "status", status="succeeded"),
+    ]
+    running = job(1, "succeeded", started_at=NOW.isoformat(), attempt=2)
+    site.answer(f"/jobs/{whole(1)}", running)
+    site.answer(f"/jobs/{whole(1)}/events", {"data": events, "has_more": False})
+
+    jobs.show_one(server, whole(1), as_json=False)
+
+    told = "starting 8.5, preparing 1.5, training 15.0, evaluating 1.0, finalizing 4.0"
+    assert told in capsys.readouterr().out

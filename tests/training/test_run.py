@@ -31,7 +31,7 @@ NAMED = {
 def test_it_succeeds_through_every_phase_and_ends_with_its_artifact(succeeded):
     assert succeeded.status == 0
     phases = [each["phase"] for each in succeeded.of("phase")]
-    assert phases[:2] == ["preparing", "training"]
+    assert phases[:3] == ["starting", "preparing", "training"]
     assert phases[-1] == "finalizing"
     assert "evaluating" in phases
     assert succeeded.reports[-1]["type"] == "artifact"
@@ -233,6 +233,6 @@ def test_reports_go_to_the_named_descriptor_and_a_run_needs_no_terminal(shared_b
     assert process.wait(timeout=60) == 11
     # A slow machine adds signs of life: heartbeats, and how far reading has come.
     said = [each["type"] for each in reports if each["type"] not in ("heartbeat", "progress")]
-    assert said == ["phase", "error"]
+    assert said == ["phase", "phase", "error"]
     assert reports[-1]["data"]["code"] == "prompt_too_long"
     assert not (run_dir / "reports.jsonl").exists()

@@ -4,8 +4,10 @@ Libraries print to stdout and stderr; nothing there is parsed. Reports are the i
 """
 
 import faulthandler
+import gc
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +73,8 @@ def attempt(run_dir: Path, reports: Reporter, stop: StopRequest) -> int:
         set_environment(plan.device)
         if plan.spec.quantization == "none":
             leave_out("bitsandbytes")
-        # After the environment is set: these libraries read it when they are imported.
-        from worker.training.run import run
-
+        reports.phase("starting")
+        run = load_libraries()
         run(plan, run_dir, reports, stop)
     except Stopped as stopped:
         if stopped.reason is not StopReason.DEADLINE:
@@ -90,6 +91,25 @@ def fail(error: Exception, plan: Plan | None, reports: Reporter) -> int:
         sys.excepthook(type(error), error, error.__traceback__)
     reports.fail(failure)
     return status
+
+
+def load_libraries() -> Callable[[Plan, Path, Reporter, StopRequest], None]:
+    """Import torch and what trains with it. Call it after the environment is set: they read it.
+
+    Without the garbage collector, which finds nothing among modules but visits all of them, over
+    and over: 8.5 CPU seconds with it, 7.0 without (medians of 3, 2 cores that others used too).
+    """
+    is_first = "torch" not in sys.modules  # else the process serves several runs
+    if is_first:
+        gc.disable()
+    from trl.trainer import sft_trainer  # noqa: F401 - else imported while preparing
+
+    from worker.training.run import run
+
+    if is_first:
+        gc.freeze()  # nor are they visited later
+        gc.enable()
+    return run
 
 
 def leave_out(package: str) -> None:

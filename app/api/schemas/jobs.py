@@ -74,8 +74,8 @@ class JobOut(JobSpec):
     status: JobStatus
     """State of the job; `succeeded`, `failed` and `cancelled` are final."""
     phase: str | None
-    """What a running job is doing: `preparing`, `training`, `evaluating` or `finalizing`. Null
-    unless `status` is `running`."""
+    """What a running job is doing: `starting` (the training libraries are loaded), `preparing`,
+    `training`, `evaluating` or `finalizing`. Null unless `status` is `running`."""
     status_reason: str | None
     """Why the job is in this state, as a code: that of its failure, that of the last attempt's end
     for a job that is queued again, `cancel_requested` for a running job that is being stopped. Null

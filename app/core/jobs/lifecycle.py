@@ -78,7 +78,7 @@ def claim(session: Session, *, queue: str, worker_id: str, seconds: float) -> Jo
         "epoch": Job.epoch + 1,
         "lease_until": _in(seconds),
         "worker_id": worker_id,
-        "phase": "preparing",
+        "phase": "starting",
         "started_at": func.coalesce(Job.started_at, NOW),
         "not_before": None,
     }

@@ -133,7 +133,7 @@ ReportType = Literal[
 class Report(BaseModel):
     """One line from the trainer. `data` by type:
 
-    phase       {phase: preparing | training | evaluating | finalizing}
+    phase       {phase: starting | preparing | training | evaluating | finalizing}
     progress    {step, max_steps, epoch, fraction, tokens_seen, tokens_per_second, eta_seconds}
     metrics     {step, values: {name: number}}
     eval        {step, values: {valid_loss, valid_mean_token_accuracy}}
