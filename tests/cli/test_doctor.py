@@ -89,7 +89,7 @@ def test_the_folders_are_those_of_the_running_stack(tmp_path):
 def test_servers_of_your_own_are_not_looked_for_as_embedded_ones(tmp_path):
     urls = {"database_url": "postgresql+psycopg://u:secret@h/d", "redis_url": "redis://h"}
 
-    told = [each.text for each in doctor._servers(Settings(**urls))]
+    told = [each.text for each in doctor._servers(Settings.model_validate(urls))]
 
     assert len(told) == 2
     assert all("your own server" in text and "secret" not in text for text in told)

@@ -56,10 +56,10 @@ class MetricsOut(Answer):
     series: dict[str, SeriesOut]
     """Series by metric: `train_loss`, `train_mean_token_accuracy`, `learning_rate`, `grad_norm`,
     `entropy`, `epoch`, `num_tokens`, `tokens_per_second`, `device_memory_peak_bytes`, `valid_loss`
-    and `valid_mean_token_accuracy`, as far as they were logged. A metric that was asked for and
-    never logged is an empty series."""
+    and `valid_mean_token_accuracy`, as far as they were logged. A requested metric that was never
+    logged is an empty series."""
     max_points: int | None
-    """Limit on the points of a series, as asked for; null for all points. A longer series keeps
+    """Requested limit on the points of a series; null for all points. A longer series keeps
     its first and last point and, of each stretch between them, the lowest and the highest
     value."""
 

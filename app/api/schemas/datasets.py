@@ -71,9 +71,9 @@ class RowsOut(Answer):
     """Rows with the columns `instruction`, `input`, `output`, `system`, `history`, `weights` or
     `text`. A column that a row does not have is left out."""
     offset: int
-    """Number of the first row in `data`, counted from 0 over the valid rows, as asked for."""
+    """Number of the first row in `data`, counted from 0 over the valid rows, as requested."""
     num_rows: int
     """Number of valid rows in the whole dataset."""
     has_more: bool
-    """Whether valid rows follow: ask again with `offset` raised by the number of rows in
-    `data`."""
+    """Whether valid rows follow: repeat the request with `offset` increased by the number of rows
+    in `data`."""

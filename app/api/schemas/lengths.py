@@ -69,7 +69,7 @@ class LengthsOut(Answer):
     num_rows: int
     """Number of valid rows."""
     max_length: int
-    """Tokens per row that `over`, `cut` and `split` refer to, as asked for."""
+    """Tokens per row that `over`, `cut` and `split` refer to, as requested."""
     characters: Distribution
     """Lengths in characters of the rendered rows, prompt and answer. Here `over` compares
     characters with `max_length`."""

@@ -60,7 +60,7 @@ class PreviewRow(Answer):
     num_trained: int
     """Number of those tokens that count in the loss."""
     eos: EndOut
-    """What becomes of the end-of-sequence token."""
+    """What happens to the end-of-sequence token."""
     dropped: bool
     """Whether the row is left out of training: its prompt alone fills `max_length`, or none of its
     answers is trained, or it is longer and `on_long_row` is `drop`."""
@@ -106,7 +106,7 @@ class PreviewOut(Answer):
     num_rows: int
     """Number of valid rows in the whole dataset."""
     has_more: bool
-    """Whether rows that were asked for are missing because the answer would be too long or, where
+    """Whether requested rows are missing because the answer would be too long or, where
     none were named, whether valid rows follow."""
     data: list[PreviewRow]
     """Rows of the preview."""

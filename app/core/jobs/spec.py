@@ -1,4 +1,4 @@
-"""A job spec: the closed schema of what can be asked for.
+"""A job spec: the closed schema of what a job can request.
 
 Names are those of TrainingArguments, SFTConfig and LoraConfig. The defaults here are the recipe
 `default`; `app.core.jobs.recipes` lays other recipes under what the caller set.
@@ -37,11 +37,12 @@ class Closed(BaseModel):
 
 
 class LoraSpec(Closed):
-    """The LoRA adapter, in the words of PEFT's `LoraConfig`."""
+    """The LoRA adapter, with the field names of PEFT's `LoraConfig`."""
 
     r: int = Field(16, ge=1, le=512)
     """Rank of the low-rank matrices. A higher rank trains more parameters; vLLM serves ranks above
-    16 only when told to. Default from the tutorial "How to train an LLM with PyTorch" (2024)."""
+    16 only with `--max-lora-rank`. Default from the tutorial "How to train an LLM with PyTorch"
+    (2024)."""
     lora_alpha: int = Field(32, ge=1, le=4096)
     """Scaling of the adapter: its update is multiplied by `lora_alpha / r`, with `use_rslora` by
     `lora_alpha / sqrt(r)`. Default from the tutorial "How to train an LLM with PyTorch" (2024)."""
@@ -59,12 +60,13 @@ class LoraSpec(Closed):
     """Scale with the square root of the rank (rank-stabilized LoRA, Kalajdzievski 2023), which
     helps at high ranks."""
     use_dora: bool = False
-    """Train magnitude and direction of the weights apart (DoRA, Liu et al. 2024). Takes more memory
-    and time."""
+    """Train magnitude and direction of the weights separately (DoRA, Liu et al. 2024). Takes more
+    memory and time."""
 
 
 class TrainingSpec(Closed):
-    """How to train, in the words of transformers' `TrainingArguments` and TRL's `SFTConfig`."""
+    """How to train, with the field names of transformers' `TrainingArguments` and TRL's
+    `SFTConfig`."""
 
     num_train_epochs: float = Field(1, gt=0, le=100)
     """Passes over the training rows; may be a fraction. Ignored if `max_steps` is set."""
@@ -75,7 +77,7 @@ class TrainingSpec(Closed):
     """Sequences in one forward and backward pass: more take more memory. Default from the tutorial
     "How to train an LLM with PyTorch" (2024)."""
     gradient_accumulation_steps: int = Field(1, ge=1, le=1024)
-    """Forward and backward passes to an optimizer step. Multiplied by `per_device_train_batch_size`
+    """Forward and backward passes per optimizer step. Multiplied by `per_device_train_batch_size`
     it gives the batch size; above 32 sequences LoRA learns less ("LoRA Without Regret", 2025)."""
     learning_rate: float = Field(2e-4, gt=0, le=1)
     """Highest learning rate, reached after the warm-up. The default is about ten times what full
@@ -84,7 +86,7 @@ class TrainingSpec(Closed):
     lr_scheduler_type: Literal[
         "linear", "cosine", "constant", "constant_with_warmup", "polynomial"
     ] = "linear"
-    """Course of the learning rate after the warm-up. `linear` falls to 0, as by default in
+    """Schedule of the learning rate after the warm-up. `linear` falls to 0, as by default in
     transformers; `constant` has no warm-up. `polynomial` falls to 1e-7."""
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
     """Share of all optimizer steps over which the learning rate rises from 0, rounded down to whole
@@ -109,18 +111,18 @@ class TrainingSpec(Closed):
     faster, measured on matrix products)."""
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass instead of keeping them: less memory, for about
-    half as many operations on top."""
+    50 % more operations."""
     neftune_noise_alpha: float | None = Field(None, gt=0, le=100)
     """Strength of the noise added to embeddings in training (NEFTune, Jain et al. 2023, who use 5
     to 15). Null: no noise."""
     logging_steps: int = Field(1, ge=1)
-    """Optimizer steps between two logged values of the metrics."""
+    """Optimizer steps between two logged values of each metric."""
     eval_steps: int | None = Field(None, ge=1)
     """Optimizer steps between two evaluations. Null: at the end of each epoch. The last step is
     always evaluated; without `validation` nothing is."""
     save_strategy: Literal["epoch", "steps", "no"] = "epoch"
     """When to save a checkpoint: at the end of each `epoch`, every `save_steps` optimizer steps
-    (`steps`), or `no`: only when the job has to stop and go on later. An attempt after a failure
+    (`steps`), or `no`: only when the job has to stop and resume later. An attempt after a failure
     resumes from the last one."""
     save_steps: int | None = Field(None, ge=1)
     """Optimizer steps between two checkpoints. Given alone, it sets `save_strategy` to `steps`,

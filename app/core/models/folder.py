@@ -88,8 +88,8 @@ def inspect(name: str, path: Path, revision: str | None = None) -> ModelInfo:
         architecture=_architecture(config),
         model_type=kind if isinstance(kind := config.get("model_type"), str) else None,
         has_chat_template=inspection.has_chat_template,
-        hub_id=inspection.declared and inspection.declared.hub_id,
-        hub_revision=inspection.declared and inspection.declared.hub_revision,
+        hub_id=inspection.declared.hub_id if inspection.declared else None,
+        hub_revision=inspection.declared.hub_revision if inspection.declared else None,
         problems=tuple(inspection.problems),
     )
 
