@@ -29,6 +29,7 @@ _POINTERS: Mapping[str, str] = {
     "no_trained_tokens": "/training/max_length",
     "token_outside_vocabulary": "/model",
     "model_invalid": "/model",
+    "tool_calls_hidden": "/template",
     "target_modules_invalid": "/lora/target_modules",
 }
 

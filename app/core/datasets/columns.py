@@ -6,7 +6,7 @@ from typing import Any
 
 from app.core.datasets.formats import COLUMNS
 
-TARGETS = (*COLUMNS, "messages")
+TARGETS = (*COLUMNS, "messages", "tools")
 DECIDING = ("instruction", "output", "text", "messages")
 """A mapping of any of these determines the row format."""
 _NEEDED = ("instruction", "output")
@@ -27,7 +27,7 @@ _BESIDE = {"input": ("input", "context"), "system": ("system", "system_prompt")}
 _IN_A_ROW = frozenset(
     {*COLUMNS, "prompt", "completion", "response", "question", "messages", "conversations"}
 )
-_LISTS = ("history", "weights", "messages", "conversations")
+_LISTS = ("history", "weights", "messages", "conversations", "tools")
 _MAX_SHOWN = 8
 _MAX_NAME = 80
 

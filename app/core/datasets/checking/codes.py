@@ -79,13 +79,24 @@ CODES: Mapping[str, Code] = {
         "error", "A row without an answer trains nothing: add one, or remove the row."
     ),
     "messages_invalid": Code("error", 'Write [{"role": "user", "content": "..."}, ...].'),
-    "role_unknown": Code("error", "The roles are system, user and assistant (human and gpt)."),
+    "role_unknown": Code(
+        "error", "The roles are system, user, assistant (human and gpt) and tool (observation)."
+    ),
     "roles_not_alternating": Code(
         "error", "After an optional system message, user and assistant must alternate."
     ),
     "answer_missing": Code("error", "End the conversation with an assistant message."),
     "content_not_text": Code(
-        "error", "Give every message text content; tool calls are not supported."
+        "error", "Give every message text content; images, audio and video are not supported."
+    ),
+    "tools_invalid": Code(
+        "error", 'Write [{"type": "function", "function": {"name": "...", "parameters": {}}}, ...].'
+    ),
+    "tool_call_invalid": Code(
+        "error", 'A call is {"type": "function", "function": {"name": "...", "arguments": {}}}.'
+    ),
+    "tool_answer_invalid": Code(
+        "error", "Put a tool's answer after the message with the call it answers."
     ),
     "weight_invalid": Code("error", "A weight is 0 or 1, and only answers have one."),
     "nothing_trained": Code("error", "Give an answer `weight` 1, or remove the row."),

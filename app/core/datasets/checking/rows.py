@@ -1,6 +1,7 @@
 """Convert a parsed value to a canonical row, or report everything wrong with it."""
 
 import json
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from app.core.datasets.formats import COLUMNS, Other, Row
@@ -16,6 +17,14 @@ class Flaw(NamedTuple):
     code: str
     message: str
     hint: str = ""
+
+
+class Wrong(Exception):
+    """The first flaw of a row that is read from the top."""
+
+    def __init__(self, field: str, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.flaw = Flaw(field, code, message, hint)
 
 
 def check_row(value: Any) -> tuple[Row | None, list[Flaw]]:
@@ -178,4 +187,19 @@ def _check_weights(row: Row) -> list[Flaw]:
 def _strings(row: Row) -> list[tuple[str, str]]:
     plain = [(key, text) for key, text in row.items() if isinstance(text, str)]
     turns = enumerate(row.get("history", []))
-    return plain + [(f"history/{at}", text) for at, turn in turns for text in turn]
+    found = plain + [(f"history/{at}", text) for at, turn in turns for text in turn]
+    for key in ("tools", "messages"):
+        found += [(key, text) for text in texts_of(row.get(key))]
+    return found
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Yield every string of a JSON value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from texts_of(each)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from app.core.datasets.checking import conversations, rows
 from app.core.datasets.checking.rows import Flaw, check_row
+from app.core.datasets.checking.tool_calls import TOOLS, tools_of
 from app.core.datasets.columns import DECIDING, rename, suggest
 from app.core.datasets.formats import COLUMNS, Row
 from app.core.datasets.shown import escape
@@ -48,17 +49,17 @@ class Shape(NamedTuple):
     def used(self) -> frozenset[str]:
         """The columns of the upload that are read."""
         if self.row_format in _CHATS:
-            ours: tuple[str, ...] = (_CHATS[self.row_format], "system")
+            ours: tuple[str, ...] = (_CHATS[self.row_format], "system", *TOOLS)
         elif self.row_format == "text" and self.is_decided:
             ours = ("text",)
         else:
-            ours = COLUMNS
+            ours = (*COLUMNS, "tools")
         return frozenset(self.names.get(name, name) for name in ours)
 
 
 def known(columns: Mapping[str, str]) -> frozenset[str]:
     """Return every column of an upload that may be read, whatever its row format."""
-    return frozenset((*COLUMNS, *_PAIR.values(), *_CHATS.values(), *columns.values()))
+    return frozenset((*COLUMNS, *_PAIR.values(), *_CHATS.values(), *TOOLS, *columns.values()))
 
 
 def form_of(value: Any) -> str | None:
@@ -120,6 +121,8 @@ def normalize(value: Any, shape: Shape) -> tuple[Row | None, list[Flaw]]:
     if flaw := _misfit(mapped, shape):
         return None, [flaw]
     row, flaws = _read(mapped, shape)
+    if row is not None and shape.row_format not in _CHATS and "instruction" in row:
+        row, flaws = _with_tools(row, mapped, flaws)
     if not flaws:
         return row, flaws
     is_missing = any(flaw.code == "field_missing" for flaw in flaws)
@@ -149,6 +152,19 @@ def _read(value: dict[str, Any], shape: Shape) -> tuple[Row | None, list[Flaw]]:
         if not isinstance(value["text"], str):
             return None, [rows.wrong_type("text", value["text"])]
     return check_row(value)
+
+
+def _with_tools(
+    row: Row, value: dict[str, Any], flaws: list[Flaw]
+) -> tuple[Row | None, list[Flaw]]:
+    """Add the tools of a row of instruction and output."""
+    if "messages" in row or "tools" in row:
+        return row, flaws
+    try:
+        tools = tools_of({"tools": value.get("tools")})
+    except rows.Wrong as wrong:
+        return None, [*flaws, wrong.flaw]
+    return ({**row, "tools": tools} if tools else row), flaws
 
 
 def _misfit(value: dict[str, Any], shape: Shape) -> Flaw | None:

@@ -29,6 +29,7 @@ def describe(splits: Splits[T], max_length: int, *, packed: bool) -> LayoutFigur
         dropped=_numbered(counts.dropped),
         split=_numbered(counts.split),
         unlike_prompt=_numbered(counts.unlike_prompt),
+        hidden={part: _numbered(rows) for part, rows in sorted(counts.hidden.items())},
         tokens_lost=counts.tokens_lost,
     )
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from app.core.datasets.formats import Row
 from app.core.datasets.tokens.chat import TemplateFailed
 from app.core.datasets.tokens.encoding import Example, encode
+from app.core.datasets.tokens.hidden import ToolsHidden
+from app.core.datasets.tokens.templates import NO_TOOLS_HINT
 from app.core.datasets.tokens.tokenizer import RowTokenizer
-from app.core.jobs.failures import BadModel
+from app.core.jobs.failures import BadModel, BadRow
 from app.core.jobs.spec import JobSpec
 
 _CHUNK = 1000
@@ -34,6 +36,10 @@ def encode_rows(
 def refusals(tokenizer: RowTokenizer) -> Iterator[None]:
     try:
         yield
+    except ToolsHidden as error:
+        raise BadRow(
+            "tool_calls_hidden", error.row, "messages", error.reason, NO_TOOLS_HINT
+        ) from error
     except TemplateFailed as error:
         hint = 'Use `template` "alpaca".'
         if not tokenizer.chat_template:

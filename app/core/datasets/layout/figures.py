@@ -45,6 +45,8 @@ class LayoutFigures(Frozen):
     dropped: Numbered
     split: Numbered
     unlike_prompt: Numbered
+    hidden: dict[str, Numbered] = {}
+    """Rows of which the template leaves something out, by `tokens.hidden`'s name of what it is."""
     tokens_lost: int
     """Tokens of the training rows that are lost in one pass."""
 

@@ -23,6 +23,8 @@ class Encoded(Protocol):
     def highest_id(self) -> int: ...
     @property
     def unlike_prompt(self) -> bool: ...
+    @property
+    def hidden(self) -> frozenset[str]: ...
 
     def cut(self, start: int, end: int) -> Self: ...
 
@@ -42,11 +44,18 @@ class Outline:
     """Ranges of positions with a label, each [start, end)."""
     highest_id: int = -1
     unlike_prompt: bool = False
+    hidden: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, example: Example) -> "Outline":
-        trained = tuple(_ranges(example))
-        return cls(example.row, example.size, trained, example.highest_id, example.unlike_prompt)
+        return cls(
+            example.row,
+            example.size,
+            tuple(_ranges(example)),
+            example.highest_id,
+            example.unlike_prompt,
+            example.hidden,
+        )
 
     @property
     def prompt_size(self) -> int:

@@ -32,6 +32,8 @@ class Counts:
     tokens_lost: int = 0
     unlike_prompt: list[int] = field(default_factory=list)
     """Rows whose rendered chat does not begin with the prompt for generation."""
+    hidden: dict[str, list[int]] = field(default_factory=dict)
+    """Rows of which the template leaves something out, by what it is."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,9 @@ def lay_out(rows: list[T], held_out: list[T] | None, spec: JobSpec, limits: Limi
     train, held_out = split(rows, spec) if held_out is None else (rows, held_out)
     refuse_long_prompts(train, held_out, spec, limits.positions)
     counts = Counts(unlike_prompt=[each.row for each in train if each.unlike_prompt])
+    for each in train:
+        for part in each.hidden:
+            counts.hidden.setdefault(part, []).append(each.row)
     held_counts = Counts()
     fitting, held_fitting = fit(train, spec, counts), fit(held_out, spec, held_counts)
     if not any(each.num_trained for each in fitting):

@@ -35,9 +35,10 @@ class Generation(Extension):
 
 def render(
     template: str,
-    messages: Sequence[Mapping[str, str]],
+    messages: Sequence[Mapping[str, Any]],
     special_tokens: Mapping[str, str],
     *,
+    tools: Sequence[Mapping[str, Any]] | None = None,
     add_generation_prompt: bool = False,
 ) -> str:
     """Render the messages as one text. `special_tokens`: by name in the template, `eos_token`, ...
@@ -49,7 +50,7 @@ def render(
             {
                 **special_tokens,
                 "messages": [dict(each) for each in messages],
-                "tools": None,
+                "tools": list(tools) if tools else None,
                 "documents": None,
                 "add_generation_prompt": add_generation_prompt,
             }

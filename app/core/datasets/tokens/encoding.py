@@ -7,8 +7,10 @@ from itertools import takewhile
 
 from app.core.datasets.formats import Row
 from app.core.datasets.tokens.chat import TemplateFailed
+from app.core.datasets.tokens.hidden import hidden_parts
 from app.core.datasets.tokens.rendering import (
     Rendered,
+    answer_places,
     prompt_text,
     render,
     trained_answers,
@@ -33,6 +35,8 @@ class Example:
     unlike_prompt: bool = False
     """The chat template does not render a prefix of a chat as a prefix of its text: an answer is
     trained after a prompt that the rendered chat does not have, or not trained at all."""
+    hidden: frozenset[str] = frozenset()
+    """What the row has and its rendered text lacks: see `hidden.hidden_parts`."""
 
     @cached_property
     def num_trained(self) -> int:
@@ -64,8 +68,16 @@ def encode(
     and prompt ids are those that generation starts from.
 
     What follows the last trained answer is left out. With `train_on` "all", weights are ignored.
-    Raises chat.TemplateFailed.
+    Raises chat.TemplateFailed, and its subclass ToolsHidden if tool calls would not be trained.
     """
+    hidden = [hidden_parts(*each, template, train_on, tokenizer) for each in rows]
+    pairs = zip(_encode(rows, template, train_on, tokenizer), hidden, strict=True)
+    return [replace(each, hidden=lacks) if lacks else each for each, lacks in pairs]
+
+
+def _encode(
+    rows: Sequence[tuple[int, Row]], template: str, train_on: str, tokenizer: RowTokenizer
+) -> list[Example]:
     if train_on == "all" or template == "text":
         return [_all_trained(each) for each in _encode_last(rows, template, tokenizer)]
     trained = [trained_answers(row) for _, row in rows]
@@ -146,11 +158,12 @@ def _turn(ids: list[int], row: Row, answer: int, tokenizer: RowTokenizer) -> sli
     """Return the positions of an answer and its end of turn; None if the text of the chat up to
     the answer is not a prefix of its whole text.
     """
-    messages = whole_chat(row)
-    place = len(messages) - 2 * (len(row["history"]) - answer) - 1
-    start = tokenizer.render(messages[:place], add_generation_prompt=True)
-    end = tokenizer.render(messages[: place + 1]).rstrip()
-    if not (end.startswith(start) and tokenizer.render(messages).startswith(end)):
+    messages, tools = whole_chat(row), row.get("tools")
+    place = answer_places(messages)[answer]
+    start = tokenizer.render(messages[:place], tools=tools, add_generation_prompt=True)
+    end = tokenizer.render(messages[: place + 1], tools=tools).rstrip()
+    whole = tokenizer.render(messages, tools=tools)
+    if not (end.startswith(start) and whole.startswith(end)):
         return None
     before, through = tokenizer.ids([start, end], special=False)
     size = len(before)

@@ -1,0 +1,136 @@
+"""Read one message of a conversation, in OpenAI's form (`role`) or ShareGPT's (`from`)."""
+
+import json
+from typing import Any, NamedTuple
+
+from app.core.datasets.checking.rows import Wrong, name_type
+from app.core.datasets.checking.tool_calls import calls_of, check_json, read_calls
+from app.core.datasets.formats import Message
+
+_ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+    "tool_response": "tool",
+    "function_call": "call",
+    "tool_call": "call",
+}
+_TEXT_PARTS = (None, "text", "input_text", "output_text")
+
+
+class Turn(NamedTuple):
+    field: str
+    role: str
+    """`system`, `user`, `assistant` or `tool`."""
+    text: str
+    weight: int = 0
+    calls: tuple[dict[str, Any], ...] = ()
+    is_call: bool = False
+    """Whether the turn is a call alone, which belongs to the assistant's turn before it."""
+    names: tuple[tuple[str, str], ...] = ()
+    """`tool_call_id` and `name` of a tool's answer, where given."""
+
+    @property
+    def message(self) -> Message:
+        made: Message = {"role": self.role, "content": self.text, **dict(self.names)}
+        if self.calls:
+            made["tool_calls"] = list(self.calls)
+        if self.role == "assistant" and not self.weight:
+            made["weight"] = 0
+        return made
+
+
+def read_turn(item: Any, field: str) -> Turn:
+    """Read a message. Raises Wrong."""
+    if not isinstance(item, dict):
+        raise Wrong(field, "messages_invalid", f"A message is {name_type(item)}, not an object.")
+    who, what = ("from", "value") if "from" in item else ("role", "content")
+    role = _role(item.get(who), f"{field}/{who}")
+    at = f"{field}/{what}"
+    weight = _weight(item, field, role)
+    if role == "call":
+        calls = tuple(read_calls(item.get(what), at))
+        return Turn(field, "assistant", "", weight, calls, is_call=True)
+    calls = tuple(calls_of(item, field)) if role == "assistant" else ()
+    return Turn(
+        field,
+        role,
+        _text(item.get(what), at, role, may_lack=bool(calls)),
+        weight,
+        calls,
+        names=_names(item) if role == "tool" else (),
+    )
+
+
+def join_calls(turns: list[Turn]) -> list[Turn]:
+    """Put calls that are turns of their own into the assistant's message before them."""
+    joined: list[Turn] = []
+    for turn in turns:
+        last = joined[-1] if joined else None
+        if turn.is_call and last and last.role == "assistant":
+            if turn.weight != last.weight:
+                message = "A call and the answer before it are one message, of one weight."
+                raise Wrong(turn.field, "weight_invalid", message)
+            joined[-1] = last._replace(calls=last.calls + turn.calls)
+        else:
+            joined.append(turn)
+    return joined
+
+
+def _role(given: Any, field: str) -> str:
+    role = _ROLES.get(given) if isinstance(given, str) else None
+    if role is None:
+        shown = ascii(given)[:60] if isinstance(given, str) else name_type(given)
+        raise Wrong(field, "role_unknown", f"The role of a message is {shown}.")
+    return role
+
+
+def _text(content: Any, field: str, role: str, *, may_lack: bool) -> str:
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list) and content:
+        return "".join(_part(part, f"{field}/{at}") for at, part in enumerate(content))
+    if may_lack and not content:
+        return ""
+    if role == "tool" and isinstance(content, dict | int | float):
+        check_json(content, field, "content_not_text")
+        return json.dumps(content, ensure_ascii=False)
+    message = f"The content of a message is {name_type(content)}."
+    raise Wrong(field, "content_not_text", message)
+
+
+def _part(part: Any, field: str) -> str:
+    """Return the text of one part of a content that is a list."""
+    if isinstance(part, str):
+        return part
+    kind = part.get("type") if isinstance(part, dict) else None
+    text = part.get("text") if isinstance(part, dict) else None
+    if kind in _TEXT_PARTS and isinstance(text, str):
+        return text
+    what = f"of type {ascii(kind)[:60]}" if isinstance(kind, str) else name_type(part)
+    message = f"A part of a message has no text: it is {what}."
+    raise Wrong(field, "content_not_text", message)
+
+
+def _names(item: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    keys = ("tool_call_id", "name")
+    return tuple((key, item[key]) for key in keys if isinstance(item.get(key), str))
+
+
+def _weight(item: dict[str, Any], field: str, role: str) -> int:
+    weight = item.get("weight")
+    is_answer = role in ("assistant", "call")
+    if weight is None:
+        return int(is_answer)
+    if not is_answer:
+        raise Wrong(f"{field}/weight", "weight_invalid", "Only an assistant message has a weight.")
+    if type(weight) not in (int, float) or weight not in (0, 1):
+        raise Wrong(f"{field}/weight", "weight_invalid", "A weight is neither 0 nor 1.")
+    return int(weight)
