@@ -69,9 +69,11 @@ class RowsOut(Answer):
 
     data: list[Anything]
     """Rows with the columns `instruction`, `input`, `output`, `system`, `history`, `weights` or
-    `text`, and `tools` where the row offers tools. A row with tool calls has `messages` and `tools`
-    only: a message has `role`, `content`, and where given `tool_calls`, `tool_call_id`, `name`, and
-    `weight` 0 if it is not trained. A column that a row does not have is left out."""
+    `text`, `reasoning` (for each answer what comes before it, or an empty string) where the data
+    has it, and `tools` where the row offers tools. A row with tool calls has `messages` and `tools`
+    only: a message has `role`, `content`, and where given `tool_calls`, `tool_call_id`,
+    `name`, `reasoning_content`, and `weight` 0 if it is not trained. A column that a row does not
+    have is left out."""
     offset: int
     """Number of the first row in `data`, counted from 0 over the valid rows, as asked for."""
     num_rows: int

@@ -25,6 +25,8 @@ class Row(TypedDict, total=False):
     absent, only `output` is trained."""
     text: str
     """A complete text, if the upload had one (template `text`)."""
+    reasoning: list[str]
+    """For each answer what the model thinks before it, or "", in the order of `weights`."""
     tools: list[dict[str, Any]]
     """Functions that the model may call: {"type": "function", "function": {"name": ...}}."""
     messages: list[Message]
@@ -34,7 +36,7 @@ class Row(TypedDict, total=False):
 
 COLUMNS = ("instruction", "input", "output", "system", "history", "weights", "text")
 """Columns of rows without tools, in the order they are written and shown."""
-CANONICAL = (*COLUMNS, "tools", "messages")
+CANONICAL = (*COLUMNS, "reasoning", "tools", "messages")
 """Every column of a canonical row, in order."""
 
 

@@ -72,9 +72,11 @@ def _digest(line: bytes) -> _Digests:
     # No text contains a NUL, so the joined string is unambiguous.
     parts = [row.get("system", ""), row.get("instruction", ""), row.get("input", "")]
     parts += [text for turn in row.get("history", ()) for text in turn]
+    parts += [json.dumps(row["tools"], sort_keys=True)] if "tools" in row else []
     hashed = blake2b("\0".join(parts).encode(), digest_size=_BYTES)
     prompt = hashed.digest() if "instruction" in row else None
     hashed.update(f"\0{row.get('output', '')}\0{row.get('text', '')}".encode())
+    hashed.update("\0".join(row.get("reasoning", ())).encode())
     return _Digests(hashed.digest(), prompt)
 
 

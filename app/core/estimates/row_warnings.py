@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from app.core.datasets.layout.figures import Copies, LayoutFigures, Numbered
-from app.core.datasets.tokens.templates import TEXT_OF_CALL, TOOLS
+from app.core.datasets.tokens.templates import REASONING, TEXT_OF_CALL, TOOLS
 from app.core.errors import Problem
 from app.core.jobs.spec import JobSpec
 
@@ -15,6 +15,11 @@ _LENGTH = "/training/max_length"
 _OTHER_BASE = 'Use `template` "chat" with a base model whose chat template writes it.'
 _HIDDEN = {
     TOOLS: ("tools_hidden", "The template does not write the `tools`", _OTHER_BASE),
+    REASONING: (
+        "reasoning_hidden",
+        "The template does not write the reasoning of all trained answers",
+        _OTHER_BASE,
+    ),
     TEXT_OF_CALL: (
         "text_of_call_hidden",
         "The chat template leaves out the text beside a tool call",

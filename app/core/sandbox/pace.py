@@ -34,7 +34,11 @@ def _timed(rows: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
 
 def _seconds(row: Any) -> float:
     """Return the time for a row; each answer of a conversation is rendered with all before it."""
-    if "messages" in row or "tools" in row:  # rendered once more, to find what is left out
+    if {
+        "messages",
+        "tools",
+        "reasoning",
+    } & row.keys():  # rendered once more, to find what is left out
         turns = len(row.get("messages") or row.get("history", [])) + 2
         return _ROW_SECONDS + len(json.dumps(row)) * turns / _CHARACTERS_PER_SECOND
     history = row.get("history", [])

@@ -1,7 +1,6 @@
 """Rows with tools, as the model is trained on them: rendered by a chat template, or refused."""
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,34 +8,21 @@ import pytest
 
 from app.api.answers import marked
 from app.core.datasets import overlap
-from app.core.datasets.layout import program
-from app.core.datasets.layout.figures import FiguresRequest
 from app.core.datasets.layout.preview import PreviewSettings, preview
-from app.core.datasets.tokens.encoding import IGNORED, encode
+from app.core.datasets.tokens.encoding import encode
 from app.core.datasets.tokens.hidden import ToolsHidden
 from app.core.datasets.tokens.templates import NAMED
 from app.core.datasets.tokens.tokenizer import RowTokenizer
 from app.core.estimates.row_warnings import about_rows
-from app.core.jobs.spec import JobSpec
 from app.core.templates.template import ours
 from app.services.checks import misfit
+from tests.core.datasets.speech import CALLS, TEXT, laid, spans, speech
 from tests.core.datasets.test_tool_rows import ANSWER, ASK, CALL, CALLING, FOUND, ROW, TOOL
 from tests.training.bench import make_tokenizer
 
 PLAIN = {"instruction": "a", "output": "b"}
 OFFERED = {**PLAIN, "tools": [TOOL]}
 BOTH = {**CALLING, "content": "Let me look."}
-HEAD = "{% for t in tools or [] %}{{ t | tojson }}\n{% endfor %}"
-TEXT = "<{{ m.role }}>{{ m.content }}"
-CALLS = "{% for c in m.tool_calls or [] %}<call>{{ c.function | tojson }}</call>{% endfor %}"
-END = "{{ eos_token }}\n"
-ASKED = "{% if add_generation_prompt %}<assistant>{% endif %}"
-
-
-def speech(body: str, head: str = HEAD) -> str:
-    return f"{head}{{% for m in messages %}}{body}{END}{{% endfor %}}{ASKED}"
-
-
 WRITES = speech(TEXT + CALLS)
 IN_XML = speech(
     TEXT + "{% for c in m.tool_calls or [] %}<{{ c.function.name }}>"
@@ -46,31 +32,6 @@ IN_XML = speech(
 FORGETS_TEXT = speech(
     "{% if m.tool_calls %}<assistant>{{ m.tool_calls | tojson }}{% else %}" + TEXT + "{% endif %}"
 )
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("base")
-    make_tokenizer().save_pretrained(folder)
-    (folder / "config.json").write_text('{"vocab_size": 400, "max_position_embeddings": 512}')
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tokenizer(base) -> RowTokenizer:
-    return RowTokenizer.from_folder(base)
-
-
-def spans(row: Any, template: str, tokenizer: RowTokenizer, train_on: str = "completion"):
-    """The trained texts of a row, and the text of all its tokens."""
-    speaks = tokenizer.with_chat_template(template)
-    (example,) = encode([(0, row)], "chat", train_on, speaks)
-    found: list[list[int]] = [[]]
-    for label in example.labels:
-        found = [*found, []] if label == IGNORED and found[-1] else found
-        found[-1] += [] if label == IGNORED else [label]
-    texts = [speaks.decode(each) for each in found if each]
-    return texts, speaks.decode(example.input_ids), example
 
 
 CALL_TEXT = '<call>{"name": "weather", "arguments": {"city": "Oslo"}}</call></s>'
@@ -142,16 +103,6 @@ def test_a_template_that_raises_is_refused_with_its_sentence(tokenizer):
 
     with pytest.raises(ToolsHidden, match=r"Row 0: the chat template cannot write it: .*One call!"):
         spans(ROW, template, tokenizer)
-
-
-def laid(base: Path, tmp_path: Path, rows: list[Any], template: str, chat: str | None):
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    training = {"max_length": 512}
-    train_on = "all" if template == "text" else "completion"
-    given = {"model": "tiny", "dataset": "ds", "template": template, "train_on": train_on}
-    spec = JobSpec.model_validate({**given, "training": training})
-    return program.answer(FiguresRequest(spec=spec, chat_template=chat), base, path, None), spec
 
 
 @pytest.mark.parametrize("template", ["alpaca", "text", *NAMED])

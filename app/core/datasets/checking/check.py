@@ -211,15 +211,16 @@ class _Check:
                 snippet=snippet,
                 file=item.file,
             )
-        if isinstance(item.value, dict) and not item.value.keys() <= self.used:
-            self._note_columns(index, item)
+        used = self.used | {"reasoning"} if row and "reasoning" in row else self.used
+        if isinstance(item.value, dict) and not item.value.keys() <= used:
+            self._note_columns(index, item, used)
         if row is not None and line is not None:
             self.rows.write(line)
             self.profile.add(index, row, line)
 
-    def _note_columns(self, index: int, item: Found) -> None:
+    def _note_columns(self, index: int, item: Found, used: frozenset[str]) -> None:
         for name in item.value:
-            if name in self.used:
+            if name in used:
                 continue
             shown = escape(name[:80].replace("~", "~0").replace("/", "~1"))
             message = f"The column `{shown}` is not used and was left out."

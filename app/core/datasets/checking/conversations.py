@@ -65,6 +65,8 @@ def _row(turns: list[Turn], value: dict[str, Any], key: str) -> Row:
     if not any(turn.weight for turn in turns):
         raise Wrong(key, "nothing_trained", "Every answer has weight 0.")
     row = _with_calls(turns, system) if any(turn.calls for turn in turns) else _plain(turns, system)
+    if "messages" not in row and any(turn.reasoning for turn in turns):
+        row["reasoning"] = [turn.reasoning for turn in turns[1::2]]
     if tools:
         row["tools"] = tools
     return row

@@ -22,6 +22,8 @@ _ROLES = {
     "function_call": "call",
     "tool_call": "call",
 }
+REASONING = ("reasoning_content", "thinking", "reasoning")
+"""Keys of a message that hold what the assistant thinks before it answers."""
 _TEXT_PARTS = (None, "text", "input_text", "output_text")
 
 
@@ -36,10 +38,13 @@ class Turn(NamedTuple):
     """Whether the turn is a call alone, which belongs to the assistant's turn before it."""
     names: tuple[tuple[str, str], ...] = ()
     """`tool_call_id` and `name` of a tool's answer, where given."""
+    reasoning: str = ""
 
     @property
     def message(self) -> Message:
         made: Message = {"role": self.role, "content": self.text, **dict(self.names)}
+        if self.reasoning:
+            made["reasoning_content"] = self.reasoning
         if self.calls:
             made["tool_calls"] = list(self.calls)
         if self.role == "assistant" and not self.weight:
@@ -54,10 +59,11 @@ def read_turn(item: Any, field: str) -> Turn:
     who, what = ("from", "value") if "from" in item else ("role", "content")
     role = _role(item.get(who), f"{field}/{who}")
     at = f"{field}/{what}"
+    reasoning = _reasoning(item, field) if role in ("assistant", "call") else ""
     weight = _weight(item, field, role)
     if role == "call":
         calls = tuple(read_calls(item.get(what), at))
-        return Turn(field, "assistant", "", weight, calls, is_call=True)
+        return Turn(field, "assistant", "", weight, calls, is_call=True, reasoning=reasoning)
     calls = tuple(calls_of(item, field)) if role == "assistant" else ()
     return Turn(
         field,
@@ -66,6 +72,7 @@ def read_turn(item: Any, field: str) -> Turn:
         weight,
         calls,
         names=_names(item) if role == "tool" else (),
+        reasoning=reasoning,
     )
 
 
@@ -78,7 +85,8 @@ def join_calls(turns: list[Turn]) -> list[Turn]:
             if turn.weight != last.weight:
                 message = "A call and the answer before it are one message, of one weight."
                 raise Wrong(turn.field, "weight_invalid", message)
-            joined[-1] = last._replace(calls=last.calls + turn.calls)
+            reasoning = "\n".join(filter(None, [last.reasoning, turn.reasoning]))
+            joined[-1] = last._replace(calls=last.calls + turn.calls, reasoning=reasoning)
         else:
             joined.append(turn)
     return joined
@@ -117,6 +125,16 @@ def _part(part: Any, field: str) -> str:
     what = f"of type {ascii(kind)[:60]}" if isinstance(kind, str) else name_type(part)
     message = f"A part of a message has no text: it is {what}."
     raise Wrong(field, "content_not_text", message)
+
+
+def _reasoning(item: dict[str, Any], field: str) -> str:
+    key = next((name for name in REASONING if item.get(name)), None)
+    if key is None:
+        return ""
+    if not isinstance(item[key], str):
+        message = f"The reasoning of a message is {name_type(item[key])}, not a string."
+        raise Wrong(f"{field}/{key}", "content_not_text", message)
+    return str(item[key])
 
 
 def _names(item: dict[str, Any]) -> tuple[tuple[str, str], ...]:

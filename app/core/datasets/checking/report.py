@@ -27,6 +27,7 @@ _MARK_BYTES = 1 << 12
 
 _BROKEN_OFF = "The rows were not checked."
 _FEATURES = {"history": "List(List(Value('string')))", "weights": "List(Value('int64'))"}
+_FEATURES |= {"reasoning": "List(Value('string'))"}
 _FEATURES |= {"tools": "Json(decode=True)", "messages": "Json(decode=True)"}
 
 

@@ -43,6 +43,8 @@ def check_row(value: Any) -> tuple[Row | None, list[Flaw]]:
             flaws += _take(row, key, value[key])
     if "weights" in row and not any(flaw.code in _ERRORS for flaw in flaws):
         flaws += _check_weights(row)
+    if not is_text_only and _is_reasoning(value.get("reasoning"), row):
+        row["reasoning"] = value["reasoning"]
     if is_text_only and not row["text"].strip():
         flaws.append(Flaw("text", "output_empty", "`text` is empty."))
     return (None if any(flaw.code in _ERRORS for flaw in flaws) else row), flaws
@@ -167,6 +169,16 @@ def is_usual(weights: list[int]) -> bool:
     return weights[-1] == 1 and not any(weights[:-1])
 
 
+def _is_reasoning(found: Any, row: Row) -> bool:
+    """Whether a column `reasoning` is that of a canonical row: a thought for each answer."""
+    return (
+        isinstance(found, list)
+        and len(found) == len(row.get("history", [])) + 1
+        and all(isinstance(each, str) for each in found)
+        and any(found)
+    )
+
+
 def _check_weights(row: Row) -> list[Flaw]:
     """Check `weights`, and remove them from the row if they equal the default."""
     given: Any = row["weights"]
@@ -188,7 +200,7 @@ def _strings(row: Row) -> list[tuple[str, str]]:
     plain = [(key, text) for key, text in row.items() if isinstance(text, str)]
     turns = enumerate(row.get("history", []))
     found = plain + [(f"history/{at}", text) for at, turn in turns for text in turn]
-    for key in ("tools", "messages"):
+    for key in ("reasoning", "tools", "messages"):
         found += [(key, text) for text in texts_of(row.get(key))]
     return found
 

@@ -57,6 +57,13 @@ def check_row(row: Any, number: int, template: str) -> None:
             isinstance(turn, list) and len(turn) == 2 and all(isinstance(t, str) for t in turn)
         ):
             raise BadRow("value_not_text", number, "history", "a turn is not two strings")
+    thoughts = row.get("reasoning", [])
+    if "reasoning" in row and not (
+        isinstance(thoughts, list)
+        and len(thoughts) == len(history) + 1
+        and all(isinstance(each, str) for each in thoughts)
+    ):
+        raise BadRow("value_not_text", number, "reasoning", "not a text for each answer")
     weights = row.get("weights", [])
     if "weights" in row and not (
         isinstance(weights, list)

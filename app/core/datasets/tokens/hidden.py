@@ -7,8 +7,13 @@ from typing import Any
 
 from app.core.datasets.formats import Message, Row
 from app.core.datasets.tokens.chat import TemplateFailed
-from app.core.datasets.tokens.rendering import trained_answers, up_to, whole_chat
-from app.core.datasets.tokens.templates import TEXT_OF_CALL, TOOLS, is_chat
+from app.core.datasets.tokens.rendering import (
+    answer_places,
+    trained_answers,
+    up_to,
+    whole_chat,
+)
+from app.core.datasets.tokens.templates import REASONING, TEXT_OF_CALL, TOOLS, is_chat
 from app.core.datasets.tokens.tokenizer import RowTokenizer
 
 _CALLS = "calls"
@@ -31,22 +36,27 @@ def hidden_parts(
 
     Raises ToolsHidden.
     """
-    calls = "messages" in row
-    if not calls and "tools" not in row:
+    if not {"messages", "tools", "reasoning"} & row.keys():
         return frozenset()
-    if not is_chat(template):
-        if calls:
-            raise ToolsHidden(number, f'template "{template}" cannot write tool calls')
-        return frozenset({TOOLS})
     answers = trained_answers(row) if train_on == "completion" else []
+    if not is_chat(template):
+        if "messages" in row:
+            raise ToolsHidden(number, f'template "{template}" cannot write tool calls')
+        thoughts = row.get("reasoning", [])
+        thinks = any(each for at, each in enumerate(thoughts) if at in answers or not answers)
+        return frozenset({TOOLS} if "tools" in row else ()) | ({REASONING} if thinks else set())
     cut = up_to(row, answers[-1]) if answers else row
-    return _lacking(number, cut, tokenizer)
+    return _lacking(number, cut, answers, tokenizer)
 
 
-def _lacking(number: int, row: Row, tokenizer: RowTokenizer) -> frozenset[str]:
+def _lacking(number: int, row: Row, answers: list[int], tokenizer: RowTokenizer) -> frozenset[str]:
+    """`answers`: those that are trained; [] if the whole text is."""
+    messages = whole_chat(row)
+    places = answer_places(messages)
+    trained = {places[at] for at in answers} or {*places}
     marks = _Marks()
     tools = [marks.tool(each) for each in row.get("tools", [])]
-    messages = [marks.message(each) for each in whole_chat(row)]
+    messages = [marks.message(each, at in trained) for at, each in enumerate(messages)]
     try:
         lacking = marks.lacking(tokenizer.render(messages, tools=tools))
     except TemplateFailed as error:
@@ -70,7 +80,10 @@ class _Marks:
         name = self._mark(TOOLS, f"the tool {tool['function']['name']!r}")
         return {**tool, "function": {**tool["function"], "name": name}}
 
-    def message(self, message: Message) -> Message:
+    def message(self, message: Message, is_trained: bool) -> Message:
+        if is_trained and "reasoning_content" in message:
+            thought = self._mark(REASONING, "the reasoning")
+            message = {**message, "reasoning_content": thought, "thinking": thought}
         if message["role"] == "tool" and message["content"]:
             return {**message, "content": self._mark(_CALLS, "the answer of a tool")}
         if "tool_calls" not in message:

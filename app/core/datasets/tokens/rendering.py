@@ -37,7 +37,7 @@ def render(row: Row, template: str, tokenizer: RowTokenizer) -> Rendered:
     whole = tokenizer.render([*chat_messages(row), answer], tools=row.get("tools"))
     if not whole.startswith(prompt):
         # For example, the generation prompt opens a thinking block that no answer has.
-        if "tool_calls" not in answer:
+        if not {"tool_calls", "reasoning_content"} & answer.keys():
             return Rendered(prompt, answer["content"], unlike_prompt=True)
         pairs = zip(prompt, whole, strict=False)
         prompt = prompt[: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))]
@@ -104,6 +104,8 @@ def up_to(row: Row, answer: int) -> Row:
     cut: Row = {"instruction": ask, "output": said, "history": history[:answer]}
     if "system" in row:
         cut["system"] = row["system"]
+    if any(thoughts := row.get("reasoning", [])[: answer + 1]):
+        cut["reasoning"] = thoughts
     if "tools" in row:
         cut["tools"] = row["tools"]
     return cut

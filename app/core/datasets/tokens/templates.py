@@ -9,6 +9,8 @@ TOOLS = "tools"
 """A part that a template may leave out: tools that a row without tool calls offers."""
 TEXT_OF_CALL = "text_of_call"
 """A part that a template may leave out: the text of a message that also calls tools."""
+REASONING = "reasoning"
+"""A part that a template may leave out: what the model thinks before a trained answer."""
 NO_TOOLS_HINT = (
     'Use `template` "chat" with a base model whose chat template writes tools and tool calls, or '
     "remove the rows that have them."
@@ -66,8 +68,8 @@ def chat_messages(row: Row) -> list[Message]:
     if "messages" in row:
         return [_shown(each) for each in row["messages"][:-1]]
     messages = [{"role": "system", "content": row["system"]}] if row.get("system") else []
-    for ask, answer in row.get("history", []):
-        messages += [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]
+    for (ask, answer), thought in zip(row.get("history", []), _thoughts(row), strict=False):
+        messages += [{"role": "user", "content": ask}, _answer(answer, thought)]
     return [*messages, {"role": "user", "content": _user_text(row)}]
 
 
@@ -75,12 +77,26 @@ def answer_message(row: Row) -> Message:
     """Return the last answer as a message for a chat template."""
     if "messages" in row:
         return _shown(row["messages"][-1])
-    return {"role": "assistant", "content": row["output"]}
+    return _answer(row["output"], _thoughts(row)[-1])
+
+
+def _thoughts(row: Row) -> list[str]:
+    return row.get("reasoning") or [""] * (len(row.get("history", [])) + 1)
+
+
+def _answer(text: str, thought: str) -> Message:
+    return _shown({"role": "assistant", "content": text, "reasoning_content": thought})
 
 
 def _shown(message: Message) -> Message:
-    """Return a message as a template sees it: whether it is trained is not its matter."""
-    return {key: value for key, value in message.items() if key != "weight"}
+    """Return a message as a template sees it: whether it is trained is not its matter.
+
+    Templates know reasoning by one of two names: Qwen's and DeepSeek's, or that of gpt-oss.
+    """
+    shown = {key: value for key, value in message.items() if key != "weight"}
+    if thought := shown.pop("reasoning_content", ""):
+        shown |= {"reasoning_content": thought, "thinking": thought}
+    return shown
 
 
 def _alone(row: Row) -> str:
