@@ -31,6 +31,10 @@ CODES: Mapping[str, Code] = {
     "objects_span_lines": Code("warning", "Write one object per line: `jq -c . in > out`."),
     "rows_mixed": Code("error", "Use one row format for all rows of a dataset."),
     "text_only": Code("info", 'Train it with `template: "text"` and `train_on: "all"`.'),
+    "message_key_ignored": Code("info", "Nothing to do: this key of messages is not read."),
+    "message_mask_ignored": Code(
+        "warning", "Mark a message that is not to be trained with `weight: 0` or `train: false`."
+    ),
     "column_ignored": Code("info", "Nothing to do: this column is not trained on."),
     "duplicate_rows": Code("warning", "Remove the copies, unless these rows should count more."),
     "duplicates_partial": Code("info", "Check a file of this size for copies before the upload."),
@@ -98,7 +102,9 @@ CODES: Mapping[str, Code] = {
     "tool_answer_invalid": Code(
         "error", "Put a tool's answer after the message with the call it answers."
     ),
-    "weight_invalid": Code("error", "A weight is 0 or 1, and only answers have one."),
+    "weight_invalid": Code(
+        "error", "`weight` is 0 or 1, `train` is true or false, and only answers have them."
+    ),
     "nothing_trained": Code("error", "Give an answer `weight` 1, or remove the row."),
     "null_read_as_empty": Code("info", "Nothing to do: null is read as empty here."),
     "lone_surrogate": Code(

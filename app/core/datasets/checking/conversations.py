@@ -4,8 +4,8 @@ from itertools import chain
 from typing import Any
 
 from app.core.datasets.checking import rows
-from app.core.datasets.checking.messages import Turn, join_calls, read_turn
-from app.core.datasets.checking.rows import Flaw, Wrong, name_type, texts_of
+from app.core.datasets.checking.messages import MASKS, Turn, join_calls, read_turn
+from app.core.datasets.checking.rows import Flaw, Wrong, name_type, pointed, texts_of
 from app.core.datasets.checking.tool_calls import tools_of
 from app.core.datasets.formats import Row
 
@@ -18,7 +18,8 @@ def check_chat(value: dict[str, Any], key: str) -> tuple[Row | None, list[Flaw]]
     Every answer is trained unless its weight is 0, as OpenAI's format defines it.
     """
     try:
-        return _row([read_turn(*each) for each in _items(value, key)], value, key), []
+        turns = [read_turn(*each) for each in _items(value, key)]
+        return _row([*turns], value, key), _notes(turns)
     except Wrong as wrong:
         return None, [wrong.flaw]
 
@@ -28,7 +29,7 @@ def check_halves(value: dict[str, Any]) -> tuple[Row | None, list[Flaw]]:
     try:
         given = [read_turn(*each)._replace(weight=0) for each in _items(value, "prompt")]
         made = [read_turn(*each) for each in _items(value, "completion")]
-        return _row([*given, *made], value, "completion"), []
+        return _row([*given, *made], value, "completion"), _notes([*given, *made])
     except Wrong as wrong:
         return None, [wrong.flaw]
 
@@ -39,6 +40,16 @@ def find_bad_characters(value: dict[str, Any], key: str) -> list[Flaw]:
     found = [rows.find_bad(turn.field, text) for turn in turns for text in texts_of(turn.message)]
     tools = [rows.find_bad("tools", text) for text in texts_of(tools_of(value))]
     return list(chain(*found, rows.find_bad("system", value.get("system") or ""), *tools))
+
+
+def _notes(turns: list[Turn]) -> list[Flaw]:
+    """Return a flaw for each key that is not read; its message is the key's name."""
+    return [
+        Flaw(f"{turn.field}/{pointed(key)}", code, pointed(key))
+        for turn in turns
+        for key in turn.unread
+        for code in ["message_mask_ignored" if key in MASKS else "message_key_ignored"]
+    ]
 
 
 def _items(value: dict[str, Any], key: str) -> list[tuple[Any, str]]:

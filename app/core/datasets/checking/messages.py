@@ -1,6 +1,7 @@
 """Read one message of a conversation, in OpenAI's form (`role`) or ShareGPT's (`from`)."""
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from app.core.datasets.checking.rows import Wrong, name_type
@@ -24,7 +25,30 @@ _ROLES = {
 }
 REASONING = ("reasoning_content", "thinking", "reasoning")
 """Keys of a message that hold what the assistant thinks before it answers."""
+_WEIGHTS = ("weight", "train", "training")
+"""Keys that tell whether a message is trained; the second and third are true or false."""
+MASKS = frozenset(
+    {
+        *("loss", "loss_mask", "loss_weight", "loss_scale", "no_loss", "include_loss"),
+        *("mask", "masked", "is_masked", "ignore", "ignored", "skip", "trainable", "do_train"),
+        *("train_on", "train_on_turn", "train_detail", "training_detail", "is_trained"),
+    }
+)
+"""Keys by which other tools leave messages, or parts of them, out of training."""
 _TEXT_PARTS = (None, "text", "input_text", "output_text")
+
+
+_ALSO_READ: Mapping[str, tuple[str, ...]] = {
+    "system": (),
+    "user": (),
+    "assistant": ("tool_calls", "function_call", *REASONING),
+    "tool": ("tool_call_id", "name"),
+    "call": REASONING,
+}
+
+
+_SAME = (REASONING, ("tool_calls", "function_call"))
+"""Names of the same thing: of several in a message the first is read."""
 
 
 class Turn(NamedTuple):
@@ -39,6 +63,8 @@ class Turn(NamedTuple):
     names: tuple[tuple[str, str], ...] = ()
     """`tool_call_id` and `name` of a tool's answer, where given."""
     reasoning: str = ""
+    unread: tuple[str, ...] = ()
+    """Keys that have a value and are not read."""
 
     @property
     def message(self) -> Message:
@@ -56,14 +82,16 @@ def read_turn(item: Any, field: str) -> Turn:
     """Read a message. Raises Wrong."""
     if not isinstance(item, dict):
         raise Wrong(field, "messages_invalid", f"A message is {name_type(item)}, not an object.")
-    who, what = ("from", "value") if "from" in item else ("role", "content")
+    who, what = ("from", "value") if _is_sharegpt(item) else ("role", "content")
     role = _role(item.get(who), f"{field}/{who}")
     at = f"{field}/{what}"
+    unread = tuple(_unread(item, role, {who, what}))
     reasoning = _reasoning(item, field) if role in ("assistant", "call") else ""
     weight = _weight(item, field, role)
     if role == "call":
         calls = tuple(read_calls(item.get(what), at))
-        return Turn(field, "assistant", "", weight, calls, is_call=True, reasoning=reasoning)
+        made = Turn(field, "assistant", "", weight, calls, True, reasoning=reasoning)
+        return made._replace(unread=unread)
     calls = tuple(calls_of(item, field)) if role == "assistant" else ()
     return Turn(
         field,
@@ -73,7 +101,23 @@ def read_turn(item: Any, field: str) -> Turn:
         calls,
         names=_names(item) if role == "tool" else (),
         reasoning=reasoning,
+        unread=unread,
     )
+
+
+def _is_sharegpt(item: dict[str, Any]) -> bool:
+    return item.get("from") is not None or ("from" in item and "role" not in item)
+
+
+def _unread(item: dict[str, Any], role: str, read: set[str]) -> Iterator[str]:
+    """Yield the keys that have a value and are not read."""
+    first = {keys: next((key for key in keys if item.get(key)), "") for keys in _SAME}
+    for key, value in item.items():
+        if key in read or key in _WEIGHTS or value is None or value in ("", [], {}):
+            continue
+        same = next((first[keys] for keys in _SAME if key in keys), "")
+        if key not in _ALSO_READ[role] or (same and item[same] != value):
+            yield key
 
 
 def join_calls(turns: list[Turn]) -> list[Turn]:
@@ -143,12 +187,22 @@ def _names(item: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _weight(item: dict[str, Any], field: str, role: str) -> int:
-    weight = item.get("weight")
+    """Return 1 if the message is trained, else 0."""
     is_answer = role in ("assistant", "call")
-    if weight is None:
-        return int(is_answer)
-    if not is_answer:
-        raise Wrong(f"{field}/weight", "weight_invalid", "Only an assistant message has a weight.")
-    if type(weight) not in (int, float) or weight not in (0, 1):
-        raise Wrong(f"{field}/weight", "weight_invalid", "A weight is neither 0 nor 1.")
-    return int(weight)
+    given = {key: item[key] for key in _WEIGHTS if item.get(key) is not None}
+    for key, weight in given.items():
+        _check_weight(key, weight, f"{field}/{key}", is_answer=is_answer)
+    if len({int(weight) for weight in given.values()}) > 1:
+        names = " and ".join(f"`{key}`" for key in given)
+        raise Wrong(f"{field}/{[*given][-1]}", "weight_invalid", f"{names} contradict each other.")
+    return int(is_answer and all(given.values()))
+
+
+def _check_weight(key: str, weight: Any, field: str, *, is_answer: bool) -> None:
+    flags: tuple[type, ...] = (int, float) if key == "weight" else (bool, int)
+    if not is_answer and (key == "weight" or weight):
+        raise Wrong(field, "weight_invalid", "Only an assistant message has a weight.")
+    if type(weight) not in flags or weight not in (0, 1):
+        values = "0 nor 1" if key == "weight" else "true nor false"
+        what = "A weight" if key == "weight" else f"`{key}`"
+        raise Wrong(field, "weight_invalid", f"{what} is neither {values}.")

@@ -77,9 +77,10 @@ class Problems:
         hint: str = "",
         snippet: str = "",
         file: str | None = None,
+        count: int = 1,
     ) -> None:
         severity, usual_hint = CODES[code]
-        self.counts[code] += 1
+        self.counts[code] += count
         self.num_errors += severity == "error"
         if severity == "info" and not self._is_new(code, field):
             return

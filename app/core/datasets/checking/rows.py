@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from app.core.datasets.formats import COLUMNS, Other, Row
+from app.core.datasets.shown import escape
 
 REQUIRED = ("instruction", "output")
 
@@ -203,6 +204,11 @@ def _strings(row: Row) -> list[tuple[str, str]]:
     for key in ("reasoning", "tools", "messages"):
         found += [(key, text) for text in texts_of(row.get(key))]
     return found
+
+
+def pointed(name: str) -> str:
+    """Return a name as a part of a JSON pointer, safe to show."""
+    return escape(name[:80].replace("~", "~0").replace("/", "~1"))
 
 
 def texts_of(value: Any) -> Iterator[str]:

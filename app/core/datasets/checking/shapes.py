@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from app.core.datasets.checking import conversations, rows
-from app.core.datasets.checking.rows import Flaw, check_row
+from app.core.datasets.checking.rows import Flaw, check_row, pointed
 from app.core.datasets.checking.tool_calls import TOOLS, tools_of
 from app.core.datasets.columns import DECIDING, rename, suggest
 from app.core.datasets.formats import COLUMNS, Row
-from app.core.datasets.shown import escape
 
 LOOKED_AT = 100
 """Rows from which the format is detected."""
@@ -179,7 +178,7 @@ def _misfit(value: dict[str, Any], shape: Shape) -> Flaw | None:
 
 
 def _absent(name: str, hint: str) -> Flaw:
-    shown = _pointed(name)
+    shown = pointed(name)
     return Flaw(shown, "field_missing", f"`{shown}`, named in `columns`, is missing.", hint)
 
 
@@ -189,10 +188,6 @@ def _renamed(flaw: Flaw, names: Mapping[str, str], hint: str) -> Flaw:
     first, slash, rest = flaw.field.partition("/")
     if first not in names:
         return flaw
-    name = _pointed(names[first])
+    name = pointed(names[first])
     message = flaw.message.replace(f"`{first}`", f"`{name}`")
     return flaw._replace(field=name + slash + rest, message=message)
-
-
-def _pointed(name: str) -> str:
-    return escape(name[:80].replace("~", "~0").replace("/", "~1"))
