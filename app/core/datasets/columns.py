@@ -61,9 +61,9 @@ def suggest(value: dict[str, Any], columns: Mapping[str, str]) -> str:
         return hint
     found = kept | _find(value, alike, kept)
     if all(name in found or name in value for name in _NEEDED) or {"text", "messages"} & set(found):
-        return f"Send this field with the file: columns={_dump(found)}"
+        return f"Send this field with the file: columns={dump_columns(found)}"
     names = [f"`{name}`" for name in list(alike.values())[: -_MAX_SHOWN - 1 : -1]]
-    example = _dump({name: found.get(name, "...") for name in _NEEDED if name not in value})
+    example = dump_columns({name: found.get(name, "...") for name in _NEEDED if name not in value})
     return f"Map the columns of the upload ({', '.join(names)}): columns={example}"
 
 
@@ -132,5 +132,11 @@ def _is_like_a_row(value: Any) -> bool:
     return isinstance(value, dict) and not _IN_A_ROW.isdisjoint(value)
 
 
-def _dump(columns: Mapping[str, str]) -> str:
+def resend(expression: str) -> str:
+    """Return the command that makes rows of a file's objects, of a list or one after another."""
+    each = 'if type == "array" then .[] else . end'
+    return f"`jq -c '{each} | {expression}' in > out`."
+
+
+def dump_columns(columns: Mapping[str, str]) -> str:
     return json.dumps(columns, ensure_ascii=False, separators=(",", ":"))

@@ -215,7 +215,8 @@ class _Check:
                 snippet=snippet,
                 file=item.file,
             )
-        used = self.used | {"reasoning"} if row and "reasoning" in row else self.used
+        used = self.used | {flaw.field for flaw in flaws}
+        used |= {"reasoning"} if row and "reasoning" in row else set()
         if isinstance(item.value, dict) and not item.value.keys() <= used:
             self._note_columns(index, item, used)
         if row is not None and line is not None:
@@ -234,7 +235,7 @@ class _Check:
     def _check_all(self) -> None:
         """Report what is known only after the last row."""
         profile, add = self.profile, self.problems.add
-        self.notes.report(self.problems)
+        self.notes.report(self.problems, self.index)
         if not self.index and not self.problems.num_errors:
             add("no_rows", "The file has no rows.")
         if profile.num_copies:

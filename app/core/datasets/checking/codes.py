@@ -35,6 +35,16 @@ CODES: Mapping[str, Code] = {
     "message_mask_ignored": Code(
         "warning", "Mark a message that is not to be trained with `weight: 0` or `train: false`."
     ),
+    "label_false": Code(
+        "warning",
+        "Remove these rows, or let the job skip them: `on_invalid_row` and `max_skip_share`.",
+    ),
+    "label_ignored": Code("warning", "If 0 marks bad answers, remove these rows."),
+    "preference_ignored": Code("warning", "If the answer is not the better one, correct the row."),
+    "media_ignored": Code("warning", "If the answers depend on them, remove these rows."),
+    "tools_ignored": Code(
+        "warning", "Tools need rows of `messages`, or `instruction` and `output`."
+    ),
     "column_ignored": Code("info", "Nothing to do: this column is not trained on."),
     "duplicate_rows": Code("warning", "Remove the copies, unless these rows should count more."),
     "duplicates_partial": Code("info", "Check a file of this size for copies before the upload."),
@@ -105,6 +115,11 @@ CODES: Mapping[str, Code] = {
     "weight_invalid": Code(
         "error", "`weight` is 0 or 1, `train` is true or false, and only answers have them."
     ),
+    "answer_unwanted": Code(
+        "error", "Remove the row; rename the column if it says something else than good or bad."
+    ),
+    "preference_data": Code("error", "Upload one answer per row."),
+    "media_unsupported": Code("error", "Remove the row: only text is trained."),
     "nothing_trained": Code("error", "Give an answer `weight` 1, or remove the row."),
     "null_read_as_empty": Code("info", "Nothing to do: null is read as empty here."),
     "lone_surrogate": Code(

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from app.core.datasets.checking import conversations, rows
+from app.core.datasets.checking import conversations, meanings, rows
+from app.core.datasets.checking.codes import CODES
 from app.core.datasets.checking.rows import Flaw, check_row, pointed
 from app.core.datasets.checking.tool_calls import TOOLS, tools_of
 from app.core.datasets.columns import DECIDING, rename, suggest
@@ -21,6 +22,8 @@ _SIGNS = {
 }
 _PAIR = {"instruction": "prompt", "output": "completion"}
 _CHATS = {"messages": "messages", "sharegpt": "conversations"}
+
+_MISSING = {"field_missing", "answer_missing"}
 
 
 class Shape(NamedTuple):
@@ -58,7 +61,8 @@ class Shape(NamedTuple):
 
 def known(columns: Mapping[str, str]) -> frozenset[str]:
     """Return every column of an upload that may be read, whatever its row format."""
-    return frozenset((*COLUMNS, *_PAIR.values(), *_CHATS.values(), *TOOLS, *columns.values()))
+    special = (*TOOLS, "reasoning", *meanings.LABELS, *meanings.PREFERENCES)
+    return frozenset((*COLUMNS, *_PAIR.values(), *_CHATS.values(), *special, *columns.values()))
 
 
 def form_of(value: Any) -> str | None:
@@ -120,8 +124,16 @@ def normalize(value: Any, shape: Shape) -> tuple[Row | None, list[Flaw]]:
     if flaw := _misfit(mapped, shape):
         return None, [flaw]
     row, flaws = _read(mapped, shape)
+    if row is None and _MISSING.intersection(flaw.code for flaw in flaws):
+        flaw = meanings.preference_flaw(mapped)
+        if flaw is not None:
+            return None, [flaw]
     if row is not None and shape.row_format not in _CHATS and "instruction" in row:
         row, flaws = _with_tools(row, mapped, flaws)
+    more = meanings.unwanted(value, row, frozenset(shape.columns.values()))
+    flaws = [*flaws, *more]
+    if any(CODES[flaw.code].severity == "error" for flaw in more):
+        row = None
     if not flaws:
         return row, flaws
     is_missing = any(flaw.code == "field_missing" for flaw in flaws)
