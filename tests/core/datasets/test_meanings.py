@@ -1,11 +1,11 @@
 """A column that changes what a row means is refused or counted, never dropped without a word."""
 
 import json
-import subprocess
 from typing import Any
 
 import pytest
 
+from tests.core.datasets.test_real_files import jq, judge
 from tests.core.datasets.test_shapes import mapped, run
 from tests.core.datasets.test_tool_rows import TOOL
 
@@ -111,25 +111,8 @@ def test_preference_data_of_messages_has_a_hint_that_works(row, tmp_path):
     if "columns=" in hint:
         _, rows = mapped(tmp_path, json.loads(hint.partition("columns=")[2]), row)
     else:
-        rows = run(tmp_path, *jq(hint, [row]))[1]
+        rows = judge(tmp_path, jq(hint, json.dumps([row])))[1]
     assert rows == [PAIR]
-
-
-def jq(hint: str, value: Any) -> list[Any]:
-    """Run the command of a hint."""
-    import shutil
-
-    if shutil.which("jq") is None:
-        pytest.skip("jq is not installed")
-    expression = hint.partition("jq -c '")[2].partition("' in")[0]
-    done = subprocess.run(
-        ["jq", "-c", expression],
-        input=json.dumps(value),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_a_worse_answer_beside_the_answer_is_counted(tmp_path):
