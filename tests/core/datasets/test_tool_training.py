@@ -9,6 +9,7 @@ import pytest
 from app.api.answers import marked
 from app.core.datasets import overlap
 from app.core.datasets.layout.preview import PreviewSettings, preview
+from app.core.datasets.tokens.chat import TemplateFailed
 from app.core.datasets.tokens.encoding import encode
 from app.core.datasets.tokens.hidden import ToolsHidden
 from app.core.datasets.tokens.templates import NAMED
@@ -22,6 +23,7 @@ from tests.training.bench import make_tokenizer
 
 PLAIN = {"instruction": "a", "output": "b"}
 OFFERED = {**PLAIN, "tools": [TOOL]}
+BERGEN = {**CALL, "function": {"name": "weather", "arguments": {"place": "Bergen"}}}
 BOTH = {**CALLING, "content": "Let me look."}
 WRITES = speech(TEXT + CALLS)
 IN_XML = speech(
@@ -101,8 +103,21 @@ def test_a_template_that_leaves_out_a_part_is_refused_with_its_name(what, tokeni
 def test_a_template_that_raises_is_refused_with_its_sentence(tokenizer):
     template = "{% if messages | length > 2 %}{{ raise_exception('One call!') }}{% endif %}"
 
-    with pytest.raises(ToolsHidden, match=r"Row 0: the chat template cannot write it: .*One call!"):
+    with pytest.raises(TemplateFailed, match=r"Row 0: TemplateError: One call!"):
         spans(ROW, template, tokenizer)
+
+
+@pytest.mark.parametrize("body", [TEXT + CALLS, TEXT])
+def test_a_template_that_knows_its_tools_is_checked_by_their_names(body, tokenizer):
+    knows = "{% for c in m.tool_calls or [] %}{% if c.function.name != 'weather' %}"
+    knows += "{{ raise_exception('Unknown tool!') }}{% endif %}{% endfor %}"
+    template = speech(knows + body)
+
+    if body == TEXT:
+        with pytest.raises(ToolsHidden, match="leaves out the call of 'weather'"):
+            spans({"messages": [ASK, {**CALLING, "tool_calls": [BERGEN]}]}, template, tokenizer)
+    else:
+        assert spans(ROW, template, tokenizer)[0][0] == CALL_TEXT
 
 
 @pytest.mark.parametrize("template", ["alpaca", "text", *NAMED])

@@ -7,7 +7,7 @@ from itertools import takewhile
 
 from app.core.datasets.formats import Row
 from app.core.datasets.tokens.chat import TemplateFailed
-from app.core.datasets.tokens.hidden import hidden_parts
+from app.core.datasets.tokens.hidden import hidden_parts, refuse_calls
 from app.core.datasets.tokens.rendering import (
     Rendered,
     answer_places,
@@ -70,8 +70,10 @@ def encode(
     What follows the last trained answer is left out. With `train_on` "all", weights are ignored.
     Raises chat.TemplateFailed, and its subclass ToolsHidden if tool calls would not be trained.
     """
+    refuse_calls(rows, template)
+    examples = _encode(rows, template, train_on, tokenizer)
     hidden = [hidden_parts(*each, template, train_on, tokenizer) for each in rows]
-    pairs = zip(_encode(rows, template, train_on, tokenizer), hidden, strict=True)
+    pairs = zip(examples, hidden, strict=True)
     return [replace(each, hidden=lacks) if lacks else each for each, lacks in pairs]
 
 
