@@ -76,6 +76,14 @@ def test_a_template_may_write_arguments_its_own_way(tokenizer):
     assert texts == ["<weather><city>Oslo</city></s>", "7 degrees.</s>"]
 
 
+def test_a_template_may_expect_arguments_as_text(tokenizer):
+    call = "{% for c in m.tool_calls or [] %}{{ c.function.name + ':' + c.function.arguments }}"
+
+    texts, _, _ = spans(ROW, speech(TEXT + call + "{% endfor %}"), tokenizer)
+
+    assert texts == ['weather:{"city": "Oslo"}</s>', "7 degrees.</s>"]
+
+
 def test_all_of_a_row_may_be_trained(tokenizer):
     texts, whole, _ = spans(ROW, WRITES, tokenizer, train_on="all")
 

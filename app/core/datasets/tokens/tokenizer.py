@@ -1,7 +1,10 @@
 """The tokenizer for rows: the `tokenizers` library, special tokens and a chat template."""
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -100,13 +103,33 @@ class RowTokenizer:
         template = self.tool_template if tools and self.tool_template else self.chat_template
         if not template:
             raise chat.TemplateFailed("This model has no chat template.")
-        return chat.render(
+        write = partial(
+            chat.render,
             template,
-            messages,
-            self.special_tokens,
+            special_tokens=self.special_tokens,
             tools=tools,
             add_generation_prompt=add_generation_prompt,
         )
+        try:
+            return write(messages)
+        except chat.TemplateFailed:
+            # Some templates, such as DeepSeek's, expect the arguments of a call as JSON text.
+            if not any("tool_calls" in each for each in messages):
+                raise
+            with suppress(chat.TemplateFailed):
+                return write([_with_text(each) for each in messages])
+            raise
+
+
+def _with_text(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a message whose calls have their arguments as JSON text."""
+    if "tool_calls" not in message:
+        return message
+    functions = [call["function"] for call in message["tool_calls"]]
+    texts = [json.dumps(each["arguments"], ensure_ascii=False) for each in functions]
+    calls = zip(message["tool_calls"], functions, texts, strict=True)
+    written = [{**call, "function": {**f, "arguments": text}} for call, f, text in calls]
+    return {**message, "tool_calls": written}
 
 
 def default_template(given: str | Mapping[str, str] | None) -> str | None:
