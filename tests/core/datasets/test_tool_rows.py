@@ -189,6 +189,22 @@ def test_a_character_that_is_no_text_is_found_in_calls_and_tools(bad, where, tmp
     )
 
 
+def test_nulls_of_parquet_are_no_arguments(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from app.core.datasets.checking.check import check
+
+    other = calling(name="time", arguments={"zone": "CET"})
+    path = tmp_path / "upload"
+    pq.write_table(pa.Table.from_pylist([openai(ASK, CALLING, FOUND, other)]), path)
+
+    check(path, tmp_path, declared="auto", max_row_chars=10_000)
+
+    [row] = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert row == {**ROW, "messages": [ASK, CALLING, FOUND, {**other, "content": ""}]}
+
+
 def test_tools_in_csv_cells_are_read_and_may_be_mapped(tmp_path):
     from app.core.datasets.checking.check import check
 
