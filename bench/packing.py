@@ -96,6 +96,7 @@ def theirs(plan: Plan, out: Path, **changes: Any) -> tuple[Any, int]:
 
     from app.core.datasets.formats import read_rows
     from app.core.datasets.tokens.templates import alpaca_prompt
+    from worker.training import adapter
     from worker.training.configs import lora_config
     from worker.training.data import load_splits
     from worker.training.model import load_base, load_tokenizer
@@ -110,12 +111,13 @@ def theirs(plan: Plan, out: Path, **changes: Any) -> tuple[Any, int]:
         use_cpu=True, **changes, report_to="none", save_strategy="no", disable_tqdm=True,
         logging_steps=1000, num_train_epochs=1,
     )  # fmt: skip
+    base = load_base(plan, "cpu")
     trainer = SFTTrainer(
-        model=load_base(plan, "cpu"),
+        model=base,
         args=config,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        peft_config=lora_config(plan),
+        peft_config=lora_config(plan, base, adapter.choose(plan.spec.lora, base)),
     )
     tokens = sum(len(each.input_ids) for each in load_splits(plan, tokenizer).train)
     return trainer, tokens

@@ -153,7 +153,7 @@ def _about_rows(inputs: Inputs, answer: Answer) -> dict[str, Any]:
     counts: dict[str, Any] = {
         "id": inputs.rows.id,
         "rows": good,
-        "skipped_rows": (inputs.rows.num_rows or good) - good,
+        "skipped_rows": refusals.num_invalid(inputs.rows),
     }
     if laid is None:
         return counts
@@ -163,9 +163,16 @@ def _about_rows(inputs: Inputs, answer: Answer) -> dict[str, Any]:
         "trained_tokens": laid.train.trained_tokens,
         "truncated_rows": laid.truncated.count,
         "dropped_rows": laid.dropped.count,
+        "long_prompt_rows": laid.long_prompts.count,
+        "refused_rows": laid.refused.count,
+        "long_rows": laid.long_rows.count,
+        "on_long_row": laid.long_row_costs,
+        "too_long_rows": laid.too_long.count,
         "eos_lost_rows": laid.eos_lost.count,
         "split_rows": laid.split.count,
         "unlike_prompt_rows": laid.unlike_prompt.count,
+        "answers": laid.answers,
+        "untrained_answers": laid.answers_not_found,
         "duplicate_rows": answer.copies and answer.copies.duplicates,
         "tokens_lost": laid.tokens_lost,
         "sequences": laid.train.sequences,

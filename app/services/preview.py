@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from sqlalchemy.orm import Session
 
+from app.core.datasets.layout.long_rows import LongRows, usual
 from app.core.db.models import Dataset
 from app.core.db.session import commit
 from app.core.errors import Invalid, Problem, Unavailable
@@ -50,6 +51,8 @@ class PreviewRequest:
     max_length: int | None
     """None: the default of a job on this model."""
     packing: bool
+    on_long_row: LongRows | None
+    """None: the default of a job."""
     rows: Collection[int] | None
     """Numbers of canonical rows, from 0; None: `n` rows from `offset`."""
     offset: int
@@ -127,6 +130,7 @@ def _setting(request: PreviewRequest, base: ModelInfo, template: Template) -> di
         "train_on": _train_on(template.name, request.train_on),
         "max_length": length,
         "packing": request.packing,
+        "on_long_row": request.on_long_row or usual(packed=request.packing),
     }
 
 

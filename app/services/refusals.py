@@ -27,6 +27,8 @@ from app.services.counting.layouts import LayoutRequest, Layouts, Source
 _POINTERS: Mapping[str, str] = {
     "prompt_too_long": "/training/max_length",
     "no_trained_tokens": "/training/max_length",
+    "template_refuses_row": "/template",
+    "too_many_rows_skipped": "/max_skip_share",
     "token_outside_vocabulary": "/model",
     "model_invalid": "/model",
     "tool_calls_hidden": "/template",
@@ -92,9 +94,17 @@ def layout_request(
 ) -> LayoutRequest:
     template = registry.find(settings.templates_dir, spec.template)
     parameters = figures.FiguresRequest(
-        spec=spec, chat_template=template.chat_template, marks=list(template.special_tokens)
+        spec=spec,
+        chat_template=template.chat_template,
+        invalid=(num_invalid(rows), num_invalid(held_out) if held_out else 0),
+        marks=list(template.special_tokens),
     )
     return LayoutRequest(parameters, _source(rows), _source(held_out) if held_out else None, model)
+
+
+def num_invalid(dataset: Dataset) -> int:
+    good = dataset.num_valid_rows or 0
+    return (dataset.num_rows or good) - good
 
 
 def _source(dataset: Dataset) -> Source:

@@ -104,6 +104,9 @@ def test_a_plan_of_the_same_content_is_not_laid_out_again(plan, world, settings)
         {"training": {"packing": False}},
         {"train_on": "all"},
         {"on_invalid_row": "skip"},
+        {"on_long_prompt": "error"},
+        {"on_long_row": "drop"},
+        {"max_skip_share": 0.2},
         {"validation": {"fraction": 0.2}},
         {"template": "chatml"},
     ],
@@ -189,11 +192,15 @@ def test_a_base_that_is_not_here_yet_leaves_out_what_it_decides(
 def test_what_a_job_would_fail_with_is_refused_with_its_code(plan, world) -> None:
     long = store(world, [*ROWS, {"instruction": "word " * 400, "output": "x"}])
 
-    refused = plan(422, dataset=long, training={"max_length": 128})
+    short = {"dataset": long, "training": {"max_length": 128}}
+    refused = plan(422, **short, on_long_prompt="error")
 
     assert refused["code"] == refused["errors"][0]["code"] == "prompt_too_long"
     assert refused["errors"][0]["pointer"] == "/training/max_length"
-    assert plan(dataset=long, on_invalid_row="skip")["dataset"]["rows"] == len(ROWS)
+    assert plan(422, **short, max_skip_share=0.01)["code"] == "prompt_too_long"
+    left_out = plan(**short)
+    assert left_out["dataset"]["long_prompt_rows"] == 1
+    assert "rows_dropped" in codes(left_out)
 
 
 def test_a_layer_that_is_none_is_refused(plan) -> None:

@@ -15,7 +15,7 @@ from app.core.jobs.status import JobStatus
 FIELDS = {
     *("model", "model_revision", "dataset", "validation", "recipe", "name", "tags", "priority"),
     *("template", "train_on", "quantization", "lora", "training", "on_invalid_row"),
-    "max_skip_share",
+    *("on_long_prompt", "on_long_row", "max_skip_share"),
     *("sample_prompts", "limits", "id", "project", "status", "phase", "status_reason"),
     *("created_at", "queued_at", "started_at", "finished_at", "attempt", "queue", "progress"),
     *("trained_tokens", "metrics", "failure", "artifacts", "environment", "notes"),

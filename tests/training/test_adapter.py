@@ -16,7 +16,7 @@ from worker.training.failures import BadTarget
 from worker.training.model import load_base
 from worker.training.reporter import Reporter
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 64,
     "num_hidden_layers": 2,
@@ -32,15 +32,21 @@ EXPERTS = ["mlp.experts.down_proj", "mlp.experts.gate_up_proj"]
 def gpt2(size: int) -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    shape = {"n_embd": 32, "n_layer": 2, "n_head": 4, "bos_token_id": 0, "eos_token_id": 0}
+    shape: dict[str, Any] = {
+        "n_embd": 32,
+        "n_layer": 2,
+        "n_head": 4,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+    }
     return GPT2LMHeadModel(GPT2Config(**shape, vocab_size=size))
 
 
 def mamba(size: int) -> Any:
     from transformers import MambaConfig, MambaForCausalLM
 
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}
-    marks = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    shape: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}
+    marks: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
     return MambaForCausalLM(MambaConfig(**shape, **marks, vocab_size=size))
 
 
@@ -53,7 +59,11 @@ def mixtral(size: int) -> Any:
 def qwen2_moe(size: int) -> Any:
     from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
 
-    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+    experts: dict[str, Any] = {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+    }
     config = Qwen2MoeConfig(**SMALL, **experts, shared_expert_intermediate_size=16, vocab_size=size)
     return Qwen2MoeForCausalLM(config)
 
@@ -61,22 +71,27 @@ def qwen2_moe(size: int) -> Any:
 def qwen3_moe(size: int) -> Any:
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
-    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
-    config = Qwen3MoeConfig(**SMALL, **experts, head_dim=8, vocab_size=size)
+    experts: dict[str, Any] = {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+    }
+    more: dict[str, Any] = {"head_dim": 8}
+    config = Qwen3MoeConfig(**SMALL, **experts, **more, vocab_size=size)
     return Qwen3MoeForCausalLM(config)
 
 
 def gpt_oss(size: int) -> Any:
     from transformers import GptOssConfig, GptOssForCausalLM
 
-    experts = {"num_local_experts": 4, "num_experts_per_tok": 2}
+    experts: dict[str, Any] = {"num_local_experts": 4, "num_experts_per_tok": 2}
     return GptOssForCausalLM(GptOssConfig(**SMALL, **experts, head_dim=8, vocab_size=size))
 
 
 def gemma3(size: int) -> Any:
     from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
-    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    vision: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
     vision |= {"num_attention_heads": 2, "image_size": 28, "patch_size": 14}
     config = Gemma3Config(
         text_config={**SMALL, "head_dim": 8, "vocab_size": size, "sliding_window": 64},

@@ -5,19 +5,19 @@ from typing import Any
 import pytest
 
 from app.core.datasets.formats import Row
+from app.core.datasets.layout import leaving_out
 from app.core.datasets.layout.encode import encode_rows
 from app.core.datasets.layout.splits import (
     Counts,
     count_cut,
     fit,
     lay_out,
-    refuse_long_prompts,
     split,
 )
 from app.core.datasets.tokens.templates import alpaca_prompt
 from app.core.jobs.spec import JobSpec
 from app.core.models.limits import Limits
-from worker.training.data import load_splits, prompt_texts, row_tokenizer
+from worker.training.data import load_splits, prompt_ids, prompt_texts, row_tokenizer
 from worker.training.failures import BadData, BadModel, BadRow, NoTrainedTokens
 from worker.training.model import max_positions
 from worker.training.packing import IGNORED
@@ -61,6 +61,15 @@ def test_a_ready_text_is_trained_whole_and_ended(tokenizer):
     (example,) = examples_of([{"text": "once"}], tokenizer, template="text", train_on="all")
 
     assert tokenizer.decode(example.input_ids) == "<s>once</s>"
+
+
+def test_samples_begin_like_a_trained_text_that_brings_its_own_bos(tokenizer):
+    (example,) = examples_of([{"text": "<s>once"}], tokenizer, template="text", train_on="all")
+
+    (begun,) = prompt_ids(["<s>once"], tokenizer, special=True)
+
+    assert begun == example.input_ids[:-1]
+    assert begun.count(tokenizer.bos_token_id) == 1
 
 
 def test_earlier_turns_and_system_text_belong_to_the_prompt(tokenizer):
@@ -202,7 +211,7 @@ def refusal(rows: list[Any], held_out: list[Any], tokenizer: Any, limit: int, ba
     asked = spec(training={"max_length": limit})
     train, held = (examples_of(each, tokenizer) for each in (rows, held_out))
     with pytest.raises(BadRow) as caught:
-        refuse_long_prompts(train, held, asked, base)
+        leaving_out.check(train, held, asked, base)
     assert caught.value.report.code == "prompt_too_long"
     return caught.value.report
 
@@ -223,7 +232,8 @@ def test_a_prompt_longer_than_max_length_is_an_error_with_row_and_column(tokeniz
         ([ROW], [{**ROW, "output": "x" * 100}], 512, {"training": {"max_length": 192}}),
         ([{**ROW, "output": "x" * 100}], [], 160, {"training": {"max_length": 160}}),
         ([{**ROW, "output": "x" * 100}], [], 100, {"training": {"max_length": 100}}),
-        ([SHORT, ROW], [], 30, {"on_invalid_row": "skip"}),
+        ([SHORT, ROW], [], 30, {"max_skip_share": 0.5}),
+        ([SHORT, SHORT, ROW], [SHORT], 30, {"max_skip_share": 0.34}),
         ([SHORT, ROW], [ROW], 30, None),
         ([ROW, ROW], [], 30, None),
     ],

@@ -8,13 +8,14 @@ import pytest
 
 from app.core.datasets.layout import program
 from app.core.datasets.layout.described import describe
-from app.core.datasets.layout.figures import Answer, FiguresRequest
+from app.core.datasets.layout.figures import Answer, FiguresRequest, Numbered
 from app.core.datasets.layout.grouping import alone, pack
 from app.core.datasets.layout.outline import Outline
 from app.core.datasets.tokens.encoding import Example
 from app.core.estimates import steps
 from app.core.estimates.devices import device_classes
 from app.core.estimates.job import Estimates, needs_of, read_estimates
+from app.core.estimates.row_warnings import about_rows
 from app.core.estimates.shape import ModelShape, read_shape
 from app.core.estimates.warnings import Facts, warnings_of
 from tests.training.bench import Bench, Outcome, sum_rows
@@ -54,8 +55,10 @@ def max_steps(outcome: Outcome) -> int:
         {"validation": {"dataset": "ds_2"}, "training": {"eval_steps": 2, "packing": False}},
         {"training": {"save_strategy": "steps", "save_steps": 3, "packing": False}},
         {"training": {"save_strategy": "no"}},
-        {"training": {"max_length": 64}, "on_invalid_row": "skip"},
-        {"training": {"max_length": 64, "packing": False}, "on_invalid_row": "skip"},
+        {"training": {"max_length": 64}, "max_skip_share": 1},
+        {"training": {"max_length": 64, "packing": False}, "max_skip_share": 1},
+        {"training": {"packing": False}, "on_long_row": "split"},
+        {"training": {"num_train_epochs": 1}, "on_long_row": "drop"},
     ],
     ids=lambda changes: json.dumps(changes)[1:-1],
 )
@@ -104,7 +107,7 @@ def test_outlines_are_laid_out_as_the_rows_themselves(bench: Bench, tokenizer, t
             train_on="all" if template == "text" else "completion",
             validation={"fraction": 0.2},
             training={"max_length": 80, "packing": packed},
-            on_invalid_row="skip",
+            max_skip_share=1,
         )
         splits = load_splits(plan, tokenizer)
     finally:
@@ -137,7 +140,7 @@ def test_an_outline_is_cut_and_counted_like_its_row():
         ([*sum_rows(60), LONG], {"validation": {"dataset": "ds_2"}, "lora": {"r": 40}}),
         (
             [*sum_rows(60), LONG],
-            {"training": {"max_length": 64}, "on_invalid_row": "skip", "recipe": "xgen-7b-alpaca"},
+            {"training": {"max_length": 64}, "max_skip_share": 1, "recipe": "xgen-7b-alpaca"},
         ),
     ],
 )
@@ -170,11 +173,44 @@ def broken(bench: Bench, **files: Any) -> None:
     bench.base = folder
 
 
+PICKY = {
+    "tokenizer_config": {
+        "chat_template": "{% if messages[0].role == 'system' %}{{ raise_exception('System role not "
+        "supported') }}{% endif %}{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token "
+        "}}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+    }
+}
+PICKY_ROWS = [row | ({"system": "Be."} if at == 7 else {}) for at, row in enumerate(sum_rows(12))]
+PICKY_SKIP = {"template": "chat", "on_invalid_row": "skip"}
+
+
+def test_a_job_leaves_out_the_rows_that_its_dry_run_leaves_out(bench: Bench):
+    broken(bench, **PICKY)
+    plan = bench.plan(PICKY_ROWS, training={"max_steps": 1}, **PICKY_SKIP)
+
+    laid = dry_run(plan).laid
+    outcome = bench.run(plan)
+
+    assert laid is not None
+    assert laid.refused == Numbered(count=1, first=[7])
+    assert (laid.train.rows, laid.train.trained_rows) == (12, 11)
+    assert "System role not supported" in laid.refusal
+    assert outcome.status == 0, outcome.failure
+    (told,) = [each for each in outcome.of("warning") if each["code"] == "rows_refused"]
+    assert told["pointer"] == "/on_invalid_row"
+    (message,) = [e.message for e in about_rows(plan.spec, laid, None) if e.code == "rows_refused"]
+    assert message in [each["message"] for each in outcome.reports if each["type"] == "warning"]
+    assert "rows 7, counted from 0" in message
+    assert "System role not supported" in message
+
+
 @pytest.mark.parametrize(
     ("code", "rows", "changes", "files"),
     [
         ("prompt_too_long", ROWS, {"training": {"max_length": 16}}, {}),
         ("no_trained_tokens", sum_rows(3), {"training": {"max_length": 46}}, {}),
+        ("template_refuses_row", PICKY_ROWS, {"template": "chat"}, PICKY),
+        ("too_many_rows_skipped", PICKY_ROWS, PICKY_SKIP | {"max_skip_share": 0.05}, PICKY),
         ("data_invalid", [], {}, {}),
         ("data_invalid", sum_rows(1), {"validation": {"fraction": 0.5}}, {}),
         ("row_not_an_object", [*sum_rows(3), 3], {}, {}),

@@ -2,6 +2,7 @@ import errno
 import io
 import json
 import shutil
+from typing import Any
 
 import pytest
 import torch
@@ -280,7 +281,7 @@ def test_a_run_that_diverges_fails_with_a_hint_and_commits_nothing_that_is_no_nu
     """The third step's weights are no numbers, and only every tenth step is logged."""
     from worker.training.trainer import LoraTrainer
 
-    steps = []
+    steps: list[int] = []
 
     def spoil(self, *args, **kwargs):
         loss = training_step(self, *args, **kwargs)
@@ -291,8 +292,8 @@ def test_a_run_that_diverges_fails_with_a_hint_and_commits_nothing_that_is_no_nu
 
     training_step = LoraTrainer.training_step
     monkeypatch.setattr(LoraTrainer, "training_step", spoil)
-    training = {"num_train_epochs": 100, "learning_rate": 1.0, "logging_steps": 10}
-    training |= {"save_strategy": "steps", "save_steps": 1}
+    training: dict[str, Any] = {"num_train_epochs": 100, "learning_rate": 1.0}
+    training |= {"save_strategy": "steps", "save_steps": 1, "logging_steps": 10}
 
     outcome = bench.run(bench.plan(training=training))
 

@@ -15,7 +15,7 @@ from worker.training.packing import alone
 from worker.training.reporter import Reporter
 from worker.training.trainer import Tally
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 64,
     "num_hidden_layers": 2,
@@ -28,8 +28,10 @@ SMALL = {
 def modernbert(size: int) -> Any:
     from transformers import ModernBertDecoderConfig, ModernBertDecoderForCausalLM
 
-    marks = dict.fromkeys(("eos_token_id", "bos_token_id", "cls_token_id", "sep_token_id"), 0)
-    more = {"tie_word_embeddings": False, "global_attn_every_n_layers": 1}
+    marks: dict[str, Any] = dict.fromkeys(
+        ("eos_token_id", "bos_token_id", "cls_token_id", "sep_token_id"), 0
+    )
+    more: dict[str, Any] = {"tie_word_embeddings": False, "global_attn_every_n_layers": 1}
     config = ModernBertDecoderConfig(**SMALL, **more, **marks, vocab_size=size)
     return ModernBertDecoderForCausalLM(config)
 
@@ -37,21 +39,26 @@ def modernbert(size: int) -> Any:
 def recurrent_gemma(size: int) -> Any:
     from transformers import RecurrentGemmaConfig, RecurrentGemmaForCausalLM
 
-    more = {"num_key_value_heads": 1, "lru_width": 32, "logits_soft_cap": 2.0, "head_dim": 8}
+    more: dict[str, Any] = {
+        "num_key_value_heads": 1,
+        "lru_width": 32,
+        "logits_soft_cap": 2.0,
+        "head_dim": 8,
+    }
     return RecurrentGemmaForCausalLM(RecurrentGemmaConfig(**SMALL, **more, vocab_size=size))
 
 
 def gemma2(size: int) -> Any:
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
-    more = {"num_key_value_heads": 2, "head_dim": 8, "final_logit_softcapping": 2.0}
+    more: dict[str, Any] = {"num_key_value_heads": 2, "head_dim": 8, "final_logit_softcapping": 2.0}
     return Gemma2ForCausalLM(Gemma2Config(**SMALL, **more, vocab_size=size))
 
 
 def granite(size: int) -> Any:
     from transformers import GraniteConfig, GraniteForCausalLM
 
-    more = {"num_key_value_heads": 2, "logits_scaling": 4.0}
+    more: dict[str, Any] = {"num_key_value_heads": 2, "logits_scaling": 4.0}
     return GraniteForCausalLM(GraniteConfig(**SMALL, **more, vocab_size=size))
 
 

@@ -67,7 +67,7 @@ def trained(rows: list[Any], bench: Any, folder: Path, template: str, **options:
     bench.base = folder
     length, packing = options.pop("max_length"), options.pop("packing")
     training = {"max_length": length, "packing": packing}
-    plan = bench.plan(rows, template=template, training=training, on_invalid_row="skip", **options)
+    plan = bench.plan(rows, template=template, training=training, max_skip_share=1.0, **options)
     tokenizer = load_tokenizer(plan)
     return load_splits(plan, tokenizer)
 

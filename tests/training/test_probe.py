@@ -135,6 +135,14 @@ def test_what_an_architecture_does_with_packed_rows_is_found_out(make, is_apart,
     assert keeps_rows_apart(model, make_examples(2), 0) is is_apart
 
 
+@pytest.mark.parametrize("quantization", ["int8", "nf4"])
+def test_rounding_that_rows_share_is_no_leak(bench, tokenizer, quantization):
+    plan = bench.plan(quantization=quantization)
+    rows = load_splits(plan, tokenizer).train
+
+    assert keeps_rows_apart(load_base(plan, "cpu"), rows, tokenizer.pad_token_id)
+
+
 @pytest.mark.parametrize(
     ("optim", "states"), [("adamw_torch", 2), ("adamw_torch_fused", 2), ("sgd", 0)]
 )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.core.datasets.tokens.encoding import IGNORED, encode
-from app.core.datasets.tokens.rendering import trained_answers, up_to
+from app.core.datasets.tokens.rendering import trained_answers, up_to, whole_chat
 from app.core.datasets.tokens.templates import alpaca_prompt, chat_messages
 from worker.training.data import load_splits, row_tokenizer
 from worker.training.failures import BadRow
@@ -99,13 +99,12 @@ def test_a_template_that_tells_the_past_otherwise_trains_the_last_answer_alone(c
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
-def test_in_a_text_template_each_trained_answer_is_ended(tokenizer, weights):
+def test_in_a_text_template_the_last_answer_alone_is_ended_as_in_its_prompts(tokenizer, weights):
     example = encoded(tokenizer, "alpaca", weights)
 
     wanted = trained_answers(ROW | {"weights": list(weights)})
-    assert [tokenizer.decode(each) for each in spans(example)] == [
-        f"{ANSWERS[at]}</s>" for at in wanted
-    ]
+    *earlier, final = [tokenizer.decode(each) for each in spans(example)]
+    assert [*earlier, final] == [*(ANSWERS[at] for at in wanted[:-1]), f"{ANSWERS[wanted[-1]]}</s>"]
     first = tokenizer(alpaca_prompt(up_to(ROW, wanted[0])))["input_ids"]
     assert example.input_ids[: len(first)] == first
     last = up_to(ROW, wanted[-1])
@@ -144,7 +143,7 @@ def test_every_trained_answer_reaches_the_sequences(bench, tokenizer, lay_out):
 
     (sequence,) = lay_out(load_splits(plan, tokenizer).train, 512)
 
-    assert [tokenizer.decode(each) for each in spans(sequence)] == ["a!</s>", "b b</s>", "c.</s>"]
+    assert [tokenizer.decode(each) for each in spans(sequence)] == ["a!", "b b", "c.</s>"]
 
 
 @pytest.mark.parametrize("weights", [[1], [1, 1, 2], [1, 1, True], [1, 1, 1.0], "111", None])
@@ -164,3 +163,24 @@ def test_a_fallback_is_counted(bench, chat):
     counts = load_splits(plan, tokenizer).counts
 
     assert counts.unlike_prompt == [0]
+
+
+def test_what_a_template_marks_is_trained_as_transformers_masks_it(chat):
+    marked = (
+        "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}{% generation %}"
+        "{{ m.content if loop.last else m.content | upper }}{{ eos_token }}{% endgeneration %}"
+        "{% else %}{{ m.content }}{% endif %}{{ '\\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    tokenizer = chat(marked)
+
+    example = encoded(tokenizer, "chat", (1, 1, 1))
+
+    theirs = tokenizer.apply_chat_template(
+        whole_chat(ROW), return_dict=True, return_assistant_tokens_mask=True
+    )
+    size = example.size  # theirs goes on with a newline
+    assert example.input_ids == theirs["input_ids"][:size]
+    ours = [int(label != IGNORED) for label in example.labels]
+    assert ours == theirs["assistant_masks"][:size]
+    assert len(spans(example)) == 3

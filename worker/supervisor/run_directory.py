@@ -72,23 +72,24 @@ class RunDirectories:
         return Base(path=str(path.absolute()), id=info.id, revision=info.revision)
 
     def _rows(self, dataset_id: str) -> RowsFile:
-        columns = (Dataset.sha256, Dataset.num_valid_rows, Dataset.source)
+        columns = (Dataset.sha256, Dataset.num_rows, Dataset.num_valid_rows, Dataset.source)
         query = select(*columns).where(Dataset.id == dataset_id)
 
-        def read() -> tuple[str | None, int | None, Json | None] | None:
+        def read() -> tuple[str | None, int | None, int | None, Json | None] | None:
             with transaction(self.sessions) as session:
                 return session.execute(query).one_or_none()
 
         row = patiently(read, seconds=self.settings.outage_seconds)
         if row is None:
             raise DatasetGone(dataset_id)
-        sha256, num_rows, source = row
+        sha256, total, valid, source = row
         path = self._fetched(dataset_id)
         return RowsFile(
             path=str(path),
             dataset=dataset_id,
             sha256=sha256 or "",  # a dataset with rows has a hash
-            num_rows=num_rows or 0,
+            num_rows=valid or 0,
+            num_invalid=(total or 0) - (valid or 0),
             license=(source or {}).get("license"),
         )
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from app.core.datasets.formats import Row
 from app.core.datasets.layout import splits
-from app.core.datasets.layout.encode import encode_rows, refusals
+from app.core.datasets.layout.encode import encode_chunk, encode_rows, refusals
 from app.core.datasets.layout.splits import Splits
 from app.core.datasets.layout.stored import read_rows
-from app.core.datasets.tokens.encoding import Example, encode
+from app.core.datasets.tokens.encoding import Example
+from app.core.datasets.tokens.framing import framed
 from app.core.datasets.tokens.rendering import prompt_text
 from app.core.datasets.tokens.templates import is_named
 from app.core.datasets.tokens.tokenizer import RowTokenizer
@@ -39,7 +40,9 @@ def load_splits(
 
     limits = Limits(max_positions(plan, tokenizer), vocabulary_size(Path(plan.base.path)))
     held_out = encoded(plan.validation_rows) if plan.validation_rows else None
-    return splits.lay_out(encoded(plan.rows), held_out, plan.spec, limits)
+    files = (plan.rows, plan.validation_rows)
+    first, second = (each.num_invalid if each else 0 for each in files)
+    return splits.lay_out(encoded(plan.rows), held_out, plan.spec, limits, (first, second))
 
 
 def prompt_texts(rows: Sequence[Row], template: str, tokenizer: Any) -> list[str]:
@@ -47,6 +50,15 @@ def prompt_texts(rows: Sequence[Row], template: str, tokenizer: Any) -> list[str
     rows_tokenizer = row_tokenizer(tokenizer)
     with refusals(rows_tokenizer):
         return [prompt_text(row, template, rows_tokenizer) for row in rows]
+
+
+def prompt_ids(texts: Sequence[str], tokenizer: Any, *, special: bool) -> list[list[int]]:
+    """The tokens that generation starts from, as in training. `special`: the tokenizer's BOS is
+    added, and an EOS that it adds is removed.
+    """
+    rows_tokenizer = row_tokenizer(tokenizer)
+    found = framed(texts, rows_tokenizer) if special else rows_tokenizer.ids(texts, special=False)
+    return [ids[:-1] if ids[-1:] == [rows_tokenizer.eos_id] else ids for ids in found]
 
 
 def row_tokenizer(tokenizer: Any) -> RowTokenizer:
@@ -78,8 +90,8 @@ def differs_from_folder(
         return False  # no preview was possible either
     if is_named(spec.template):
         shown = shown.with_chat_template(tokenizer.chat_template)
-    trained = encode(rows, spec.template, spec.train_on, row_tokenizer(tokenizer))
+    trained = encode_chunk(rows, spec, row_tokenizer(tokenizer))
     try:
-        return encode(rows, spec.template, spec.train_on, shown) != trained
+        return encode_chunk(rows, spec, shown) != trained
     except (LookupError, ValueError):
         return True

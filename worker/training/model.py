@@ -84,7 +84,8 @@ def load_base(plan: Plan, device: str) -> Any:
         config = AutoConfig.from_pretrained(plan.base.path, **_LOCAL)
         if config._attn_implementation not in _ATTENTION:
             config._attn_implementation = None  # transformers chooses, sdpa first
-        model, loaded = AutoModelForCausalLM.from_pretrained(
+        load: Any = AutoModelForCausalLM.from_pretrained
+        model, loaded = load(
             plan.base.path,
             config=config,
             dtype=torch.bfloat16 if bf16 else torch.float32,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.core.datasets.layout import grouping
+from app.core.datasets.layout.long_rows import LongRows
 from app.core.datasets.tokens.encoding import IGNORED, Example
 
 __all__ = ["IGNORED", "Example", "TokenSequence", "alone", "collator", "packed"]
@@ -22,14 +23,20 @@ class TokenSequence:
     """Lengths of its rows, in order."""
 
 
-def alone(examples: Iterable[Example], max_length: int) -> list[TokenSequence]:
-    """One sequence per row, truncated at the end."""
-    return [_sequence(each) for each in grouping.alone(examples, max_length)]
+def alone(
+    examples: Iterable[Example], max_length: int, long_rows: LongRows | None = None
+) -> list[TokenSequence]:
+    """One sequence per row; a row longer than `max_length` is truncated, if not said otherwise."""
+    groups = grouping.grouped(examples, max_length, packed=False, long_rows=long_rows)
+    return [_sequence(each) for each in groups]
 
 
-def packed(examples: Iterable[Example], max_length: int) -> list[TokenSequence]:
-    """Several rows per sequence; a row longer than `max_length` is split."""
-    return [_sequence(each) for each in grouping.pack(examples, max_length)]
+def packed(
+    examples: Iterable[Example], max_length: int, long_rows: LongRows | None = None
+) -> list[TokenSequence]:
+    """Several rows per sequence; a row longer than `max_length` is split, if not said otherwise."""
+    groups = grouping.grouped(examples, max_length, packed=True, long_rows=long_rows)
+    return [_sequence(each) for each in groups]
 
 
 def positions(lengths: Sequence[int], width: int) -> list[int]:

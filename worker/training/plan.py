@@ -13,7 +13,7 @@ from worker.training.failures import BadPlan
 
 _NOT_TRAINING = {
     *("name", "tags", "priority", "limits", "sample_prompts", "recipe"),
-    "max_skip_share",
+    *("max_skip_share", "on_long_prompt"),
 }
 """Fields of a spec that do not affect what is learned."""
 

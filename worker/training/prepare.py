@@ -42,7 +42,9 @@ def warn(
 ) -> None:
     """Report the warnings that a dry run of this job gives, from the same facts."""
     training = plan.spec.training
-    laid = describe(splits, training.max_length, packed=training.packing)
+    laid = describe(
+        splits, training.max_length, packed=training.packing, long_rows=plan.spec.on_long_row
+    )
     held_out = Path(plan.validation_rows.path) if plan.validation_rows else None
     facts = Facts(
         spec=plan.spec,
@@ -88,7 +90,7 @@ def sequences(
     plan: Plan, splits: Splits[Example], base: Any, tokenizer: Any, reports: Reporter
 ) -> tuple[list[TokenSequence], list[TokenSequence]]:
     """Training and held-out rows as the model will see them."""
-    length = plan.spec.training.max_length
+    length, long_rows = plan.spec.training.max_length, plan.spec.on_long_row
     lay_out = alone
     if plan.spec.training.packing:
         if keeps_rows_apart(base, splits.train, tokenizer.pad_token_id):
@@ -96,9 +98,9 @@ def sequences(
         else:
             message = "Packed rows attend to each other in this model; they are trained unpacked."
             reports.warn("packing_unsafe", message, pointer="/training/packing")
-            for each in about_length(describe(splits, length, packed=False)):
+            for each in about_length(describe(splits, length, packed=False, long_rows=long_rows)):
                 report_problem(each, reports)
-    return lay_out(splits.train, length), lay_out(splits.held_out, length)
+    return lay_out(splits.train, length, long_rows), lay_out(splits.held_out, length, long_rows)
 
 
 def find_checkpoint(plan: Plan, run_dir: Path, reports: Reporter) -> Checkpoint | None:

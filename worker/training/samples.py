@@ -7,7 +7,7 @@ from typing import Any
 from app.core.datasets.formats import Row
 from app.core.datasets.tokens.templates import is_chat
 from app.core.jobs.spec import JobSpec
-from worker.training.data import prompt_texts
+from worker.training.data import prompt_ids, prompt_texts
 from worker.training.reporter import Reporter
 
 _NEW_TOKENS = 128
@@ -44,10 +44,8 @@ def generate(
     """Greedy answer to each text. `special`: the tokenizer adds its BOS, as in training."""
     import torch
 
-    eos = tokenizer.eos_token_id
     config = greedy(model, tokenizer)
-    prompts = [tokenizer(text, add_special_tokens=special)["input_ids"] for text in texts]
-    prompts = [ids[:-1] if ids and ids[-1] == eos else ids for ids in prompts]
+    prompts = prompt_ids(texts, tokenizer, special=special)
     # Similar lengths together: little padding, and a batch ends when its last answer does.
     order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]))
     answers = [""] * len(prompts)
@@ -74,14 +72,15 @@ def greedy(model: Any, tokenizer: Any) -> Any:
 
     Nothing else is taken from generation_config.json, such as a repetition penalty.
     """
-    from transformers import GenerationConfig
+    import transformers
 
     text_config = model.config.get_text_config()
     named = (model.generation_config.eos_token_id, getattr(text_config, "eos_token_id", None))
     ids = {tokenizer.eos_token_id}
     for each in named:
         ids |= set(each) if isinstance(each, list | tuple) else {each} - {None}
-    config: Any = GenerationConfig(
+    make: Any = transformers.GenerationConfig
+    return make(
         do_sample=False,
         num_beams=1,
         repetition_penalty=1.0,
@@ -89,7 +88,6 @@ def greedy(model: Any, tokenizer: Any) -> Any:
         eos_token_id=sorted(ids),
         pad_token_id=tokenizer.pad_token_id,
     )
-    return config
 
 
 @contextmanager

@@ -19,6 +19,7 @@ def preview(shown: PreviewOut) -> str:
 
 def _render_row(row: PreviewRow) -> Iterator[str]:
     facts = [f"{row.num_tokens} tokens", f"{row.num_trained} trained"]
+    facts += [f"{row.untrained_answers} answers untrained"] if row.untrained_answers else []
     facts += ["dropped"] if row.dropped else []
     facts += ["EOS lost"] if row.eos.lost else []
     facts += [f"{row.num_pieces} pieces"] if row.num_pieces > 1 else []

@@ -31,7 +31,17 @@ MaxLength = Annotated[
 ]
 Packing = Annotated[
     bool,
-    Query(description="Split long rows, as a job with packing does; false truncates them."),
+    Query(
+        description="Whether the job packs rows. Long rows are then split, else truncated, unless "
+        "`on_long_row` says otherwise."
+    ),
+]
+OnLongRow = Annotated[
+    Literal["split", "truncate", "drop"] | None,
+    Query(
+        description="What becomes of rows longer than `max_length`, as in a job: `split`, "
+        "`truncate` or `drop`. Default: `split` with `packing`, `truncate` without."
+    ),
 ]
 RowNumbers = Annotated[
     str | None,
@@ -57,6 +67,7 @@ def get_dataset_preview(
     train_on: TrainOn = None,
     max_length: MaxLength = None,
     packing: Packing = True,
+    on_long_row: OnLongRow = None,
     rows: RowNumbers = None,
     offset: RowOffset = 0,
     n: NumRows = 10,
@@ -71,6 +82,7 @@ def get_dataset_preview(
         train_on=train_on,
         max_length=max_length,
         packing=packing,
+        on_long_row=on_long_row,
         offset=offset,
         n=n,
         rows=tuple(map(int, rows.split(","))) if rows else None,

@@ -6,6 +6,28 @@ from app.core.estimates.precision import Device
 from app.core.jobs.spec import JobSpec
 
 
+class LongRowCost(Answer):
+    """What one value of `on_long_row` would lose of the rows longer than `max_length`."""
+
+    tokens_lost: int
+    """Number of tokens that would not be trained on."""
+    trained_tokens_lost: int
+    """Number of those tokens that count in the loss."""
+    eos_lost_rows: int
+    """Number of rows that would be trained on without their end-of-sequence token."""
+
+
+class LongRowChoices(Answer):
+    """What each value of `on_long_row` would lose of the rows longer than `max_length`."""
+
+    split: LongRowCost
+    """Splitting them: the first token of each further piece."""
+    truncate: LongRowCost
+    """Truncating them: what exceeds `max_length`, with the end-of-sequence token."""
+    drop: LongRowCost
+    """Leaving them out: all of them."""
+
+
 class PlannedRows(Answer):
     """What training would make of the dataset: counts for one pass (epoch) over the rows that are
     trained on, unless said otherwise. What depends on the model is null until its files are on the
@@ -24,18 +46,34 @@ class PlannedRows(Answer):
     trained_tokens: int | None = None
     """Number of those tokens that count in the loss."""
     truncated_rows: int | None = None
-    """Number of rows cut off at `max_length`; 0 with packing, which splits them."""
+    """Number of rows cut off at `max_length` (`on_long_row`)."""
     dropped_rows: int | None = None
     """Number of rows left out because their prompt alone fills `max_length` or none of their
     answers is trained."""
+    long_prompt_rows: int | None = None
+    """Number of those rows whose prompt alone fills `max_length` (`on_long_prompt`)."""
+    refused_rows: int | None = None
+    """Number of rows left out because the chat template refuses them (`on_invalid_row`)."""
+    long_rows: int | None = None
+    """Number of rows longer than `max_length` whose prompt fits, whatever becomes of them."""
+    on_long_row: LongRowChoices | None = None
+    """What each value of the job's `on_long_row` would lose of them."""
+    too_long_rows: int | None = None
+    """Number of those rows that are left out (`on_long_row: "drop"`)."""
     eos_lost_rows: int | None = None
     """Number of rows whose end-of-sequence token is cut off, so that they do not teach the model to
     stop."""
     split_rows: int | None = None
-    """Number of rows longer than `max_length` that packing splits into pieces; 0 without."""
+    """Number of rows longer than `max_length` that are split into pieces (`on_long_row`)."""
     unlike_prompt_rows: int | None = None
     """Number of rows whose chat template renders the prompt for an answer differently from how the
     rendered conversation goes on."""
+    answers: int | None = None
+    """Number of answers that are to be trained: several in a row of a conversation. With `train_on`
+    `all`, 1 for each row."""
+    untrained_answers: int | None = None
+    """Number of those answers that are not trained, because the chat template writes them otherwise
+    once the conversation goes on, or not at all."""
     duplicate_rows: int | None = None
     """Number of valid rows of the whole dataset that are exact copies of an earlier one."""
     tokens_lost: int | None = None

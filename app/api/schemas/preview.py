@@ -38,13 +38,13 @@ class CutOut(Answer):
 
 
 class PieceOut(Answer):
-    """One of the pieces that a row is split into with packing."""
+    """One of the pieces that a row is split into."""
 
     num_tokens: int
     """Number of tokens in the piece."""
     num_trained: int
-    """Number of its tokens that count in the loss. With packing, a piece where that is 0 is left
-    out of training."""
+    """Number of its tokens that count in the loss. A piece where that is 0 is left out of
+    training."""
 
 
 class PreviewRow(Answer):
@@ -56,25 +56,28 @@ class PreviewRow(Answer):
     text: str
     """Text of the row as the template renders it, up to the last answer that is trained."""
     num_tokens: int
-    """Number of tokens of the row within `max_length`; with packing, of all its pieces."""
+    """Number of tokens of the row within `max_length`; if it is split, of all its pieces."""
     num_trained: int
     """Number of those tokens that count in the loss."""
     eos: EndOut
     """What becomes of the end-of-sequence token."""
     dropped: bool
     """Whether the row is left out of training: its prompt alone fills `max_length`, or none of its
-    answers is trained."""
+    answers is trained, or it is longer and `on_long_row` is `drop`."""
     truncated: CutOut | None
-    """What `max_length` cuts off without packing; null where the row fits, and with packing."""
+    """What `max_length` cuts off; null where the row fits or is split."""
     pieces: list[PieceOut]
-    """Pieces that the row is split into with packing, in the order of its tokens; the first 1,000.
-    Without packing, or where the row fits, a single one."""
+    """Pieces that the row is split into, in the order of its tokens; the first 1,000. Where it is
+    not split, a single one."""
     num_pieces: int
     """Number of pieces, those that are not listed included."""
     unlike_prompt: bool
     """Whether the chat template renders the prompt for an answer differently from how the rendered
     conversation goes on, as templates that open a thought do. The answer is then trained after that
     prompt."""
+    untrained_answers: int
+    """Number of answers of the row that are to be trained and are not, because the chat template
+    writes them otherwise once the conversation goes on, or not at all."""
     tokens: list[Token]
     """Tokens of the row. An answer lists 50,000 in all: of a row that would exceed that, the first
     ones; `num_tokens` counts all."""
@@ -94,7 +97,9 @@ class PreviewOut(Answer):
     max_length: int
     """Largest number of tokens in a sequence."""
     packing: bool
-    """Whether rows are packed: long ones are then split and not cut."""
+    """Whether rows are packed."""
+    on_long_row: Literal["split", "truncate", "drop"]
+    """What becomes of rows longer than `max_length`."""
     spelled_out: list[str]
     """Special tokens of the template that this model does not know as one token each: it sees them
     as several ordinary tokens."""

@@ -7,9 +7,10 @@ from app.core.datasets import bad_rows
 from app.core.datasets.bad_rows import Found
 from app.core.db.models import Dataset
 from app.core.events.log import Entry
+from app.core.jobs.failures import TooManySkipped
 
-CODE = "too_many_rows_skipped"
-HINT = "Fix the rows, or raise `max_skip_share` to train on the rest."
+CODE = TooManySkipped.code
+HINT = TooManySkipped.hint
 SHOWN_ROWS = 100
 
 

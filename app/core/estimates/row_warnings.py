@@ -33,6 +33,7 @@ def about_rows(
 ) -> Iterator[Problem]:
     if laid is not None:
         yield from _about_number(laid)
+        yield from _about_dropped(laid)
         yield from about_length(laid)
         yield from _about_prompt(laid)
         yield from _about_hidden(laid)
@@ -45,16 +46,46 @@ def about_length(laid: LayoutFigures) -> Iterator[Problem]:
     effects = [
         ("rows_truncated", laid.truncated, "were cut to `max_length`"),
         ("eos_lost", laid.eos_lost, "lost the end-of-sequence token, which teaches to stop"),
-        ("rows_dropped", laid.dropped, "have no token to train on within `max_length`"),
         ("rows_split", laid.split, "were split at `max_length`; no piece sees the others"),
+        ("rows_too_long", laid.too_long, "are left out, as they exceed `max_length`"),
     ]
     for code, rows, what in effects:
         if rows.count:
             message = f"{rows.count} of {laid.train.rows} rows {what} ({_numbers(rows)})."
-            yield Problem(_LENGTH, code, message, "Raise `max_length`.")
+            yield Problem(_LENGTH, code, message, _choices(laid))
     if laid.tokens_lost:
         message = f"{laid.tokens_lost} tokens are not trained on."
         yield Problem(_LENGTH, "tokens_lost", message)
+
+
+def _choices(laid: LayoutFigures) -> str:
+    costs = laid.long_row_costs
+    if not costs:
+        return "Raise `max_length`."
+    lost = ", ".join(f"`{choice}` {cost.tokens_lost:,}" for choice, cost in costs.items())
+    return f"Raise `max_length`, or choose an `on_long_row`, by the tokens it loses: {lost}."
+
+
+def _about_dropped(laid: LayoutFigures) -> Iterator[Problem]:
+    """Yield warnings about rows that are left out."""
+    total, long, refused = laid.train.rows, laid.long_prompts, laid.refused
+    if long.count:
+        message = (
+            f"{long.count} of {total} rows are left out: their prompt alone fills `max_length` "
+            f"({_numbers(long)})."
+        )
+        length = laid.keeping_length
+        hint = f"Raise `max_length` to {length} to keep them." if length else "Shorten the prompts."
+        yield Problem(_LENGTH, "rows_dropped", message, hint)
+    if other := laid.dropped.count - long.count:
+        message = f"{other} of {total} rows are left out: they have no token to train on."
+        yield Problem("/dataset", "rows_dropped", message, "Every answer has weight 0 or is empty.")
+    if refused.count:
+        message = (
+            f"{refused.count} of {total} rows are left out: the template refuses them "
+            f"({_numbers(refused)}): {laid.refusal[:300]}."
+        )
+        yield Problem("/on_invalid_row", "rows_refused", message, "Change them to keep them.")
 
 
 def _about_number(laid: LayoutFigures) -> Iterator[Problem]:
@@ -72,11 +103,19 @@ def _about_number(laid: LayoutFigures) -> Iterator[Problem]:
 
 
 def _about_prompt(laid: LayoutFigures) -> Iterator[Problem]:
-    if laid.unlike_prompt.count:
+    if laid.answers_not_found:
         message = (
-            f"In {laid.unlike_prompt.count} of {laid.train.rows} rows the chat template's "
-            "generation prompt differs from its rendering of the whole chat: the answer is trained "
-            "unchanged, after the generation prompt."
+            f"{laid.answers_not_found} of {laid.answers} answers are not trained: the template "
+            f"tells them otherwise once the conversation goes on ({_numbers(laid.not_found)})."
+        )
+        hint = "Use another template, or rows that end with the answer to train."
+        yield Problem("/template", "answers_not_trained", message, hint)
+    unlike = laid.unlike_prompt.count - laid.not_found.count
+    if unlike > 0:
+        message = (
+            f"In {unlike} of {laid.train.rows} rows the chat template's generation prompt differs "
+            "from its rendering of the whole chat: the last answer is trained unchanged, after the "
+            "generation prompt, earlier answers as the whole chat has them."
         )
         hint = "Templates that open a thinking block do this; the model learns to answer inside it."
         yield Problem("/template", "generation_prompt_differs", message, hint)

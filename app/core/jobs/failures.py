@@ -127,6 +127,22 @@ class BadRow(BadData):
         super().__init__(message, hint=hint, **more)
 
 
+class RefusedRow(BadData):
+    """A row that the chat template refuses, with the template's own sentence."""
+
+    code = "template_refuses_row"
+
+    def __init__(self, row: int, reason: str, count: int, **more: Any) -> None:
+        number = f" It refuses {count:,} rows." if count > 1 else ""
+        message = f"Row {row} (counted from 0): the template refuses it: {reason[:500]}.{number}"
+        super().__init__(message, evidence=reason[:2000], **more)
+
+
+class TooManySkipped(BadData):
+    code = "too_many_rows_skipped"
+    hint = "Fix the rows, or raise `max_skip_share` to train on the rest."
+
+
 class NoTrainedTokens(BadData):
     code = "no_trained_tokens"
     hint = (

@@ -66,6 +66,8 @@ class RowsFile(BaseModel):
     sha256: str
     """SHA-256 of the uploaded bytes."""
     num_rows: int
+    num_invalid: int = 0
+    """Rows of the upload that are not among them, because they are invalid."""
     license: str | None = None
     """The licence stated by the source of the import."""
 

@@ -124,7 +124,7 @@ def _failure_before(session: Session, lease: Lease) -> FailureReport | None:
     """The report of the last earlier attempt that says something about the job; None without."""
     epoch = session.scalar(
         select(Attempt.epoch)
-        .where(Attempt.job_id == lease.job_id, Attempt.epoch < lease.epoch)
+        .where(Attempt.job_id == lease.job_id, lease.epoch > Attempt.epoch)
         .where(Attempt.outcome.not_in(_NOT_THE_JOBS))
         .order_by(Attempt.epoch.desc())
         .limit(1)

@@ -46,14 +46,15 @@ class LoraSpec(Closed):
     """Scaling of the adapter: its update is multiplied by `lora_alpha / r`, with `use_rslora` by
     `lora_alpha / sqrt(r)`. Default from the tutorial "How to train an LLM with PyTorch" (2024)."""
     lora_dropout: float = Field(0.05, ge=0, lt=1)
-    """Probability of dropout on the input of the adapter during training. Default from the tutorial
-    "How to train an LLM with PyTorch" (2024)."""
+    """Probability of dropout on the input of the adapter during training; experts of a mixture have
+    none. Default from the tutorial "How to train an LLM with PyTorch" (2024)."""
     target_modules: Literal["all-linear"] | Annotated[list[ModuleName], Field(min_length=1)] = (
         "all-linear"
     )
     """Layers that get an adapter: `all-linear`, or names of linear layers such as `q_proj`. Every
     linear layer is the default because attention layers alone do worse even at the same number of
-    parameters ("LoRA Without Regret", 2025). `lm_head` is refused."""
+    parameters ("LoRA Without Regret", 2025). That includes the experts of a mixture, but no router,
+    and no layer that text does not pass (a vision tower). `lm_head` is refused."""
     use_rslora: bool = False
     """Scale with the square root of the rank (rank-stabilized LoRA, Kalajdzievski 2023), which
     helps at high ranks."""
@@ -97,8 +98,8 @@ class TrainingSpec(Closed):
     """Optimizer. For each trained parameter AdamW keeps 8 bytes of state, Adafactor much less, SGD
     none."""
     max_length: int = Field(1024, ge=8, le=1_048_576)
-    """Tokens of a row, prompt and answer together, and of a packed sequence. Longer rows are split
-    (with `packing`) or cut off. At most what the model takes; the default is lowered to that."""
+    """Tokens of a row, prompt and answer together, and of a packed sequence. See
+    `on_long_row` for longer rows. At most what the model takes; the default is lowered to that."""
     packing: bool = True
     """Put several rows into one sequence of up to `max_length` tokens, so that there is little
     padding. Rows do not see each other. False: one row to a sequence."""
@@ -212,11 +213,21 @@ class JobSpec(Closed):
     training: TrainingSpec = TrainingSpec()
     """How to train."""
     on_invalid_row: Literal["error", "skip"] = "error"
-    """What to do about rows that cannot be trained on, because they are invalid or their prompt
-    exceeds `max_length`: `error` refuses the job, `skip` leaves the rows out."""
+    """What to do about rows that cannot be trained on, because they are invalid or the chat
+    template refuses them: `error` refuses the job, `skip` leaves the rows out, up to
+    `max_skip_share`."""
+    on_long_prompt: Literal["drop", "error"] = "drop"
+    """What to do about rows whose prompt alone fills `max_length`: `drop` leaves the rows out, up
+    to `max_skip_share`, and a warning names them; `error` refuses the job."""
+    on_long_row: Literal["split", "truncate", "drop"] | None = None
+    """What to do about rows longer than `max_length` whose prompt fits: `split` them into pieces
+    that do not see each other, so that only the first token of each further piece is not trained;
+    `truncate` them, which loses the rest of the answer and the EOS that teaches to stop; `drop`
+    leaves them out. Null: `split` with `training.packing`, `truncate` without. A dry run says what
+    each would lose."""
     max_skip_share: float = Field(0.1, ge=0, le=1)
-    """Largest share of a dataset's rows that `on_invalid_row: "skip"` may leave out as invalid;
-    with more the job is refused."""
+    """Largest share of a dataset's rows that `on_invalid_row: "skip"` and `on_long_prompt: "drop"`
+    may leave out together; with more the job is refused."""
     sample_prompts: list[Prompt] = Field(default_factory=list, max_length=16)
     """Instructions that the base model and the trained adapter answer after training, in the
     template of the job; see GET /jobs/{job_id}/samples."""

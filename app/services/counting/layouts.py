@@ -47,7 +47,8 @@ class LayoutRequest:
             *(figures.VERSION, self.rows.fingerprint, held_out),
             [*tokenizer_hashes(self.model_path), sha256_of(self.model_path / "config.json")],
             *(spec.template, self.parameters.chat_template, self.parameters.marks, spec.train_on),
-            *(training.max_length, training.packing, spec.on_invalid_row),
+            *(training.max_length, training.packing, spec.on_invalid_row, spec.on_long_prompt),
+            *(spec.on_long_row, spec.max_skip_share, self.parameters.invalid),
             *(share, training.seed if share else None),
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

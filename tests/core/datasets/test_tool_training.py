@@ -220,3 +220,27 @@ def test_rows_with_calls_are_compared_by_prompt_and_answer():
     found = overlap.count(lines(ROW, PLAIN), lines(other, silent, {"messages": [ASK, CALLING]}))
 
     assert (found.exact.rows, found.same_prompt.rows) == (1, 2)
+
+
+ENDS_DIFFERENTLY = (
+    "{% for t in tools or [] %}{{ t | tojson }}{% endfor %}{% for m in messages %}<{{ m.role }}>"
+    "{% if m.role == 'assistant' and loop.last %}<think></think>{% endif %}{{ m.content }}"
+    + CALLS
+    + "{{ eos_token }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def test_a_call_that_the_whole_chat_tells_otherwise_is_found_there(tokenizer):
+    texts, _, example = spans(ROW, ENDS_DIFFERENTLY, tokenizer)
+
+    assert texts == [CALL_TEXT, "<think></think>7 degrees.</s>"]
+    assert (example.num_answers, example.num_not_found) == (2, 0)
+
+
+def test_a_call_after_a_prompt_that_opens_a_thought_is_trained_from_its_first_mark(tokenizer):
+    opens = ENDS_DIFFERENTLY.replace("<assistant>{% endif %}", "<assistant><think>{% endif %}")
+
+    texts, _, example = spans(ROW, opens, tokenizer)
+
+    assert texts == [CALL_TEXT, "</think>7 degrees.</s>"]
+    assert example.unlike_prompt

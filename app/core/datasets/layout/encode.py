@@ -1,12 +1,13 @@
 """Encode rows chunk by chunk, for trainer and dry run; what cannot be encoded raises BadModel."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 from app.core.datasets.formats import Row
-from app.core.datasets.tokens.chat import TemplateFailed
+from app.core.datasets.layout.leaving_out import OTHER_TEMPLATE, cannot_render
+from app.core.datasets.tokens.chat import RowRefused, TemplateFailed
 from app.core.datasets.tokens.encoding import Example, encode
 from app.core.datasets.tokens.hidden import ToolsHidden
 from app.core.datasets.tokens.templates import NO_TOOLS_HINT
@@ -24,12 +25,31 @@ def encode_rows(
     tokenizer: RowTokenizer,
     sign: Callable[[], None] = lambda: None,
 ) -> Iterator[Example]:
-    """Yield every row as a preview shows it; `sign` is called after each chunk. Raises BadModel."""
+    """Yield every row as a preview shows it; `sign` is called after each chunk. Raises BadModel.
+
+    A row that the chat template refuses has no tokens; `splits.lay_out` decides about it.
+    """
     coming = iter(rows)
     while chunk := list(islice(coming, _CHUNK)):
         with refusals(tokenizer):
-            yield from encode(chunk, spec.template, spec.train_on, tokenizer)
+            yield from encode_chunk(chunk, spec, tokenizer)
         sign()
+
+
+def encode_chunk(
+    rows: Sequence[tuple[int, Row]], spec: JobSpec, tokenizer: RowTokenizer
+) -> list[Example]:
+    """Encode rows at once or, if the template refuses one, each by itself."""
+    try:
+        return encode(rows, spec.template, spec.train_on, tokenizer)
+    except RowRefused as error:
+        if not tokenizer.chat_template:
+            raise
+        if len(rows) == 1:
+            return [Example([], [], error.row, refused=error.reason, num_answers=0)]
+        middle = len(rows) // 2
+        halves = (rows[:middle], rows[middle:])
+        return [each for half in halves for each in encode_chunk(half, spec, tokenizer)]
 
 
 @contextmanager
@@ -41,11 +61,9 @@ def refusals(tokenizer: RowTokenizer) -> Iterator[None]:
             "tool_calls_hidden", error.row, "messages", error.reason, NO_TOOLS_HINT
         ) from error
     except TemplateFailed as error:
-        hint = 'Use `template` "alpaca".'
         if not tokenizer.chat_template:
-            raise BadModel("This model has no chat template.", hint=hint) from error
-        message = "This model's chat template cannot render the rows."
-        raise BadModel(message, evidence=str(error)[:2000], hint=hint) from error
+            raise BadModel("This model has no chat template.", hint=OTHER_TEMPLATE) from error
+        raise cannot_render(str(error)) from error
 
 
 def tokenizer_of(folder: Path) -> RowTokenizer:

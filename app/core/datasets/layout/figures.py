@@ -2,10 +2,11 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from app.core.datasets.layout.long_rows import LongRows
 from app.core.jobs.failures import FailureReport
 from app.core.jobs.spec import JobSpec
 
-VERSION = 2
+VERSION = 3
 """Incremented when the layout of the same rows changes."""
 
 
@@ -17,6 +18,17 @@ class Numbered(Frozen):
     count: int = 0
     first: list[int] = []
     """0-based numbers of the first ten rows."""
+
+
+class LongRowCost(Frozen):
+    """What an `on_long_row` loses of the rows longer than `max_length`."""
+
+    tokens_lost: int
+    """Number of tokens that are not trained on."""
+    trained_tokens_lost: int
+    """Number of those tokens that would count in the loss."""
+    eos_lost_rows: int
+    """Number of rows that are trained on without their end-of-sequence token."""
 
 
 class Part(Frozen):
@@ -43,10 +55,30 @@ class LayoutFigures(Frozen):
     truncated: Numbered
     eos_lost: Numbered
     dropped: Numbered
+    long_prompts: Numbered = Numbered()
+    """Those of the dropped rows whose prompt alone fills `max_length`."""
+    keeping_length: int | None = None
+    """The `max_length` that would keep them, if the base model takes it."""
+    refused: Numbered = Numbered()
+    """Rows that the chat template refuses."""
+    refusal: str = ""
+    """Why it refuses the first of them."""
+    long_rows: Numbered = Numbered()
+    """Rows longer than `max_length` whose prompt fits."""
+    long_row_costs: dict[LongRows, LongRowCost] = {}
+    """What each `on_long_row` would lose of them."""
+    too_long: Numbered = Numbered()
+    """Those of them that are left out."""
     split: Numbered
     unlike_prompt: Numbered
     hidden: dict[str, Numbered] = {}
     """Rows of which the template leaves something out, by `tokens.hidden`'s name of what it is."""
+    answers: int = 0
+    """Answers of the training rows that are to be trained."""
+    answers_not_found: int = 0
+    """Those of them that are not trained, because the template tells them otherwise."""
+    not_found: Numbered = Numbered()
+    """Rows with such answers."""
     tokens_lost: int
     """Tokens of the training rows that are lost in one pass."""
 
@@ -71,6 +103,8 @@ class FiguresRequest(Frozen):
     """The resolved spec."""
     chat_template: str | None = None
     """Chat template of a named template, in place of the base model's own."""
+    invalid: tuple[int, int] = (0, 0)
+    """Rows of the dataset, and of the one held out, that were left out as invalid."""
     marks: list[str] = []
     """Texts that the template expects to be single tokens."""
 

@@ -6,28 +6,42 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import TypeVar
 
+from app.core.datasets.layout.long_rows import LongRows, usual
 from app.core.datasets.layout.outline import Encoded
 
 T = TypeVar("T", bound=Encoded)
 
 
-def grouped(rows: Iterable[T], max_length: int, *, packed: bool) -> list[list[T]]:
+def grouped(
+    rows: Iterable[T], max_length: int, *, packed: bool, long_rows: LongRows | None = None
+) -> list[list[T]]:
     """Return the parts of each sequence, in order."""
-    return pack(rows, max_length) if packed else alone(rows, max_length)
+    lay_out = pack if packed else alone
+    return lay_out(rows, max_length, long_rows or usual(packed=packed))
 
 
-def alone(rows: Iterable[T], max_length: int) -> list[list[T]]:
-    """Return one sequence per row, truncated at the end."""
-    return [[cut_off(each, max_length)] for each in rows]
+def alone(rows: Iterable[T], max_length: int, long_rows: LongRows = "truncate") -> list[list[T]]:
+    """Return one sequence per row or piece."""
+    return [[part] for each in rows for part in parts_of(each, max_length, long_rows)]
 
 
-def pack(rows: Iterable[T], max_length: int) -> list[list[T]]:
-    """Pack rows by best-fit decreasing; a row beyond `max_length` is split, not truncated.
+def parts_of(row: T, max_length: int, long_rows: LongRows) -> list[T]:
+    """Return what is trained of a row.
 
     A piece without a trained token is left out: no other piece attends to it, so that it would
-    cost compute and teach nothing. Deterministic.
+    cost compute and teach nothing.
     """
-    parts = [piece for each in rows for piece in pieces(each, max_length) if piece.num_trained]
+    if row.size <= max_length or long_rows == "truncate":
+        return [cut_off(row, max_length)]
+    if long_rows == "drop":
+        return []
+    return [piece for piece in pieces(row, max_length) if piece.num_trained]
+
+
+def pack(rows: Iterable[T], max_length: int, long_rows: LongRows = "split") -> list[list[T]]:
+    """Pack rows by best-fit decreasing. Deterministic."""
+    parts = [part for each in rows for part in parts_of(each, max_length, long_rows)]
+    parts = [part for part in parts if part.num_trained]
     parts.sort(key=lambda piece: -piece.size)
     bins: list[list[T]] = []
     with_room: dict[int, list[int]] = defaultdict(list)

@@ -25,6 +25,12 @@ class Encoded(Protocol):
     def unlike_prompt(self) -> bool: ...
     @property
     def hidden(self) -> frozenset[str]: ...
+    @property
+    def refused(self) -> str: ...
+    @property
+    def num_answers(self) -> int: ...
+    @property
+    def num_not_found(self) -> int: ...
 
     def cut(self, start: int, end: int) -> Self: ...
 
@@ -45,16 +51,22 @@ class Outline:
     highest_id: int = -1
     unlike_prompt: bool = False
     hidden: frozenset[str] = frozenset()
+    refused: str = ""
+    num_answers: int = 1
+    num_not_found: int = 0
 
     @classmethod
     def of(cls, example: Example) -> "Outline":
         return cls(
-            example.row,
-            example.size,
-            tuple(_ranges(example)),
-            example.highest_id,
-            example.unlike_prompt,
-            example.hidden,
+            row=example.row,
+            size=example.size,
+            trained=tuple(_ranges(example)),
+            highest_id=example.highest_id,
+            unlike_prompt=example.unlike_prompt,
+            hidden=example.hidden,
+            refused=example.refused,
+            num_answers=example.num_answers,
+            num_not_found=example.num_not_found,
         )
 
     @property

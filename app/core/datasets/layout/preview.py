@@ -14,6 +14,7 @@ from typing import Any
 from tokenizers.decoders import DecodeStream
 
 from app.core.datasets.layout import grouping
+from app.core.datasets.layout.long_rows import LongRows, usual
 from app.core.datasets.layout.outline import is_dropped
 from app.core.datasets.tokens.chat import TemplateFailed
 from app.core.datasets.tokens.encoding import IGNORED, Example, encode
@@ -36,6 +37,8 @@ class PreviewSettings:
     train_on: str
     max_length: int
     packing: bool
+    on_long_row: LongRows | None = None
+    """None: split with packing, truncate without."""
 
 
 def preview(
@@ -56,10 +59,14 @@ def preview(
 
 
 def pieces_of(example: Example, settings: PreviewSettings) -> list[Example]:
-    """Return the pieces of a row: with packing as many as it takes, else one, truncated."""
-    if settings.packing:
+    """Return the pieces of a row: as many as it takes, or one, truncated."""
+    if choice_of(settings) == "split":
         return grouping.pieces(example, settings.max_length)
     return [grouping.cut_off(example, settings.max_length)]
+
+
+def choice_of(settings: PreviewSettings) -> LongRows:
+    return settings.on_long_row or usual(packed=settings.packing)
 
 
 def trained_mask(piece: Example) -> list[bool]:
@@ -71,7 +78,8 @@ def _entry(
     example: Example, text: str, settings: PreviewSettings, tokenizer: RowTokenizer, most: int
 ) -> dict[str, Any]:
     """Describe a row. `most`: how many of its tokens are listed; all are counted."""
-    dropped = is_dropped(example, settings.max_length)
+    too_long = choice_of(settings) == "drop" and example.size > settings.max_length
+    dropped = is_dropped(example, settings.max_length) or too_long
     pieces = pieces_of(example, settings)
     ids = [token for piece in pieces for token in piece.input_ids]
     mask = [not dropped and trained for piece in pieces for trained in trained_mask(piece)]
@@ -95,6 +103,7 @@ def _entry(
         ],
         "num_pieces": len(pieces),
         "unlike_prompt": example.unlike_prompt,
+        "untrained_answers": example.num_not_found,
         "tokens": [
             {"id": token, "text": part, "trained": is_trained}
             for token, part, is_trained in zip(

@@ -33,9 +33,14 @@ def _lay_out(request: FiguresRequest, model: Path, rows: Path, held_out: Path | 
     tokenizer = tokenizer_of(model).with_chat_template(request.chat_template)
     encoded = outlines(rows, spec, tokenizer)
     held = outlines(held_out, spec, tokenizer) if held_out else None
-    splits = lay_out(encoded, held, spec, _limits(model))
+    splits = lay_out(encoded, held, spec, _limits(model), request.invalid)
     return Answer(
-        laid=describe(splits, spec.training.max_length, packed=spec.training.packing),
+        laid=describe(
+            splits,
+            spec.training.max_length,
+            packed=spec.training.packing,
+            long_rows=spec.on_long_row,
+        ),
         copies=copies.count(rows, held_out, spec),
         missing_marks=tokenizer.spelled_out(request.marks),
     )

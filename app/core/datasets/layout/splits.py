@@ -9,13 +9,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from app.core.datasets.layout import grouping, leaving_out
+from app.core.datasets.layout.long_rows import CHOICES, LongRows, lost, usual
 from app.core.datasets.layout.outline import Encoded, is_dropped
-from app.core.datasets.tokens.templates import needed_columns
 from app.core.jobs.failures import BadData, BadRow, NoTrainedTokens
 from app.core.jobs.spec import JobSpec
 from app.core.models.limits import Limits
 
 T = TypeVar("T", bound=Encoded)
+
+
+@dataclass
+class Cost:
+    """What is lost of the rows longer than `max_length`."""
+
+    tokens: int = 0
+    """Tokens that are not trained on."""
+    trained_tokens: int = 0
+    """Those of them that would have a label."""
+    ends: int = 0
+    """Rows that lose their EOS, but are trained on."""
 
 
 @dataclass
@@ -28,12 +41,32 @@ class Counts:
     eos_lost: list[int] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     """Rows that would train nothing."""
+    long_prompts: list[int] = field(default_factory=list)
+    """Those of them whose prompt alone fills `max_length`."""
+    keeping_length: int | None = None
+    """The `max_length` that would keep them, if the base model takes it."""
+    refused: list[int] = field(default_factory=list)
+    """Rows that the chat template refuses."""
+    refusal: str = ""
+    """Why it refuses the first of them."""
     split: list[int] = field(default_factory=list)
+    long: list[int] = field(default_factory=list)
+    """Rows longer than `max_length` whose prompt fits."""
+    costs: dict[LongRows, Cost] = field(default_factory=lambda: {each: Cost() for each in CHOICES})
+    """What each `on_long_row` loses of them."""
+    too_long: list[int] = field(default_factory=list)
+    """Those of them that are left out."""
     tokens_lost: int = 0
     unlike_prompt: list[int] = field(default_factory=list)
     """Rows whose rendered chat does not begin with the prompt for generation."""
     hidden: dict[str, list[int]] = field(default_factory=dict)
     """Rows of which the template leaves something out, by what it is."""
+    answers: int = 0
+    """Answers to be trained."""
+    answers_not_found: int = 0
+    """Those of them that are not trained, because the template tells them otherwise."""
+    not_found: list[int] = field(default_factory=list)
+    """Rows with such answers."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +78,31 @@ class Splits(Generic[T]):
     held_counts: Counts
 
 
-def lay_out(rows: list[T], held_out: list[T] | None, spec: JobSpec, limits: Limits) -> Splits[T]:
+def lay_out(
+    rows: list[T],
+    held_out: list[T] | None,
+    spec: JobSpec,
+    limits: Limits,
+    invalid: tuple[int, int] = (0, 0),
+) -> Splits[T]:
     """Return the training and held-out rows that fit. If `held_out` is None, held-out rows are
-    taken from `rows` as `spec` says.
+    taken from `rows` as `spec` says. `invalid`: rows of either dataset left out before.
 
-    Raises BadData, BadRow or NoTrainedTokens for what cannot be trained on.
+    Raises BadData, BadModel, BadRow or NoTrainedTokens for what cannot be trained on.
     """
+    leaving_out.check(rows, held_out, spec, limits.positions, invalid)
     train, held_out = split(rows, spec) if held_out is None else (rows, held_out)
-    refuse_long_prompts(train, held_out, spec, limits.positions)
-    counts = Counts(unlike_prompt=[each.row for each in train if each.unlike_prompt])
+    counts = Counts(
+        unlike_prompt=[each.row for each in train if each.unlike_prompt],
+        answers=sum(each.num_answers for each in train),
+        answers_not_found=sum(each.num_not_found for each in train),
+        not_found=[each.row for each in train if each.num_not_found],
+    )
     for each in train:
         for part in each.hidden:
             counts.hidden.setdefault(part, []).append(each.row)
     held_counts = Counts()
+    counts.keeping_length = leaving_out.keeping_length(train, spec, limits.positions)
     fitting, held_fitting = fit(train, spec, counts), fit(held_out, spec, held_counts)
     if not any(each.num_trained for each in fitting):
         raise NoTrainedTokens("No row has a token to train on.")
@@ -86,74 +131,60 @@ def held_out_places(num_rows: int, spec: JobSpec) -> set[int]:
     return set(random.Random(spec.training.seed).sample(range(num_rows), size))
 
 
-def refuse_long_prompts(
-    train: Sequence[Encoded], held_out: Sequence[Encoded], spec: JobSpec, maximum: int
-) -> None:
-    """Raise BadRow for a prompt beyond `max_length`, with a change that the base model allows.
-
-    `maximum`: tokens per sequence that the base model supports.
-    """
-    limit = spec.training.max_length
-    rows = [each for each in [*train, *held_out] if each.num_trained]
-    long = next((each for each in rows if each.prompt_size > limit), None)
-    if long is None or spec.on_invalid_row == "skip":
-        return
-    hint, patch = _suggestion(rows, maximum)
-    if patch is None and _leaves_some(train, limit) and _leaves_some(held_out, limit):
-        patch = {"on_invalid_row": "skip"}
-        hint += ' Or set `on_invalid_row` to "skip".'
-    problem = f"the prompt takes {long.prompt_size} tokens, more than `max_length` {limit}"
-    column = needed_columns(spec.template)[0]
-    raise BadRow("prompt_too_long", long.row, column, problem, hint, suggested_patch=patch)
-
-
-def _suggestion(rows: Sequence[Encoded], maximum: int) -> tuple[str, dict[str, Any] | None]:
-    """Return what to do about prompts beyond `max_length`, and the change of the spec, if any."""
-    longest = max(each.size for each in rows)
-    if longest <= maximum:
-        length = min(-(-longest // 64) * 64, maximum)
-        hint = f"The longest row takes {longest} tokens: raise `training.max_length` to {length}."
-        return hint, {"training": {"max_length": length}}
-    prompt = max(each.prompt_size for each in rows)
-    if prompt < maximum:
-        hint = (
-            f"The longest prompt takes {prompt} tokens: raise `training.max_length` to {maximum}, "
-            "the most this base model supports; rows that are still longer are reported."
-        )
-        return hint, {"training": {"max_length": maximum}}
-    return f"Shorten the prompts: this base model supports at most {maximum} tokens.", None
-
-
-def _leaves_some(rows: Sequence[Encoded], limit: int) -> bool:
-    return not rows or any(each.prompt_size < limit for each in rows)
-
-
 def fit(rows: Sequence[T], spec: JobSpec, counts: Counts) -> list[T]:
     """Return the rows with a trained token within `max_length`, untruncated; count the others."""
     limit = spec.training.max_length
     counts.rows += len(rows)
     kept = []
     for row in rows:
-        if is_dropped(row, limit):
+        if row.refused:
+            counts.refused.append(row.row)
+            counts.refusal = counts.refusal or row.refused
+        elif is_dropped(row, limit):
+            if row.num_trained:
+                counts.long_prompts.append(row.row)
             counts.dropped.append(row.row)
             counts.tokens_lost += row.size
-        else:
+        elif row.size <= limit:
             kept.append(row)
+        else:
+            _add_costs(row, limit, counts)
+            if spec.on_long_row == "drop":
+                counts.too_long.append(row.row)
+                counts.tokens_lost += row.size
+            else:
+                kept.append(row)
     return kept
 
 
-def count_cut(rows: Sequence[Encoded], limit: int, counts: Counts, *, packed: bool) -> None:
-    """Count rows beyond `max_length`: with packing they are split, else truncated."""
+def _add_costs(row: Encoded, limit: int, counts: Counts) -> None:
+    counts.long.append(row.row)
+    for choice, cost in counts.costs.items():
+        left = grouping.parts_of(row, limit, choice)
+        cost.tokens += lost(row.size, limit, choice)
+        cost.trained_tokens += row.num_trained - sum(each.num_trained for each in left)
+        cost.ends += choice == "truncate"
+
+
+def count_cut(
+    rows: Sequence[Encoded],
+    limit: int,
+    counts: Counts,
+    *,
+    packed: bool,
+    long_rows: LongRows | None = None,
+) -> None:
+    """Count rows beyond `max_length`, which are split or truncated."""
+    choice = long_rows or usual(packed=packed)
     for row in rows:
         if row.size <= limit:
             continue
-        if packed:
+        counts.tokens_lost += lost(row.size, limit, choice)
+        if choice == "split":
             counts.split.append(row.row)
-            counts.tokens_lost += (row.size - 1) // limit  # a piece's first token has no context
         else:
             counts.truncated.append(row.row)
             counts.eos_lost.append(row.row)
-            counts.tokens_lost += row.size - limit
 
 
 def check_vocabulary(rows: Sequence[Encoded], vocabulary: int) -> None:

@@ -18,19 +18,35 @@ _RAISED = (
 """What the code of a template can raise; Python raises SyntaxError for blocks nested too deeply."""
 
 
+OPEN, CLOSE = "\ufdd0", "\ufdd1"
+"""Characters that no text should contain: in a marked rendering, around what is generated."""
+_MARKS = {"generation_open": OPEN, "generation_close": CLOSE}
+
+
 class TemplateFailed(ValueError):
     """A chat template is invalid, or refuses these messages; the message gives the reason."""
 
 
+class RowRefused(TemplateFailed):
+    """A chat template refuses a row of several."""
+
+    def __init__(self, row: int, reason: str) -> None:
+        super().__init__(f"Row {row}: {reason}")
+        self.row = row
+        self.reason = reason
+
+
 class Generation(Extension):
-    """`{% generation %}` marks what the assistant wrote; here its body is simply rendered."""
+    """`{% generation %}` marks what the assistant wrote: with OPEN and CLOSE where that is asked
+    for, else its body is simply rendered."""
 
     tags = {"generation"}  # noqa: RUF012
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return nodes.Scope(body).set_lineno(line)
+        first, last = (nodes.Output([nodes.Name(name, "load")]) for name in _MARKS)
+        return nodes.Scope([first, *body, last]).set_lineno(line)
 
 
 def render(
@@ -40,15 +56,18 @@ def render(
     *,
     tools: Sequence[Mapping[str, Any]] | None = None,
     add_generation_prompt: bool = False,
+    marked: bool = False,
 ) -> str:
     """Render the messages as one text. `special_tokens`: by name in the template, `eos_token`, ...
 
-    Raises TemplateFailed.
+    `marked`: with OPEN and CLOSE around what the template marks as generated. Raises
+    TemplateFailed.
     """
     try:
         return _compiled(template).render(
             {
                 **special_tokens,
+                **(_MARKS if marked else {}),
                 "messages": [dict(each) for each in messages],
                 "tools": list(tools) if tools else None,
                 "documents": None,

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import takewhile
+from functools import cached_property, partial
 
 from app.core.datasets.formats import Row
-from app.core.datasets.tokens.chat import TemplateFailed
+from app.core.datasets.tokens.chat import RowRefused, TemplateFailed
+from app.core.datasets.tokens.framing import framed
 from app.core.datasets.tokens.hidden import hidden_parts, refuse_calls
+from app.core.datasets.tokens.labels import IGNORED, continued, labelled, without_end
 from app.core.datasets.tokens.rendering import (
     Rendered,
     answer_places,
@@ -17,11 +18,11 @@ from app.core.datasets.tokens.rendering import (
     up_to,
     whole_chat,
 )
+from app.core.datasets.tokens.spans import Span, find
 from app.core.datasets.tokens.templates import is_chat
 from app.core.datasets.tokens.tokenizer import RowTokenizer
 
-IGNORED = -100
-"""Label of a position that is not trained."""
+__all__ = ["IGNORED", "Example", "encode", "ended"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,12 @@ class Example:
     trained after a prompt that the rendered chat does not have, or not trained at all."""
     hidden: frozenset[str] = frozenset()
     """What the row has and its rendered text lacks: see `hidden.hidden_parts`."""
+    refused: str = ""
+    """Why the chat template refuses the row, which then has no tokens."""
+    num_answers: int = 1
+    """Answers of the row that are to be trained."""
+    num_not_found: int = 0
+    """Those of them that are not trained: the template tells them otherwise in the whole chat."""
 
     @cached_property
     def num_trained(self) -> int:
@@ -55,7 +62,7 @@ class Example:
 
     @property
     def highest_id(self) -> int:
-        return max(self.input_ids)
+        return max(self.input_ids, default=-1)
 
     def cut(self, start: int, end: int) -> "Example":
         return Example(self.input_ids[start:end], self.labels[start:end], self.row)
@@ -64,11 +71,11 @@ class Example:
 def encode(
     rows: Sequence[tuple[int, Row]], template: str, train_on: str, tokenizer: RowTokenizer
 ) -> list[Example]:
-    """Encode numbered rows, untruncated. Each trained answer is ended by EOS or its end of turn,
-    and prompt ids are those that generation starts from.
+    """Encode numbered rows, untruncated. Each trained answer is ended by its end of turn, the last
+    by EOS, and prompt ids are those that generation starts from.
 
     What follows the last trained answer is left out. With `train_on` "all", weights are ignored.
-    Raises chat.TemplateFailed, and its subclass ToolsHidden if tool calls would not be trained.
+    Raises chat.RowRefused, or hidden.ToolsHidden if tool calls would not be trained.
     """
     refuse_calls(rows, template)
     examples = _encode(rows, template, train_on, tokenizer)
@@ -81,28 +88,29 @@ def _encode(
     rows: Sequence[tuple[int, Row]], template: str, train_on: str, tokenizer: RowTokenizer
 ) -> list[Example]:
     if train_on == "all" or template == "text":
-        return [_all_trained(each) for each in _encode_last(rows, template, tokenizer)]
+        rendered = [_rendered(*each, template, tokenizer) for each in rows]
+        return [_all_trained(each) for each in _encode_last(rows, rendered, template, tokenizer)]
     trained = [trained_answers(row) for _, row in rows]
     cut = [
         (number, up_to(row, answers[-1]) if answers else row)
         for (number, row), answers in zip(rows, trained, strict=True)
     ]
+    rendered = [_rendered(*each, template, tokenizer) for each in cut]
+    examples = _encode_last(cut, rendered, template, tokenizer)
     return [
-        _with_earlier(example, row, answers, template, tokenizer)
-        for example, (_, row), answers in zip(
-            _encode_last(cut, template, tokenizer), cut, trained, strict=True
-        )
+        _with_earlier(example, row, text, answers, template, tokenizer)
+        for example, (_, row), text, answers in zip(examples, cut, rendered, trained, strict=True)
     ]
 
 
 def ended(ids: list[int], tokenizer: RowTokenizer, template: str) -> list[int]:
-    """Return the ids with one EOS at the end. White space that a chat template writes after its
-    own EOS is removed.
+    """Return the ids with one EOS at the end. White space after an EOS that a chat template or a
+    `text` row brings itself is removed.
     """
     eos = tokenizer.eos_id
     if ids[-1:] == [eos]:
         return ids
-    if is_chat(template) and eos in ids:
+    if template != "alpaca" and eos in ids:
         size = len(ids) - ids[::-1].index(eos)
         if not tokenizer.decode(ids[size:]).strip():
             return ids[:size]
@@ -110,27 +118,34 @@ def ended(ids: list[int], tokenizer: RowTokenizer, template: str) -> list[int]:
 
 
 def _encode_last(
-    rows: Sequence[tuple[int, Row]], template: str, tokenizer: RowTokenizer
+    rows: Sequence[tuple[int, Row]],
+    rendered: Sequence[Rendered],
+    template: str,
+    tokenizer: RowTokenizer,
 ) -> list[Example]:
     """Encode rows with the last answer trained; a `text` row is all answer."""
-    rendered = [_rendered(number, row, template, tokenizer) for number, row in rows]
-    special = not is_chat(template)  # a chat template writes its special tokens itself
-    whole = tokenizer.ids([each.whole for each in rendered], special=special)
-    heads = tokenizer.ids([each.prompt for each in rendered], special=special)
+    whole = _ids([each.whole for each in rendered], template, tokenizer)
+    heads = _ids([each.prompt for each in rendered], template, tokenizer)
     examples = []
     for (number, _), text, full, head in zip(rows, rendered, whole, heads, strict=True):
-        start = _without_end(head, tokenizer) if text.prompt else []
+        start = without_end(head, tokenizer) if text.prompt else []
         ids = _joined(start, full, text.answer, template, tokenizer)
         labels = [IGNORED] * len(start) + ids[len(start) :]
         examples.append(Example(ids, labels, number, text.unlike_prompt))
     return examples
 
 
+def _ids(texts: Sequence[str], template: str, tokenizer: RowTokenizer) -> list[list[int]]:
+    if is_chat(template):  # it writes its special tokens itself
+        return tokenizer.ids(texts, special=False)
+    return framed(texts, tokenizer)
+
+
 def _rendered(number: int, row: Row, template: str, tokenizer: RowTokenizer) -> Rendered:
     try:
         return render(row, template, tokenizer)
     except TemplateFailed as error:
-        raise TemplateFailed(f"Row {number}: {error}") from error
+        raise RowRefused(number, str(error)) from error
 
 
 def _all_trained(example: Example) -> Example:
@@ -138,66 +153,63 @@ def _all_trained(example: Example) -> Example:
 
 
 def _with_earlier(
-    example: Example, row: Row, answers: list[int], template: str, tokenizer: RowTokenizer
+    example: Example,
+    row: Row,
+    text: Rendered,
+    answers: list[int],
+    template: str,
+    tokenizer: RowTokenizer,
 ) -> Example:
     """Also train the earlier answers of an example whose last answer is trained."""
     if not answers:
-        return replace(example, labels=[IGNORED] * len(example.labels))
+        return replace(example, labels=[IGNORED] * len(example.labels), num_answers=0)
     if len(answers) == 1:
         return example
-    if not is_chat(template):
-        return _ended_answers(example.row, row, answers, template, tokenizer)
-    labels = list(example.labels)
-    for answer in answers[:-1]:
-        span = _turn(example.input_ids, row, answer, tokenizer)
-        if span is None:
-            return replace(example, unlike_prompt=True)
-        labels[span] = example.input_ids[span]
-    return replace(example, labels=labels)
+    if is_chat(template):
+        messages = whole_chat(row)
+        places = answer_places(messages)
+        asked = [places[each] for each in answers[:-1]]
+        begins = list(tokenizer.special_tokens.values())
+        write = partial(tokenizer.render, tools=row.get("tools"))
+        spans = find(text.prompt, messages[:-1], asked, write, begins)
+    else:
+        spans = [_plain_span(row, each, template, tokenizer) for each in answers[:-1]]
+    found = [(span.start, span.end) for span in spans if span]
+    ids, labels = _labelled(text, found, template, tokenizer)
+    return replace(
+        example,
+        input_ids=ids,
+        labels=labels,
+        unlike_prompt=example.unlike_prompt or not all(s and s.follows_prompt for s in spans),
+        num_answers=len(answers),
+        num_not_found=len(spans) - len(found),
+    )
 
 
-def _turn(ids: list[int], row: Row, answer: int, tokenizer: RowTokenizer) -> slice | None:
-    """Return the positions of an answer and its end of turn; None if the text of the chat up to
-    the answer is not a prefix of its whole text.
+def _plain_span(row: Row, answer: int, template: str, tokenizer: RowTokenizer) -> Span:
+    """Return where an answer stands in a text whose every prompt is a prefix of it. No EOS follows
+    it there: a prompt with earlier turns has none either.
     """
-    messages, tools = whole_chat(row), row.get("tools")
-    place = answer_places(messages)[answer]
-    start = tokenizer.render(messages[:place], tools=tools, add_generation_prompt=True)
-    end = tokenizer.render(messages[: place + 1], tools=tools).rstrip()
-    whole = tokenizer.render(messages, tools=tools)
-    if not (end.startswith(start) and whole.startswith(end)):
-        return None
-    before, through = tokenizer.ids([start, end], special=False)
-    size = len(before)
-    if ids[:size] != before:
-        return None
-    pairs = zip(through, ids, strict=False)
-    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-    if shared < size:
-        return None
-    # A token with the answer's last letter and what follows it counts as part of the answer.
-    return slice(size, shared if shared == len(through) else shared + 1)
+    part = up_to(row, answer)
+    start = len(prompt_text(part, template, tokenizer))
+    return Span(start, start + len(part["output"]), follows_prompt=True)
 
 
-def _ended_answers(
-    number: int, row: Row, answers: list[int], template: str, tokenizer: RowTokenizer
-) -> Example:
-    """Encode each trained answer with an EOS after it, which the text itself does not contain."""
-    ids: list[int] = []
-    labels: list[int] = []
-    encoded = ""
-    for answer in answers:
-        part = up_to(row, answer)
-        prompt = prompt_text(part, template, tokenizer)
-        context = prompt.removeprefix(encoded)
-        texts = [context + part["output"], context]
-        full, head = tokenizer.ids(texts, special=not ids)
-        start = _without_end(head, tokenizer)
-        joined = _joined(start, full, part["output"], template, tokenizer)
-        ids += joined
-        labels += [IGNORED] * len(start) + joined[len(start) :]
-        encoded = prompt + part["output"]
-    return Example(ids, labels, number)
+def _labelled(
+    text: Rendered, earlier: list[tuple[int, int]], template: str, tokenizer: RowTokenizer
+) -> tuple[list[int], list[int]]:
+    """Return ids and labels where the last answer and earlier ones are trained."""
+
+    def ids_of(texts: Sequence[str]) -> list[list[int]]:
+        *heads, prompt, whole = _ids(texts, template, tokenizer)
+        if not is_chat(template):
+            *heads, whole = (without_end(each, tokenizer) for each in (*heads, whole))
+        return [*heads, without_end(prompt, tokenizer), whole]
+
+    parts = [*earlier, (len(text.prompt), len(text.whole))]
+    ids, labels = labelled(text.whole, parts, ids_of, tokenizer)
+    closed = ended(ids, tokenizer, template)
+    return closed, (labels + closed[len(labels) :])[: len(closed)]
 
 
 def _joined(
@@ -207,10 +219,4 @@ def _joined(
     if ids[: len(start)] == start:
         return ids
     # A token spans the boundary. Generation will see the prompt's own tokens: train on those.
-    (alone,) = tokenizer.ids([answer], special=False)
-    return start + ended(alone, tokenizer, template)
-
-
-def _without_end(ids: list[int], tokenizer: RowTokenizer) -> list[int]:
-    """Remove a final EOS, which some tokenizers add: the model would learn to answer after it."""
-    return ids[:-1] if ids[-1:] == [tokenizer.eos_id] else ids
+    return start + ended(continued(start, full, answer, tokenizer), tokenizer, template)

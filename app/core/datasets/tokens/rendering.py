@@ -38,7 +38,8 @@ def render(row: Row, template: str, tokenizer: RowTokenizer) -> Rendered:
     if not whole.startswith(prompt):
         # For example, the generation prompt opens a thinking block that no answer has.
         if not {"tool_calls", "reasoning_content"} & answer.keys():
-            return Rendered(prompt, answer["content"], unlike_prompt=True)
+            said = answer["content"]
+            return Rendered(prompt, said + _end(whole, said), unlike_prompt=True)
         pairs = zip(prompt, whole, strict=False)
         prompt = prompt[: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))]
         return Rendered(prompt, whole.removeprefix(prompt).rstrip(), unlike_prompt=True)
@@ -52,6 +53,12 @@ def _closed(text: str, answer: Message) -> str:
     said = answer["content"].strip()
     end = text.rpartition(said)[2] if said else ""
     return text.rstrip() if end.strip() else text
+
+
+def _end(text: str, output: str) -> str:
+    """Return the end of turn after an answer, without white space; "" if there is none."""
+    said = output.strip()
+    return text.rpartition(said)[2].rstrip() if said and said in text else ""
 
 
 def prompt_text(row: Row, template: str, tokenizer: RowTokenizer) -> str:

@@ -74,6 +74,10 @@ class RowTokenizer:
         return self.special_tokens.get("bos_token")
 
     @property
+    def bos_id(self) -> int | None:
+        return None if self.bos_token is None else self.core.token_to_id(self.bos_token)
+
+    @property
     def eos_id(self) -> int:
         found = self.core.token_to_id(self.eos_token)
         if found is None:
@@ -98,6 +102,7 @@ class RowTokenizer:
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
         add_generation_prompt: bool = False,
+        marked: bool = False,
     ) -> str:
         """Render messages. Raises chat.TemplateFailed, also if there is no chat template."""
         template = self.tool_template if tools and self.tool_template else self.chat_template
@@ -109,6 +114,7 @@ class RowTokenizer:
             special_tokens=self.special_tokens,
             tools=tools,
             add_generation_prompt=add_generation_prompt,
+            marked=marked,
         )
         try:
             return write(messages)
