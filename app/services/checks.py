@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from app.core.datasets import bad_rows, skipping
 from app.core.datasets.skipping import Skipped
 from app.core.datasets.status import DatasetStatus
+from app.core.datasets.tokens.templates import NO_TOOLS_HINT, cannot_write_tools
 from app.core.db.models import Dataset
 from app.core.errors import Invalid, Problem
 from app.core.estimates.schedule import POLYNOMIAL_END
@@ -202,17 +203,30 @@ def _whole_upload(session: Session, caller: Caller, upload_id: str) -> str:
 
 
 def _check_template(spec: JobSpec, dataset: Dataset, at: str) -> None:
-    """Check that the rows have the template's column; columns are known only after validation."""
-    needed = needed_column(spec.template)
-    if not dataset.features or needed in dataset.features:
+    """Check that the template fits the rows' columns, which are known only after validation."""
+    message = misfit(dataset, spec.template) if dataset.features else None
+    if message is None:
         return
-    message = f"Template {spec.template!r} needs a column {needed!r}; {dataset.id!r} has none."
-    if at == "/dataset":
+    needed = needed_column(spec.template)
+    if "messages" in (dataset.features or {}) and needed != "text":
+        at, hint = "/template", NO_TOOLS_HINT
+    elif at == "/dataset":
         other = '"alpaca" or "chat"' if needed == "text" else '"text"'
         at, hint = "/template", f"Its rows fit {other}."
     else:
         hint = f"Name a dataset whose rows have {needed!r}, as the training rows do."
     raise TemplateUnfit(message, errors=[Problem(at, TemplateUnfit.code, message, hint)])
+
+
+def misfit(dataset: Dataset, template: str) -> str | None:
+    """Return why the template cannot write the rows of the dataset, as far as columns tell."""
+    features, needed = dataset.features or {}, needed_column(template)
+    has_calls = "messages" in features
+    if has_calls and needed != "text" and cannot_write_tools(template):
+        return f"Template {template!r} cannot write the tool calls of {dataset.id!r}."
+    if needed in features or (has_calls and needed != "text"):
+        return None
+    return f"Template {template!r} needs a column {needed!r}; {dataset.id!r} has none."
 
 
 def needed_column(template: str) -> str:

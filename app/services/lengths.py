@@ -13,7 +13,7 @@ from app.core.settings import Settings
 from app.core.templates import registry
 from app.services import datasets
 from app.services.caller import Caller
-from app.services.checks import TemplateUnfit, needed_column
+from app.services.checks import TemplateUnfit, misfit
 from app.services.counting.lengths import LengthsRequest, TokenLengths
 
 
@@ -67,12 +67,11 @@ def path_of(base: ModelInfo) -> Path:
 
 
 def check_template(dataset: Dataset, base: ModelInfo, template: str) -> None:
-    needed = needed_column(template)
-    message = ""
+    message: str | None = ""
     if template == "chat" and base.has_chat_template is False:
         message = f"{base.id!r} has no chat template."
-    elif dataset.features is not None and needed not in dataset.features:
-        message = f"Template {template!r} needs a column {needed!r}; {dataset.id!r} has none."
+    elif dataset.features is not None:
+        message = misfit(dataset, template)
     if message:
         problem = Problem("?template", TemplateUnfit.code, message, "Name another template.")
         raise TemplateUnfit(message, errors=[problem])

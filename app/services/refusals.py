@@ -31,6 +31,7 @@ _POINTERS: Mapping[str, str] = {
     "too_many_rows_skipped": "/max_skip_share",
     "token_outside_vocabulary": "/model",
     "model_invalid": "/model",
+    "tool_calls_hidden": "/template",
     "target_modules_invalid": "/lora/target_modules",
 }
 

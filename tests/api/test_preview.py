@@ -138,6 +138,30 @@ def test_a_terminal_gets_text_with_the_trained_parts_marked(
     assert "Say\\x1b[2J it" in found.text
 
 
+def test_a_terminal_shows_tool_calls_as_they_are_trained(
+    client: TestClient, world: World, model: str, settings: Settings
+) -> None:
+    calls = "{% for c in m.tool_calls or [] %}{{ c.function | tojson }}{% endfor %}"
+    said = "{% for m in messages %}{{ m.role }}: {{ m.content }}" + calls + "\n{% endfor %}"
+    asked = "{% if add_generation_prompt %}assistant: {% endif %}"
+    text = "{{ tools | tojson if tools }}" + said + asked
+    (settings.models_dir / model / "chat_template.jinja").write_text(text)
+    call = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Oslo"}}}
+    calling = {"role": "assistant", "content": "", "tool_calls": [call]}
+    tools = [{"type": "function", "function": {"name": "weather"}}]
+    row = {"messages": [{"role": "user", "content": "And in Oslo?"}, calling], "tools": tools}
+    dataset = world.dataset()
+    world.storage.write(f"datasets/{dataset}/rows.jsonl", [json.dumps(row).encode()])
+
+    shown = ask(client, dataset, model=model, template="chat", accept="text/plain").text
+    refused = ask(client, dataset, model=model, template="alpaca")
+
+    assert '\u27e6{"name": "weather", "arguments": {"city": "Oslo"}}<eos>\u27e7' in shown
+    assert '{"type": "function", "function": {"name": "weather"}}' in shown
+    assert (refused.status_code, refused.json()["code"]) == (422, "preview_failed")
+    assert 'template "alpaca" cannot write tool calls' in refused.json()["detail"]
+
+
 @pytest.mark.parametrize("name", ["chatml", "vicuna", "llama-2", "llama-3", "zephyr"])
 def test_a_named_template_needs_no_template_of_the_base(
     client: TestClient, dataset: str, model: str, name: str

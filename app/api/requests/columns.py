@@ -19,6 +19,7 @@ _CONTENT = {
     "weights": "the weights of the answers, a list of 1 (trained) and 0, those of `history` first",
     "text": "the complete text, for template `text`",
     "messages": "the messages of a conversation",
+    "tools": "the tools that the model may call, a list of functions with JSON schemas",
 }
 COLUMNS_SCHEMA = {
     "type": "object",
@@ -54,8 +55,8 @@ def check_columns(columns: Any) -> dict[str, str]:
         raise _invalid([Problem("/columns", "wrong_format", message, _HINT)])
     if problems := [flaw for each in columns.items() for flaw in _check(*each)]:
         raise _invalid(problems)
-    if "messages" in columns and not columns.keys() <= {"messages", "system"}:
-        message = "`messages` can only be combined with `system`."
+    if "messages" in columns and not columns.keys() <= {"messages", "system", "tools"}:
+        message = "`messages` can only be combined with `system` and `tools`."
         raise _invalid([Problem("/columns", "invalid_combination", message, _HINT)])
     return columns
 

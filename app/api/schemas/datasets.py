@@ -6,12 +6,12 @@ from pydantic import AfterValidator
 
 from app.api.schemas.base import Answer, Anything, Moment
 from app.api.schemas.imports import SourceOut
-from app.core.datasets.formats import COLUMNS
+from app.core.datasets.formats import CANONICAL
 
 
 def _in_order(features: dict[str, Any]) -> dict[str, Any]:
     """As rows have them: JSONB keeps keys by their length."""
-    return {name: features[name] for name in COLUMNS if name in features} | features
+    return {name: features[name] for name in CANONICAL if name in features} | features
 
 
 class Progress(Answer):
@@ -69,7 +69,11 @@ class RowsOut(Answer):
 
     data: list[Anything]
     """Rows with the columns `instruction`, `input`, `output`, `system`, `history`, `weights` or
-    `text`. A column that a row does not have is left out."""
+    `text`, `reasoning` (for each answer what comes before it, or an empty string) where the data
+    has it, and `tools` where the row offers tools. A row with tool calls has `messages` and `tools`
+    only: a message has `role`, `content`, and where given `tool_calls`, `tool_call_id`,
+    `name`, `reasoning_content`, and `weight` 0 if it is not trained. A column that a row does not
+    have is left out."""
     offset: int
     """Number of the first row in `data`, counted from 0 over the valid rows, as requested."""
     num_rows: int

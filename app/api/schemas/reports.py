@@ -153,8 +153,9 @@ class ReportOut(Answer):
     """The data as it was uploaded, with the columns that are not trained. Null where the rows could
     not be read."""
     templates: list[str]
-    """Kinds of template that fit every valid row: `alpaca` and `chat`, or `text`. A template that
-    GET /templates lists beside these needs the same columns as `chat`."""
+    """Kinds of template that fit every valid row: `alpaca` and `chat`, or `text`; for
+    rows with tool calls `chat` alone. A template that GET /templates lists beside these needs the
+    same columns as `chat`."""
     first_rows: list[Anything]
     """First five valid rows in canonical form; texts are cut to 2,000 characters."""
     overlap: OverlapOut | None = None

@@ -4,7 +4,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
+
+Message = dict[str, Any]
+"""A message in OpenAI's form; the arguments of a call are an object, not a string."""
 
 
 class Row(TypedDict, total=False):
@@ -22,10 +25,19 @@ class Row(TypedDict, total=False):
     absent, only `output` is trained."""
     text: str
     """A complete text, if the upload had one (template `text`)."""
+    reasoning: list[str]
+    """For each answer what the model thinks before it, or "", in the order of `weights`."""
+    tools: list[dict[str, Any]]
+    """Functions that the model may call: {"type": "function", "function": {"name": ...}}."""
+    messages: list[Message]
+    """A conversation with tool calls, in place of all columns above. Every assistant message is
+    trained unless its `weight` is 0."""
 
 
 COLUMNS = ("instruction", "input", "output", "system", "history", "weights", "text")
-"""Columns in the order they are written and shown."""
+"""Columns of rows without tools, in the order they are written and shown."""
+CANONICAL = (*COLUMNS, "reasoning", "tools", "messages")
+"""Every column of a canonical row, in order."""
 
 
 def read_rows(path: Path) -> Iterator[Row]:

@@ -67,13 +67,26 @@ def count(first: Iterable[bytes], other: Iterable[bytes]) -> Overlap:
 
 def _digest(line: bytes) -> _Digests:
     row = json.loads(line)
+    if "messages" in row:
+        return _digest_messages(row)
     # No text contains a NUL, so the joined string is unambiguous.
     parts = [row.get("system", ""), row.get("instruction", ""), row.get("input", "")]
     parts += [text for turn in row.get("history", ()) for text in turn]
+    parts += [json.dumps(row["tools"], sort_keys=True)] if "tools" in row else []
     hashed = blake2b("\0".join(parts).encode(), digest_size=_BYTES)
     prompt = hashed.digest() if "instruction" in row else None
     hashed.update(f"\0{row.get('output', '')}\0{row.get('text', '')}".encode())
+    hashed.update("\0".join(row.get("reasoning", ())).encode())
     return _Digests(hashed.digest(), prompt)
+
+
+def _digest_messages(row: Any) -> _Digests:
+    messages = [{**each, "weight": 1} for each in row["messages"]]
+    prompt = json.dumps([row.get("tools"), messages[:-1]], sort_keys=True)
+    hashed = blake2b(prompt.encode(), digest_size=_BYTES)
+    before = hashed.digest()
+    hashed.update(json.dumps(messages[-1], sort_keys=True).encode())
+    return _Digests(hashed.digest(), before)
 
 
 def _batches(digests: Iterator[_Digests]) -> Iterator[tuple[int, list[_Digests]]]:

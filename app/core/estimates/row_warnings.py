@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from app.core.datasets.layout.figures import Copies, LayoutFigures, Numbered
+from app.core.datasets.tokens.templates import REASONING, TEXT_OF_CALL, TOOLS
 from app.core.errors import Problem
 from app.core.jobs.spec import JobSpec
 
@@ -11,6 +12,20 @@ _FEW_ROWS = 50
 _FEW_HELD_OUT = 20
 """The standard error of a mean over fewer rows exceeds a fifth of their standard deviation."""
 _LENGTH = "/training/max_length"
+_OTHER_BASE = 'Use `template` "chat" with a base model whose chat template writes it.'
+_HIDDEN = {
+    TOOLS: ("tools_hidden", "The template does not write the `tools`", _OTHER_BASE),
+    REASONING: (
+        "reasoning_hidden",
+        "The template does not write the reasoning of all trained answers",
+        _OTHER_BASE,
+    ),
+    TEXT_OF_CALL: (
+        "text_of_call_hidden",
+        "The chat template leaves out the text beside a tool call",
+        "The model learns the call without the text before it.",
+    ),
+}
 
 
 def about_rows(
@@ -21,6 +36,7 @@ def about_rows(
         yield from _about_dropped(laid)
         yield from about_length(laid)
         yield from _about_prompt(laid)
+        yield from _about_hidden(laid)
     if copies is not None:
         yield from _about_copies(spec, copies)
 
@@ -103,6 +119,13 @@ def _about_prompt(laid: LayoutFigures) -> Iterator[Problem]:
         )
         hint = "Templates that open a thinking block do this; the model learns to answer inside it."
         yield Problem("/template", "generation_prompt_differs", message, hint)
+
+
+def _about_hidden(laid: LayoutFigures) -> Iterator[Problem]:
+    for part, rows in laid.hidden.items():
+        code, what, hint = _HIDDEN[part]
+        message = f"{what} of {rows.count} of {laid.train.rows} rows ({_numbers(rows)})."
+        yield Problem("/template", code, message, hint)
 
 
 def _about_copies(spec: JobSpec, copies: Copies) -> Iterator[Problem]:

@@ -1,5 +1,6 @@
 """Kill this process if its rows take far longer than usual: a chat template is a program."""
 
+import json
 import signal
 import time
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,13 @@ def _timed(rows: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
 
 def _seconds(row: Any) -> float:
     """Return the time for a row; each answer of a conversation is rendered with all before it."""
+    if {
+        "messages",
+        "tools",
+        "reasoning",
+    } & row.keys():  # rendered once more, to find what is left out
+        turns = len(row.get("messages") or row.get("history", [])) + 2
+        return _ROW_SECONDS + len(json.dumps(row)) * turns / _CHARACTERS_PER_SECOND
     history = row.get("history", [])
     size = sum(len(text) for text in row.values() if isinstance(text, str))
     size += sum(len(text) for turn in history for text in turn)

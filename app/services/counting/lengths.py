@@ -32,6 +32,7 @@ _TOKENIZER = (
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template.jinja",
+    "additional_chat_templates/tool_use.jinja",
 )
 _log = structlog.get_logger(__name__)
 

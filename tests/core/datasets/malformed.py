@@ -24,7 +24,17 @@ SILENT = {**ANSWER, "weight": 0}
 CHATS = {
     "no messages": (chat(), [("messages_invalid", 1)], 0),
     "a message that is a string": (chat("a"), [("messages_invalid", 1)], 0),
-    "a tool's message": (chat(ASK, {"role": "tool", "content": "x"}), [("role_unknown", 1)], 0),
+    "a tool's message": (
+        chat(ASK, {"role": "tool", "content": "x"}),
+        [("tool_answer_invalid", 1)],
+        0,
+    ),
+    "tools that are words": (
+        lines(b'{"instruction": "a", "output": "b", "tools": "a hammer"}'),
+        [("tools_invalid", 1)],
+        0,
+    ),
+    "an unknown role": (chat(ASK, {"role": "narrator", "content": "x"}), [("role_unknown", 1)], 0),
     "two answers running": (chat(ASK, ANSWER, ANSWER), [("roles_not_alternating", 1)], 0),
     "an answer first": (chat(ANSWER, ASK), [("roles_not_alternating", 1)], 0),
     "a question last": (chat(ASK, SILENT, ASK), [("answer_missing", 1)], 0),
@@ -33,7 +43,7 @@ CHATS = {
         [("content_not_text", 1)],
         0,
     ),
-    "a tool call": (chat(ASK, {**ANSWER, "tool_calls": [{}]}), [("content_not_text", 1)], 0),
+    "a tool call": (chat(ASK, {**ANSWER, "tool_calls": [{}]}), [("tool_call_invalid", 1)], 0),
     "half a weight": (chat(ASK, {**ANSWER, "weight": 0.5}), [("weight_invalid", 1)], 0),
     "a weight on a question": (chat({**ASK, "weight": 1}, ANSWER), [("weight_invalid", 1)], 0),
     "two answers without a question between": (

@@ -1,6 +1,8 @@
 """Files as people export them: following the hint must lead to a valid dataset."""
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,76 @@ def test_rows_inside_an_object_are_found_as_the_hint_says(tmp_path, content):
     whole = json.loads(content)
     taken = list(whole.values()) if path == "[.[]]" else whole[path.removeprefix(".")]
     assert judge(tmp_path, json.dumps(taken))[1] == [PAIR]
+
+
+ITEMS = [{"input": "c", "output": "b"}]
+TWICE: list[tuple[Any, dict[str, Any]]] = [
+    ({"instruction": "a", "instances": ITEMS}, {**PAIR, "input": "c"}),
+    ({"instances": ITEMS, "instruction": "a"}, {**PAIR, "input": "c"}),
+    ({"id": 7, "task": "a", "cases": ITEMS}, {**PAIR, "input": "c"}),
+    (
+        {"context": "c", "qas": [{"question": "a", "answer": "b", "response": ""}]},
+        {**PAIR, "input": "c"},
+    ),
+    ({"instruction": "s", "rows": [{**PAIR}]}, {**PAIR, "system": "s"}),
+    ({"system": "s", "rows": [{"prompt": "a", "completion": "b"}]}, {**PAIR, "system": "s"}),
+    ({"instruction": "a", "question": "c", "answer": "b"}, {**PAIR, "input": "c"}),
+    ({"instruction": "s", "dialog": json.loads(CHAT)}, {**PAIR, "system": "s"}),
+    ({"system_prompt": "s", "conversation": json.loads(CHAT)}, {**PAIR, "system": "s"}),
+]
+
+
+@pytest.mark.parametrize(("value", "row"), TWICE)
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_hints_followed_to_the_end_lose_nothing(tmp_path, value, row, form):
+    content = json.dumps(value) + "\n" if form == "lines" else json.dumps([value])
+    columns: dict[str, str] = {}
+
+    for _ in range(3):
+        report, rows = judge(tmp_path, content, columns)
+        if report["status"] == "ready":
+            break
+        hint = hint_of(report)
+        if "columns=" in hint:
+            columns = json.loads(hint.partition("columns=")[2])
+        else:
+            content = jq(hint, content)
+
+    assert rows == [row]
+
+
+def jq(hint: str, content: str) -> str:
+    """Run the command of a hint."""
+    if shutil.which("jq") is None:
+        pytest.skip("jq is not installed (Debian: apt-get install jq)")
+    program = hint.partition("jq -c '")[2].partition("' in > out")[0]
+    done = subprocess.run(
+        ["jq", "-c", program], input=content, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("row", "left"),
+    [
+        ({"question": "a", "prompt": "c", "answer": "b"}, "`question`"),
+        ({"question": "a", "answer": "b", "reply": "c"}, "`reply`"),
+        ({"question": "a", "dialog": json.loads(CHAT)}, "`question`"),
+    ],
+)
+def test_a_mapping_that_leaves_out_a_text_says_so(tmp_path, row, left):
+    report, _ = judge(tmp_path, json.dumps(row) + "\n")
+
+    assert f", which leaves out {left}: columns=" in hint_of(report)
+
+
+@pytest.mark.parametrize("column", ["body", "dialog"])
+def test_a_half_of_a_pair_is_not_given_up_for_a_text_or_a_conversation(tmp_path, column):
+    value = "t" if column == "body" else json.loads(CHAT)
+
+    report, _ = judge(tmp_path, json.dumps({"output": "b", column: value}) + "\n")
+
+    assert hint_of(report).endswith('columns={"instruction":"..."}')
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from app.core import store_keys
-from app.core.datasets.checking import report, shapes
+from app.core.datasets.checking import notes, report, shapes
 from app.core.datasets.checking.progress import Progress
 from app.core.datasets.checking.rows import dump, show
 from app.core.datasets.reading import features
@@ -78,6 +78,7 @@ class _Check:
         self.problems = problems
         self.progress = progress
         self.profile = report.Profile()
+        self.notes = notes.Notes()
         self.shape = shapes.Shape(None, "No row was read.", columns)
         self.used: frozenset[str] = frozenset()
         self.columns: features.Columns | None = None
@@ -201,6 +202,9 @@ class _Check:
                     flaws += bad
         snippet = item.text[:200] or (show(_read_of(item.value, self.used)) if flaws else "")
         for flaw in flaws:
+            if flaw.code in notes.COUNTED:
+                self.notes.add(flaw, index, item.line, item.file)
+                continue
             self.problems.add(
                 flaw.code,
                 flaw.message,
@@ -211,15 +215,17 @@ class _Check:
                 snippet=snippet,
                 file=item.file,
             )
-        if isinstance(item.value, dict) and not item.value.keys() <= self.used:
-            self._note_columns(index, item)
+        used = self.used | {flaw.field for flaw in flaws}
+        used |= {"reasoning"} if row and "reasoning" in row else set()
+        if isinstance(item.value, dict) and not item.value.keys() <= used:
+            self._note_columns(index, item, used)
         if row is not None and line is not None:
             self.rows.write(line)
             self.profile.add(index, row, line)
 
-    def _note_columns(self, index: int, item: Found) -> None:
+    def _note_columns(self, index: int, item: Found, used: frozenset[str]) -> None:
         for name in item.value:
-            if name in self.used:
+            if name in used:
                 continue
             shown = escape(name[:80].replace("~", "~0").replace("/", "~1"))
             message = f"The column `{shown}` is not used and was left out."
@@ -229,6 +235,7 @@ class _Check:
     def _check_all(self) -> None:
         """Report what is known only after the last row."""
         profile, add = self.profile, self.problems.add
+        self.notes.report(self.problems, self.index)
         if not self.index and not self.problems.num_errors:
             add("no_rows", "The file has no rows.")
         if profile.num_copies:

@@ -31,6 +31,20 @@ CODES: Mapping[str, Code] = {
     "objects_span_lines": Code("warning", "Write one object per line: `jq -c . in > out`."),
     "rows_mixed": Code("error", "Use one row format for all rows of a dataset."),
     "text_only": Code("info", 'Train it with `template: "text"` and `train_on: "all"`.'),
+    "message_key_ignored": Code("info", "Nothing to do: this key of messages is not read."),
+    "message_mask_ignored": Code(
+        "warning", "Mark a message that is not to be trained with `weight: 0` or `train: false`."
+    ),
+    "label_false": Code(
+        "warning",
+        "Remove these rows, or let the job skip them: `on_invalid_row` and `max_skip_share`.",
+    ),
+    "label_ignored": Code("warning", "If 0 marks bad answers, remove these rows."),
+    "preference_ignored": Code("warning", "If the answer is not the better one, correct the row."),
+    "media_ignored": Code("warning", "If the answers depend on them, remove these rows."),
+    "tools_ignored": Code(
+        "warning", "Tools need rows of `messages`, or `instruction` and `output`."
+    ),
     "column_ignored": Code("info", "Nothing to do: this column is not trained on."),
     "duplicate_rows": Code("warning", "Remove the copies, unless these rows should count more."),
     "duplicates_partial": Code("info", "Check a file of this size for copies before the upload."),
@@ -79,15 +93,33 @@ CODES: Mapping[str, Code] = {
         "error", "A row without an answer trains nothing: add one, or remove the row."
     ),
     "messages_invalid": Code("error", 'Write [{"role": "user", "content": "..."}, ...].'),
-    "role_unknown": Code("error", "The roles are system, user and assistant (human and gpt)."),
+    "role_unknown": Code(
+        "error", "The roles are system, user, assistant (human and gpt) and tool (observation)."
+    ),
     "roles_not_alternating": Code(
         "error", "After an optional system message, user and assistant must alternate."
     ),
     "answer_missing": Code("error", "End the conversation with an assistant message."),
     "content_not_text": Code(
-        "error", "Give every message text content; tool calls are not supported."
+        "error", "Give every message text content; images, audio and video are not supported."
     ),
-    "weight_invalid": Code("error", "A weight is 0 or 1, and only answers have one."),
+    "tools_invalid": Code(
+        "error", 'Write [{"type": "function", "function": {"name": "...", "parameters": {}}}, ...].'
+    ),
+    "tool_call_invalid": Code(
+        "error", 'A call is {"type": "function", "function": {"name": "...", "arguments": {}}}.'
+    ),
+    "tool_answer_invalid": Code(
+        "error", "Put a tool's answer after the message with the call it answers."
+    ),
+    "weight_invalid": Code(
+        "error", "`weight` is 0 or 1, `train` is true or false, and only answers have them."
+    ),
+    "answer_unwanted": Code(
+        "error", "Remove the row; rename the column if it says something else than good or bad."
+    ),
+    "preference_data": Code("error", "Upload one answer per row."),
+    "media_unsupported": Code("error", "Remove the row: only text is trained."),
     "nothing_trained": Code("error", "Give an answer `weight` 1, or remove the row."),
     "null_read_as_empty": Code("info", "Nothing to do: null is read as empty here."),
     "lone_surrogate": Code(

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from app.core import store_keys
 from app.core.datasets.checking.codes import CODES, Severity
-from app.core.datasets.formats import COLUMNS, Row
+from app.core.datasets.formats import CANONICAL, Row
 from app.core.datasets.shown import escape
 from app.core.datasets.status import DatasetStatus
 from app.core.datasets.tokens.templates import alpaca_prompt
@@ -27,6 +27,8 @@ _MARK_BYTES = 1 << 12
 
 _BROKEN_OFF = "The rows were not checked."
 _FEATURES = {"history": "List(List(Value('string')))", "weights": "List(Value('int64'))"}
+_FEATURES |= {"reasoning": "List(Value('string'))"}
+_FEATURES |= {"tools": "Json(decode=True)", "messages": "Json(decode=True)"}
 
 
 class Entry(NamedTuple):
@@ -75,9 +77,10 @@ class Problems:
         hint: str = "",
         snippet: str = "",
         file: str | None = None,
+        count: int = 1,
     ) -> None:
         severity, usual_hint = CODES[code]
-        self.counts[code] += 1
+        self.counts[code] += count
         self.num_errors += severity == "error"
         if severity == "info" and not self._is_new(code, field):
             return
@@ -159,7 +162,9 @@ class Profile:
         for key, text in row.items():
             if isinstance(text, str):
                 self._measure(key, len(text))
-        if "text" not in row:
+        if "messages" in row:
+            self._measure("text", sum(len(each["content"]) for each in row["messages"]))
+        elif "text" not in row:
             self._measure("text", len(alpaca_prompt(row)) + len(row["output"]))
 
     def _compare(self, index: int, digest: bytes) -> None:
@@ -184,6 +189,10 @@ class Profile:
     @property
     def templates(self) -> list[str]:
         """Templates that can render every valid row."""
+        with_calls = self.columns["messages"]
+        if with_calls:
+            is_chat = with_calls + self.columns["instruction"] == self.num_rows
+            return ["chat"] if is_chat else []
         fits = {"instruction": ("alpaca", "chat"), "text": ("text",)}
         complete = [key for key in fits if 0 < self.num_rows == self.columns[key]]
         return [template for key in complete for template in fits[key]]
@@ -191,20 +200,27 @@ class Profile:
     @property
     def features(self) -> dict[str, str]:
         """Columns of the valid rows, as the `datasets` library prints them."""
-        seen = [name for name in COLUMNS if name in self.columns]
+        seen = [name for name in CANONICAL if name in self.columns]
         return {name: _FEATURES.get(name, "Value('string')") for name in seen}
 
     @property
     def lengths(self) -> dict[str, dict[str, float]]:
-        """In characters. `text` is that column or, in rows without it, the row in Alpaca's form."""
+        """In characters. `text` is that column or, in rows without it, the row in Alpaca's form; of
+        a row with tool calls, the contents of its messages."""
         return {column: summarize(counts) for column, counts in self._lengths.items()}
 
 
 def _shorten(row: Row) -> Row:
-    short: Any = {k: v[:_MAX_CELL] if isinstance(v, str) else v[:5] for k, v in row.items()}  # type: ignore[index]
-    if "history" in short:
-        short["history"] = [[text[:_MAX_CELL] for text in turn] for turn in short["history"]]
+    short: Any = {key: _cut(value) for key, value in row.items()}
     return short  # type: ignore[no-any-return]
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, str):
+        return value[:_MAX_CELL]
+    if isinstance(value, list):
+        return [_cut(each) for each in value[:5]]
+    return {k: _cut(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def summarize(counts: Counter[int]) -> dict[str, float]:

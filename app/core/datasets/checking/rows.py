@@ -1,9 +1,11 @@
 """Convert a parsed value to a canonical row, or report everything wrong with it."""
 
 import json
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from app.core.datasets.formats import COLUMNS, Other, Row
+from app.core.datasets.shown import escape
 
 REQUIRED = ("instruction", "output")
 
@@ -16,6 +18,14 @@ class Flaw(NamedTuple):
     code: str
     message: str
     hint: str = ""
+
+
+class Wrong(Exception):
+    """The first flaw of a row that is read from the top."""
+
+    def __init__(self, field: str, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.flaw = Flaw(field, code, message, hint)
 
 
 def check_row(value: Any) -> tuple[Row | None, list[Flaw]]:
@@ -34,6 +44,8 @@ def check_row(value: Any) -> tuple[Row | None, list[Flaw]]:
             flaws += _take(row, key, value[key])
     if "weights" in row and not any(flaw.code in _ERRORS for flaw in flaws):
         flaws += _check_weights(row)
+    if not is_text_only and _is_reasoning(value.get("reasoning"), row):
+        row["reasoning"] = value["reasoning"]
     if is_text_only and not row["text"].strip():
         flaws.append(Flaw("text", "output_empty", "`text` is empty."))
     return (None if any(flaw.code in _ERRORS for flaw in flaws) else row), flaws
@@ -158,6 +170,16 @@ def is_usual(weights: list[int]) -> bool:
     return weights[-1] == 1 and not any(weights[:-1])
 
 
+def _is_reasoning(found: Any, row: Row) -> bool:
+    """Whether a column `reasoning` is that of a canonical row: a thought for each answer."""
+    return (
+        isinstance(found, list)
+        and len(found) == len(row.get("history", [])) + 1
+        and all(isinstance(each, str) for each in found)
+        and any(found)
+    )
+
+
 def _check_weights(row: Row) -> list[Flaw]:
     """Check `weights`, and remove them from the row if they equal the default."""
     given: Any = row["weights"]
@@ -178,4 +200,24 @@ def _check_weights(row: Row) -> list[Flaw]:
 def _strings(row: Row) -> list[tuple[str, str]]:
     plain = [(key, text) for key, text in row.items() if isinstance(text, str)]
     turns = enumerate(row.get("history", []))
-    return plain + [(f"history/{at}", text) for at, turn in turns for text in turn]
+    found = plain + [(f"history/{at}", text) for at, turn in turns for text in turn]
+    for key in ("reasoning", "tools", "messages"):
+        found += [(key, text) for text in texts_of(row.get(key))]
+    return found
+
+
+def pointed(name: str) -> str:
+    """Return a name as a part of a JSON pointer, safe to show."""
+    return escape(name[:80].replace("~", "~0").replace("/", "~1"))
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Yield every string of a JSON value, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from texts_of(each)

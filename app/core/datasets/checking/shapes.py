@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from app.core.datasets.checking import conversations, rows
-from app.core.datasets.checking.rows import Flaw, check_row
+from app.core.datasets.checking import conversations, meanings, rows
+from app.core.datasets.checking.codes import CODES
+from app.core.datasets.checking.rows import Flaw, check_row, pointed
+from app.core.datasets.checking.tool_calls import TOOLS, tools_of
 from app.core.datasets.columns import DECIDING, rename, suggest
 from app.core.datasets.formats import COLUMNS, Row
-from app.core.datasets.shown import escape
 
 LOOKED_AT = 100
 """Rows from which the format is detected."""
@@ -21,6 +22,8 @@ _SIGNS = {
 }
 _PAIR = {"instruction": "prompt", "output": "completion"}
 _CHATS = {"messages": "messages", "sharegpt": "conversations"}
+
+_MISSING = {"field_missing", "answer_missing"}
 
 
 class Shape(NamedTuple):
@@ -48,17 +51,18 @@ class Shape(NamedTuple):
     def used(self) -> frozenset[str]:
         """The columns of the upload that are read."""
         if self.row_format in _CHATS:
-            ours: tuple[str, ...] = (_CHATS[self.row_format], "system")
+            ours: tuple[str, ...] = (_CHATS[self.row_format], "system", *TOOLS)
         elif self.row_format == "text" and self.is_decided:
             ours = ("text",)
         else:
-            ours = COLUMNS
+            ours = (*COLUMNS, "tools")
         return frozenset(self.names.get(name, name) for name in ours)
 
 
 def known(columns: Mapping[str, str]) -> frozenset[str]:
     """Return every column of an upload that may be read, whatever its row format."""
-    return frozenset((*COLUMNS, *_PAIR.values(), *_CHATS.values(), *columns.values()))
+    special = (*TOOLS, "reasoning", *meanings.LABELS, *meanings.PREFERENCES)
+    return frozenset((*COLUMNS, *_PAIR.values(), *_CHATS.values(), *special, *columns.values()))
 
 
 def form_of(value: Any) -> str | None:
@@ -120,6 +124,16 @@ def normalize(value: Any, shape: Shape) -> tuple[Row | None, list[Flaw]]:
     if flaw := _misfit(mapped, shape):
         return None, [flaw]
     row, flaws = _read(mapped, shape)
+    if row is None and _MISSING.intersection(flaw.code for flaw in flaws):
+        flaw = meanings.preference_flaw(mapped)
+        if flaw is not None:
+            return None, [flaw]
+    if row is not None and shape.row_format not in _CHATS and "instruction" in row:
+        row, flaws = _with_tools(row, mapped, flaws)
+    more = meanings.unwanted(value, row, frozenset(shape.columns.values()))
+    flaws = [*flaws, *more]
+    if any(CODES[flaw.code].severity == "error" for flaw in more):
+        row = None
     if not flaws:
         return row, flaws
     is_missing = any(flaw.code == "field_missing" for flaw in flaws)
@@ -151,6 +165,19 @@ def _read(value: dict[str, Any], shape: Shape) -> tuple[Row | None, list[Flaw]]:
     return check_row(value)
 
 
+def _with_tools(
+    row: Row, value: dict[str, Any], flaws: list[Flaw]
+) -> tuple[Row | None, list[Flaw]]:
+    """Add the tools of a row of instruction and output."""
+    if "messages" in row or "tools" in row:
+        return row, flaws
+    try:
+        tools = tools_of({"tools": value.get("tools")})
+    except rows.Wrong as wrong:
+        return None, [*flaws, wrong.flaw]
+    return ({**row, "tools": tools} if tools else row), flaws
+
+
 def _misfit(value: dict[str, Any], shape: Shape) -> Flaw | None:
     """Return a flaw if the row has another format than the file's rows."""
     wanted, form = shape.row_format, form_of(value)
@@ -163,7 +190,7 @@ def _misfit(value: dict[str, Any], shape: Shape) -> Flaw | None:
 
 
 def _absent(name: str, hint: str) -> Flaw:
-    shown = _pointed(name)
+    shown = pointed(name)
     return Flaw(shown, "field_missing", f"`{shown}`, named in `columns`, is missing.", hint)
 
 
@@ -173,10 +200,6 @@ def _renamed(flaw: Flaw, names: Mapping[str, str], hint: str) -> Flaw:
     first, slash, rest = flaw.field.partition("/")
     if first not in names:
         return flaw
-    name = _pointed(names[first])
+    name = pointed(names[first])
     message = flaw.message.replace(f"`{first}`", f"`{name}`")
     return flaw._replace(field=name + slash + rest, message=message)
-
-
-def _pointed(name: str) -> str:
-    return escape(name[:80].replace("~", "~0").replace("/", "~1"))

@@ -42,6 +42,7 @@ def describe(
         too_long=_numbered(counts.too_long),
         split=_numbered(counts.split),
         unlike_prompt=_numbered(counts.unlike_prompt),
+        hidden={part: _numbered(rows) for part, rows in sorted(counts.hidden.items())},
         answers=counts.answers,
         answers_not_found=counts.answers_not_found,
         not_found=_numbered(counts.not_found),

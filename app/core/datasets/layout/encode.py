@@ -9,8 +9,10 @@ from app.core.datasets.formats import Row
 from app.core.datasets.layout.leaving_out import OTHER_TEMPLATE, cannot_render
 from app.core.datasets.tokens.chat import RowRefused, TemplateFailed
 from app.core.datasets.tokens.encoding import Example, encode
+from app.core.datasets.tokens.hidden import ToolsHidden
+from app.core.datasets.tokens.templates import NO_TOOLS_HINT
 from app.core.datasets.tokens.tokenizer import RowTokenizer
-from app.core.jobs.failures import BadModel
+from app.core.jobs.failures import BadModel, BadRow
 from app.core.jobs.spec import JobSpec
 
 _CHUNK = 1000
@@ -54,6 +56,10 @@ def encode_chunk(
 def refusals(tokenizer: RowTokenizer) -> Iterator[None]:
     try:
         yield
+    except ToolsHidden as error:
+        raise BadRow(
+            "tool_calls_hidden", error.row, "messages", error.reason, NO_TOOLS_HINT
+        ) from error
     except TemplateFailed as error:
         if not tokenizer.chat_template:
             raise BadModel("This model has no chat template.", hint=OTHER_TEMPLATE) from error

@@ -71,6 +71,8 @@ class LayoutFigures(Frozen):
     """Those of them that are left out."""
     split: Numbered
     unlike_prompt: Numbered
+    hidden: dict[str, Numbered] = {}
+    """Rows of which the template leaves something out, by `tokens.hidden`'s name of what it is."""
     answers: int = 0
     """Answers of the training rows that are to be trained."""
     answers_not_found: int = 0

@@ -24,6 +24,8 @@ class Encoded(Protocol):
     @property
     def unlike_prompt(self) -> bool: ...
     @property
+    def hidden(self) -> frozenset[str]: ...
+    @property
     def refused(self) -> str: ...
     @property
     def num_answers(self) -> int: ...
@@ -48,6 +50,7 @@ class Outline:
     """Ranges of positions with a label, each [start, end)."""
     highest_id: int = -1
     unlike_prompt: bool = False
+    hidden: frozenset[str] = frozenset()
     refused: str = ""
     num_answers: int = 1
     num_not_found: int = 0
@@ -60,6 +63,7 @@ class Outline:
             trained=tuple(_ranges(example)),
             highest_id=example.highest_id,
             unlike_prompt=example.unlike_prompt,
+            hidden=example.hidden,
             refused=example.refused,
             num_answers=example.num_answers,
             num_not_found=example.num_not_found,

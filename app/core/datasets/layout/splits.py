@@ -59,6 +59,8 @@ class Counts:
     tokens_lost: int = 0
     unlike_prompt: list[int] = field(default_factory=list)
     """Rows whose rendered chat does not begin with the prompt for generation."""
+    hidden: dict[str, list[int]] = field(default_factory=dict)
+    """Rows of which the template leaves something out, by what it is."""
     answers: int = 0
     """Answers to be trained."""
     answers_not_found: int = 0
@@ -96,6 +98,9 @@ def lay_out(
         answers_not_found=sum(each.num_not_found for each in train),
         not_found=[each.row for each in train if each.num_not_found],
     )
+    for each in train:
+        for part in each.hidden:
+            counts.hidden.setdefault(part, []).append(each.row)
     held_counts = Counts()
     counts.keeping_length = leaving_out.keeping_length(train, spec, limits.positions)
     fitting, held_fitting = fit(train, spec, counts), fit(held_out, spec, held_counts)

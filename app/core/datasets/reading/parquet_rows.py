@@ -138,7 +138,14 @@ class _Reader:
         num_chars = _num_chars(value)
         if num_chars > self._max_chars:
             return Found(line, fault=too_long(self._max_chars))
-        return Found(line, value, num_chars=num_chars)
+        return Found(line, {k: _bare(v) for k, v in value.items()}, num_chars=num_chars)
+
+
+def _bare(value: Any) -> Any:
+    """Return a value without the nulls by which a struct says that a key is absent."""
+    if isinstance(value, dict):
+        return {key: _bare(each) for key, each in value.items() if each is not None}
+    return [_bare(each) for each in value] if isinstance(value, list) else value
 
 
 def _empty(kind: pa.DataType) -> Any:

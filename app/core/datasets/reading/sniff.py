@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from app.core.datasets.columns import unwrap
 from app.core.datasets.reading.csv_rows import SEPARATOR
 from app.core.datasets.reading.parse import Fault, parse, skip_space
 from app.core.datasets.reading.readers import BOM
@@ -132,12 +133,23 @@ def _detect_text(text: str, start: int, declared: Declared) -> Detection:
     wrapped = _WRAPPED.match(text)
     if wrapped and wrapped.group(1) not in declared.columns and not _has_second_object(text):
         message = f'The rows are inside an object, under "{wrapped.group(1)}".'
-        hint = f"Upload only the list: `jq .{wrapped.group(1)} in > out`."
+        hint = _unwrapping(wrapped.group(1), text)
         fault = Fault("wrapped_in_object", message, hint=hint)
         return Detection("json", "It begins with an object that holds a list.", fault=fault)
     if text[0] == "{":
         return _detect_objects(text, start)
     return _detect_other(text, start, declared)
+
+
+def _unwrapping(name: str, text: str) -> str:
+    """Return how to upload the list of an object, with what a small file says beside it."""
+    try:
+        whole = parse(text)
+    except Fault:
+        whole = {name: []}
+    first = next((each for each in whole[name] if isinstance(each, dict)), {})
+    way = unwrap(name, whole, first)
+    return way[0].upper() + way[1:]
 
 
 def _detect_objects(text: str, start: int) -> Detection:

@@ -54,6 +54,7 @@ def render(
     messages: Sequence[Mapping[str, Any]],
     special_tokens: Mapping[str, str],
     *,
+    tools: Sequence[Mapping[str, Any]] | None = None,
     add_generation_prompt: bool = False,
     marked: bool = False,
 ) -> str:
@@ -68,7 +69,7 @@ def render(
                 **special_tokens,
                 **(_MARKS if marked else {}),
                 "messages": [dict(each) for each in messages],
-                "tools": None,
+                "tools": list(tools) if tools else None,
                 "documents": None,
                 "add_generation_prompt": add_generation_prompt,
             }

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from app.core.datasets.formats import Row
 from app.core.datasets.tokens.chat import RowRefused, TemplateFailed
 from app.core.datasets.tokens.framing import framed
+from app.core.datasets.tokens.hidden import hidden_parts, refuse_calls
 from app.core.datasets.tokens.labels import IGNORED, continued, labelled, without_end
 from app.core.datasets.tokens.rendering import (
     Rendered,
@@ -35,6 +36,8 @@ class Example:
     unlike_prompt: bool = False
     """The chat template does not render a prefix of a chat as a prefix of its text: an answer is
     trained after a prompt that the rendered chat does not have, or not trained at all."""
+    hidden: frozenset[str] = frozenset()
+    """What the row has and its rendered text lacks: see `hidden.hidden_parts`."""
     refused: str = ""
     """Why the chat template refuses the row, which then has no tokens."""
     num_answers: int = 1
@@ -72,8 +75,18 @@ def encode(
     by EOS, and prompt ids are those that generation starts from.
 
     What follows the last trained answer is left out. With `train_on` "all", weights are ignored.
-    Raises chat.RowRefused.
+    Raises chat.RowRefused, or hidden.ToolsHidden if tool calls would not be trained.
     """
+    refuse_calls(rows, template)
+    examples = _encode(rows, template, train_on, tokenizer)
+    hidden = [hidden_parts(*each, template, train_on, tokenizer) for each in rows]
+    pairs = zip(examples, hidden, strict=True)
+    return [replace(each, hidden=lacks) if lacks else each for each, lacks in pairs]
+
+
+def _encode(
+    rows: Sequence[tuple[int, Row]], template: str, train_on: str, tokenizer: RowTokenizer
+) -> list[Example]:
     if train_on == "all" or template == "text":
         rendered = [_rendered(*each, template, tokenizer) for each in rows]
         return [_all_trained(each) for each in _encode_last(rows, rendered, template, tokenizer)]
@@ -157,7 +170,8 @@ def _with_earlier(
         places = answer_places(messages)
         asked = [places[each] for each in answers[:-1]]
         begins = list(tokenizer.special_tokens.values())
-        spans = find(text.prompt, messages[:-1], asked, tokenizer.render, begins)
+        write = partial(tokenizer.render, tools=row.get("tools"))
+        spans = find(text.prompt, messages[:-1], asked, write, begins)
     else:
         spans = [_plain_span(row, each, template, tokenizer) for each in answers[:-1]]
     found = [(span.start, span.end) for span in spans if span]

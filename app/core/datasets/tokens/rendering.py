@@ -1,12 +1,14 @@
 """Render canonical rows as text: the prompt, the answer, and which answers are trained.
 
-A row's `weights` determine which; without them it is only its `output`.
+A row's `weights` determine which; without them it is only its `output`. In a row of `messages` it
+is every assistant message whose `weight` is not 0. Answers are counted from 0, the last included.
 """
 
 from dataclasses import dataclass
+from itertools import takewhile
 
-from app.core.datasets.formats import Row
-from app.core.datasets.tokens.templates import alpaca_prompt, chat_messages
+from app.core.datasets.formats import Message, Row
+from app.core.datasets.tokens.templates import alpaca_prompt, answer_message, chat_messages
 from app.core.datasets.tokens.tokenizer import RowTokenizer
 
 
@@ -31,18 +33,26 @@ def render(row: Row, template: str, tokenizer: RowTokenizer) -> Rendered:
     prompt = prompt_text(row, template, tokenizer)
     if template == "alpaca":
         return Rendered(prompt, row["output"])
-    whole = tokenizer.render(whole_chat(row))
+    answer = answer_message(row)
+    whole = tokenizer.render([*chat_messages(row), answer], tools=row.get("tools"))
     if not whole.startswith(prompt):
         # For example, the generation prompt opens a thinking block that no answer has.
-        return Rendered(prompt, row["output"] + _end(whole, row["output"]), unlike_prompt=True)
-    return Rendered(prompt, _closed(whole.removeprefix(prompt), row["output"]))
+        if not {"tool_calls", "reasoning_content"} & answer.keys():
+            said = answer["content"]
+            return Rendered(prompt, said + _end(whole, said), unlike_prompt=True)
+        pairs = zip(prompt, whole, strict=False)
+        prompt = prompt[: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))]
+        return Rendered(prompt, whole.removeprefix(prompt).rstrip(), unlike_prompt=True)
+    return Rendered(prompt, _closed(whole.removeprefix(prompt), answer))
 
 
-def _closed(answer: str, output: str) -> str:
+def _closed(text: str, answer: Message) -> str:
     """Remove the white space that a template writes after its end of turn: EOS comes next."""
-    said = output.strip()
-    end = answer.rpartition(said)[2] if said else ""
-    return answer.rstrip() if end.strip() else answer
+    if "tool_calls" in answer:
+        return text.rstrip()
+    said = answer["content"].strip()
+    end = text.rpartition(said)[2] if said else ""
+    return text.rstrip() if end.strip() else text
 
 
 def _end(text: str, output: str) -> str:
@@ -57,7 +67,7 @@ def prompt_text(row: Row, template: str, tokenizer: RowTokenizer) -> str:
         return row.get("text", row.get("instruction", ""))
     if template == "alpaca":
         return alpaca_prompt(row)
-    return tokenizer.render(chat_messages(row), add_generation_prompt=True)
+    return tokenizer.render(chat_messages(row), tools=row.get("tools"), add_generation_prompt=True)
 
 
 def whole_text(row: Row, template: str, tokenizer: RowTokenizer) -> str:
@@ -71,23 +81,29 @@ def row_text(row: Row, template: str, train_on: str, tokenizer: RowTokenizer) ->
     return whole_text(up_to(row, answers[-1]) if answers else row, template, tokenizer)
 
 
-def whole_chat(row: Row) -> list[dict[str, str]]:
-    return [*chat_messages(row), {"role": "assistant", "content": row["output"]}]
+def whole_chat(row: Row) -> list[Message]:
+    return [*chat_messages(row), answer_message(row)]
 
 
-def answer_places(messages: list[dict[str, str]]) -> list[int]:
+def answer_places(messages: list[Message]) -> list[int]:
     """Return the index of each answer in a list of messages."""
     return [at for at, message in enumerate(messages) if message["role"] == "assistant"]
 
 
 def trained_answers(row: Row) -> list[int]:
     """Return the 0-based indices of the trained answers: those of `history`, then `output`."""
+    if "messages" in row:
+        answers = [each for each in row["messages"] if each["role"] == "assistant"]
+        return [at for at, each in enumerate(answers) if each.get("weight", 1)]
     last = len(row.get("history", []))
     return [at for at, weight in enumerate(row.get("weights", [0] * last + [1])) if weight]
 
 
 def up_to(row: Row, answer: int) -> Row:
     """Return the row as if the conversation had ended with that answer."""
+    if "messages" in row:
+        messages = row["messages"]
+        return {**row, "messages": messages[: answer_places(messages)[answer] + 1]}
     history = row.get("history", [])
     if answer == len(history):
         return row
@@ -95,4 +111,8 @@ def up_to(row: Row, answer: int) -> Row:
     cut: Row = {"instruction": ask, "output": said, "history": history[:answer]}
     if "system" in row:
         cut["system"] = row["system"]
+    if any(thoughts := row.get("reasoning", [])[: answer + 1]):
+        cut["reasoning"] = thoughts
+    if "tools" in row:
+        cut["tools"] = row["tools"]
     return cut

@@ -107,13 +107,26 @@ class _Chat:
         if prompt is not None and self.text.startswith(through) and prompt < len(through):
             return Span(prompt, len(through), follows_prompt=True)
         before, after = _around(self.messages, at, self.render, add_generation_prompt=True)
-        start, end = _shared(self.text, before), len(self.text) - len(after)
+        start, end = self._start(at, before), len(self.text) - len(after)
         if not self.text.endswith(after) or start >= end:
             return None
         follows = prompt is not None and prompt <= start
         start = prompt if prompt is not None and follows else start
         told = _around(self.messages[: at + 1], at, self.render)[1]
         return Span(start, end + self._closing(at, end, told), follows)
+
+    def _start(self, at: int, before: str) -> int:
+        """Return where a message begins to differ from another; a call, from a text as well."""
+        start = _shared(self.text, before)
+        if "tool_calls" not in self.messages[at]:
+            return start
+        text = {"role": self.messages[at]["role"], "content": _PROBE}
+        asked = [*self.messages[:at], text, *self.messages[at + 1 :]]
+        try:
+            told = self.render(asked, add_generation_prompt=True)
+        except TemplateFailed:  # for example, a tool's answer must follow a call
+            return start
+        return min(start, _shared(self.text, told))
 
     def _prompt(self, at: int) -> int | None:
         """Return the length of an answer's prompt if the text begins with it."""
@@ -157,13 +170,21 @@ def _around(
     messages: Sequence[Message], at: int, render: Render, *, add_generation_prompt: bool = False
 ) -> tuple[str, str]:
     """Return what is rendered before and after the content of a message. Raises TemplateFailed."""
-    probe = {"role": messages[at]["role"], "content": _PROBE}
-    asked = [*messages[:at], probe, *messages[at + 1 :]]
+    asked = [*messages[:at], _probed(messages[at]), *messages[at + 1 :]]
     told = render(asked, add_generation_prompt=add_generation_prompt)
     if told.count(_PROBE) != 1:
         raise TemplateFailed("The template leaves out a message, or writes it twice.")
     before, _, after = told.partition(_PROBE)
     return before, after
+
+
+def _probed(message: Message) -> Message:
+    """Return a message with the probe as its text or, if it calls tools, as the name of one."""
+    if "tool_calls" not in message:
+        return {"role": message["role"], "content": _PROBE}
+    call, *more = message["tool_calls"]
+    named = {**call, "function": {**call["function"], "name": _PROBE}}
+    return {**message, "tool_calls": [named, *more]}
 
 
 def _shared(one: str, other: str) -> int:

@@ -1,13 +1,19 @@
 """The tokenizer for rows: the `tokenizers` library, special tokens and a chat template."""
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from tokenizers import Tokenizer
 
 from app.core.datasets.tokens import added_tokens, chat
+
+TOOL_TEMPLATE = "additional_chat_templates/tool_use.jinja"
+"""Where transformers saves the chat template named `tool_use`."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +23,8 @@ class RowTokenizer:
     special_tokens: Mapping[str, str]
     """Special tokens by the names chat templates use: `bos_token`, `eos_token`, ..."""
     chat_template: str | None
+    tool_template: str | None = None
+    """The chat template named `tool_use`, which transformers takes for rows with tools."""
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
@@ -28,7 +36,7 @@ class RowTokenizer:
         return cls(
             _bare(core, split_special=bool(config.get("split_special_tokens", False))),
             special,
-            _chat_template(folder, config),
+            *_chat_templates(folder, config),
         )
 
     @classmethod
@@ -44,11 +52,18 @@ class RowTokenizer:
         is_bare = backend.padding is None and backend.truncation is None
         if not is_bare or backend.encode_special_tokens != split_special:
             backend = _bare(Tokenizer.from_str(backend.to_str()), split_special=split_special)
-        return cls(backend, dict(special_tokens), default_template(chat_template))
+        return cls(
+            backend,
+            dict(special_tokens),
+            default_template(chat_template),
+            _tool_template(chat_template),
+        )
 
     def with_chat_template(self, chat_template: str | None) -> Self:
         """Replace the model's own chat template; None changes nothing."""
-        return self if chat_template is None else replace(self, chat_template=chat_template)
+        if chat_template is None:
+            return self
+        return replace(self, chat_template=chat_template, tool_template=None)
 
     @property
     def eos_token(self) -> str:
@@ -85,24 +100,51 @@ class RowTokenizer:
         self,
         messages: Sequence[Mapping[str, Any]],
         *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
         add_generation_prompt: bool = False,
         marked: bool = False,
     ) -> str:
         """Render messages. Raises chat.TemplateFailed, also if there is no chat template."""
-        if not self.chat_template:
+        template = self.tool_template if tools and self.tool_template else self.chat_template
+        if not template:
             raise chat.TemplateFailed("This model has no chat template.")
-        return chat.render(
-            self.chat_template,
-            messages,
-            self.special_tokens,
+        write = partial(
+            chat.render,
+            template,
+            special_tokens=self.special_tokens,
+            tools=tools,
             add_generation_prompt=add_generation_prompt,
             marked=marked,
         )
+        try:
+            return write(messages)
+        except chat.TemplateFailed:
+            # Some templates, such as DeepSeek's, expect the arguments of a call as JSON text.
+            if not any("tool_calls" in each for each in messages):
+                raise
+            with suppress(chat.TemplateFailed):
+                return write([_with_text(each) for each in messages])
+            raise
+
+
+def _with_text(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a message whose calls have their arguments as JSON text."""
+    if "tool_calls" not in message:
+        return message
+    functions = [call["function"] for call in message["tool_calls"]]
+    texts = [json.dumps(each["arguments"], ensure_ascii=False) for each in functions]
+    calls = zip(message["tool_calls"], functions, texts, strict=True)
+    written = [{**call, "function": {**f, "arguments": text}} for call, f, text in calls]
+    return {**message, "tool_calls": written}
 
 
 def default_template(given: str | Mapping[str, str] | None) -> str | None:
     """Return the chat template or, of several named ones, the one called `default`."""
     return given if given is None or isinstance(given, str) else given.get("default")
+
+
+def _tool_template(given: str | Mapping[str, str] | None) -> str | None:
+    return None if given is None or isinstance(given, str) else given.get("tool_use")
 
 
 def _core(text: str) -> Tokenizer:
@@ -119,11 +161,14 @@ def _bare(core: Tokenizer, *, split_special: bool) -> Tokenizer:
     return core
 
 
-def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
+def _chat_templates(folder: Path, config: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the default chat template, and the one for rows with tools if there are two."""
     file = folder / "chat_template.jinja"
     if file.is_file():
-        return file.read_text(encoding="utf-8")
+        of_tools = folder / TOOL_TEMPLATE
+        found = of_tools.read_text(encoding="utf-8") if of_tools.is_file() else None
+        return file.read_text(encoding="utf-8"), found
     given = config.get("chat_template")
     if isinstance(given, list):
         given = {each["name"]: each["template"] for each in given}
-    return default_template(given)
+    return default_template(given), _tool_template(given)
