@@ -99,6 +99,7 @@ class Measured:
     phases: dict[str, int]
     """Peak resident memory of each phase, in bytes."""
     reports: list[dict[str, Any]]
+    sequences: int
     widest: int
     num_tokens: int
 
@@ -120,7 +121,12 @@ class Compared:
     def estimated(self) -> memory.Memory:
         seen = self.measured
         return memory.estimate(
-            self.shape, self.case.spec(), seen.widest, "cpu", num_tokens=seen.num_tokens
+            self.shape,
+            self.case.spec(),
+            seen.widest,
+            "cpu",
+            sequences=seen.sequences,
+            num_tokens=seen.num_tokens,
         )
 
     @property
@@ -203,15 +209,17 @@ def measure(case: Case, base: Path, device: str = "cpu") -> Measured:
         return Measured(phases, reports(run_dir), *lengths(plan))
 
 
-def lengths(plan: Plan) -> tuple[int, int]:
-    """Number of tokens in the longest sequence, and in all rows."""
+def lengths(plan: Plan) -> tuple[int, int, int]:
+    """Sequences of the largest batch, tokens of its longest, and tokens of all rows."""
     tokenizer = RowTokenizer.from_folder(Path(plan.base.path))
     rows = list(enumerate(read_rows(Path(plan.rows.path))))
     examples = encoding.encode(rows, "alpaca", "completion", tokenizer)
     training = plan.spec.training
-    sequences = (packed if training.packing else alone)(examples, training.max_length)
-    longest = max(len(each.input_ids) for each in sequences)
-    return longest, sum(len(each.input_ids) for each in examples)
+    lay_out = packed if training.packing else alone
+    size = training.per_device_train_batch_size
+    longest = sorted(examples, key=lambda each: -each.size)[:size]
+    widths = sorted(len(each.input_ids) for each in lay_out(longest, training.max_length))
+    return min(len(widths), size), widths[-1], sum(each.size for each in examples)
 
 
 def run(run_dir: Path) -> dict[str, int]:

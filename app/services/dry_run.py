@@ -19,6 +19,7 @@ from app.core.estimates.job import Estimates, read_estimates, steps_of
 from app.core.estimates.needs import Needs
 from app.core.estimates.schedule import learning_rates
 from app.core.estimates.shape import Unknown
+from app.core.estimates.steps import rows_per_step
 from app.core.estimates.warnings import Facts, warnings_of
 from app.core.events.log import Entry
 from app.core.jobs.spec import JobSpec
@@ -127,7 +128,7 @@ def _render(
         "validation": _about_held_out(inputs, answer),
         "steps": taken and taken.total,
         "steps_per_epoch": taken and taken.per_epoch,
-        "rows_per_step": laid and taken and round(laid.train.trained_rows / taken.per_epoch, 2),
+        "rows_per_step": laid and min(rows_per_step(spec.training), laid.train.trained_rows),
         "learning_rate": taken and vars(learning_rates(taken.total, spec.training)),
         "memory": inputs.outlook.memory(found),
         "disk_bytes": needs.disk_bytes,
@@ -178,8 +179,7 @@ def _about_rows(inputs: Inputs, answer: Answer) -> dict[str, Any]:
         "sequences": laid.train.sequences,
         "packed_sequences": laid.train.sequences if inputs.spec.training.packing else None,
         "widest_sequence": laid.train.widest,
-        "widest_batch_tokens": laid.train.widest
-        * min(inputs.spec.training.per_device_train_batch_size, laid.train.sequences),
+        "widest_batch_tokens": laid.train.batch_sequences * laid.train.batch_width,
     }
 
 

@@ -71,7 +71,7 @@ def test_steps_and_tokens_are_those_of_the_training(bench: Bench, changes: dict[
     assert outcome.status == 0, outcome.of("error")
     laid, training = answer.laid, plan.spec.training
     assert laid is not None
-    taken = steps.count(laid.train.sequences, training)
+    taken = steps.count(laid.train.trained_rows, training)
     assert taken.total == max_steps(outcome)
     seen, trained = outcome.of("progress")[-1], outcome.of("artifact")[-1]["trained_tokens"]
     if training.max_steps is None and training.num_train_epochs % 1 == 0:
@@ -85,7 +85,9 @@ def test_steps_and_tokens_are_those_of_the_training(bench: Bench, changes: dict[
     evaluated = laid.held_out.tokens if laid.held_out else 0
     assert work.eval_tokens == len(outcome.of("eval")) * evaluated
     assert work.checkpoints == len(outcome.of("checkpoint"))
-    assert work.tokens == pytest.approx(seen["tokens_seen"], rel=0.3)
+    # Rows differ in length: a part of an epoch may have drawn none of the long ones.
+    tolerance = 0.3 if taken.epochs >= 1 else 0.7
+    assert work.tokens == pytest.approx(seen["tokens_seen"], rel=tolerance)
     assert work.computed >= work.tokens
 
 
@@ -113,7 +115,7 @@ def test_outlines_are_laid_out_as_the_rows_themselves(bench: Bench, tokenizer, t
     finally:
         tokenizer.chat_template = None
 
-    assert dry_run(plan).laid == describe(splits, 80, packed=packed)
+    assert dry_run(plan).laid == describe(splits, 80, packed=packed, batch=2)
 
 
 def test_an_outline_is_cut_and_counted_like_its_row():

@@ -10,7 +10,7 @@ from app.core.datasets.tokens.encoding import encode
 from app.core.datasets.tokens.tokenizer import RowTokenizer
 from app.core.jobs.spec import JobSpec
 from worker.training.data import load_splits, row_tokenizer
-from worker.training.packing import alone, collator
+from worker.training.packing import alone, padded
 
 TEXTS = [
     "one two  three\n\nfour",
@@ -122,7 +122,7 @@ def test_what_a_preview_shows_is_what_the_trainer_collates(
     splits = load_splits(plan, theirs)
 
     assert not splits.counts.unlike_prompt
-    batch = collator(0)([vars(each) for each in alone(splits.train, 512)])
+    batch = padded(alone(splits.train, 512), 0)
     shown = encode(list(enumerate(ROWS)), template, train_on, ours)
     for at, example in enumerate(shown):
         size = len(example.input_ids)

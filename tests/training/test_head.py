@@ -85,8 +85,8 @@ def built(bench: Bench, tokenizer: Any, folder: Any, make: Any) -> tuple[Any, An
     splits = load_splits(plan, tokenizer)
     torch.manual_seed(0)
     base = make(len(tokenizer))
-    train = alone(splits.train, 96)
-    trainer = prepare.build_trainer(plan, folder, "cpu", base, tokenizer, train, [], Tally())
+    laid = prepare.Laid(alone(splits.train, 96), [], None)
+    trainer = prepare.build_trainer(plan, folder, "cpu", base, tokenizer, laid, Tally())
     return trainer, splits.train
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from worker.training.packing import IGNORED, Example, alone, collator, packed
+from worker.training.packing import IGNORED, Example, alone, packed, padded
 from worker.training.probe import keeps_rows_apart
 
 
@@ -28,13 +28,13 @@ def load(base: Any, attention: str) -> Any:
 
 
 def logits(model: Any, sequences: list[Any]) -> torch.Tensor:
-    batch = collator(2)([vars(each) for each in sequences])
+    batch = padded(sequences, 2)
     inputs = {key: batch[key] for key in ("input_ids", "position_ids")}
     return model(**inputs, use_cache=False).logits
 
 
 def loss(model: Any, sequences: list[Any]) -> torch.Tensor:
-    batch = collator(2)([vars(each) for each in sequences])
+    batch = padded(sequences, 2)
     found = logits(model, sequences)[:, :-1]
     return torch.nn.functional.cross_entropy(
         found.reshape(-1, found.shape[-1]), batch["labels"][:, 1:].reshape(-1), reduction="sum"
@@ -165,7 +165,7 @@ def test_the_first_token_of_a_row_is_not_predicted_from_its_neighbour():
     (sequence,) = packed(examples, 16)
 
     assert sequence.labels == [IGNORED, 6, 7, IGNORED, 9]
-    batch = collator(0)([vars(sequence), vars(sequence)])
+    batch = padded([sequence, sequence], 0)
     assert batch["position_ids"][0].tolist() == [0, 1, 2, 0, 1]
     assert "attention_mask" not in batch
-    assert (batch["num_tokens"], batch["num_trained"]) == (10, 6)
+    assert (batch["num_tokens"], batch["num_trained"]) == ([5, 5], [3, 3])

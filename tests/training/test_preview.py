@@ -19,7 +19,7 @@ from app.core.templates.template import ours
 from tests.training.test_encoding import byte_level, ends_with_eos, metaspace_with_bos
 from worker.training.data import load_splits
 from worker.training.model import load_tokenizer
-from worker.training.packing import alone, collator, packed
+from worker.training.packing import alone, packed, padded
 
 OWN = (
     "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}"
@@ -97,7 +97,7 @@ def test_rows_by_themselves_are_the_collated_batch(bench, folder, template, trai
     previewed = shown(rows, folder, template, **options)
 
     splits = trained(rows, bench, folder, template, **options)
-    batch = collator(0)([vars(each) for each in alone(splits.train, max_length)])
+    batch = padded(alone(splits.train, max_length), 0)
     kept = [row for row in previewed if not row["dropped"]]
     assert [row["row"] for row in kept] == [each.row for each in splits.train]
     assert [row["row"] for row in previewed if row["dropped"]] == splits.counts.dropped
@@ -110,8 +110,8 @@ def test_rows_by_themselves_are_the_collated_batch(bench, folder, template, trai
         assert (row["truncated"] or {"num_tokens": 0})["num_tokens"] == lost
         assert row["eos"] == {"present": not lost, "trained": not lost, "lost": bool(lost)}
     assert any(row["truncated"] for row in previewed) == (share < 1)
-    assert batch["num_tokens"] == sum(row["num_tokens"] for row in kept)
-    assert batch["num_trained"] == sum(row["num_trained"] for row in previewed)
+    assert sum(batch["num_tokens"]) == sum(row["num_tokens"] for row in kept)
+    assert sum(batch["num_trained"]) == sum(row["num_trained"] for row in previewed)
 
 
 @pytest.mark.parametrize("train_on", ["completion", "all"])
@@ -127,7 +127,7 @@ def test_packed_rows_are_the_parts_of_the_collated_sequences(bench, folder, temp
 
     splits = trained(rows, bench, folder, template, **options)
     sequences = packed(splits.train, max_length)
-    batch = collator(0)([vars(each) for each in sequences])
+    batch = padded(sequences, 0)
     expected = []
     for ids, labels, sequence in zip(batch["input_ids"], batch["labels"], sequences, strict=True):
         at = 0
@@ -145,7 +145,7 @@ def test_packed_rows_are_the_parts_of_the_collated_sequences(bench, folder, temp
             assert piece["num_trained"] == sum(each["trained"] for each in tokens)
         assert at == row["num_tokens"] == len(row["tokens"])
     assert sorted(made) == sorted(expected)
-    assert batch["num_trained"] == sum(row["num_trained"] for row in previewed)
+    assert sum(batch["num_trained"]) == sum(row["num_trained"] for row in previewed)
     assert any(len(row["pieces"]) > 1 for row in previewed)
     assert not any(row["truncated"] for row in previewed)
 

@@ -35,19 +35,19 @@ def test_the_longest_batch_is_run_and_leaves_no_trace(bench: Bench, tokenizer: A
     splits = load_splits(plan, tokenizer)
     base = load_base(plan, "cpu")
     reports = Reporter(io.BytesIO())
-    train, _ = prepare.sequences(plan, splits, base, tokenizer, reports)
+    laid = prepare.sequences(plan, splits, base, tokenizer, reports)
     tally = Tally()
-    trainer = prepare.build_trainer(plan, tmp_path, "cpu", base, tokenizer, train, [], tally)
+    trainer = prepare.build_trainer(plan, tmp_path, "cpu", base, tokenizer, laid, tally)
     weights = {name: each.clone() for name, each in trainer.model.named_parameters()}
     before, shapes = random_states(), []
     handle = base.register_forward_pre_hook(
         lambda module, args, inputs: shapes.append(inputs["input_ids"].shape), with_kwargs=True
     )
 
-    run_longest_batch(trainer, train)
+    run_longest_batch(trainer, laid.train)
 
     handle.remove()
-    lengths = sorted((len(each.input_ids) for each in train), reverse=True)
+    lengths = sorted((len(each.input_ids) for each in laid.train), reverse=True)
     assert shapes == [torch.Size([2, lengths[0]])]
     assert random_states() == before
     assert tally == Tally()
@@ -62,14 +62,14 @@ def test_the_longest_batch_is_run_with_the_memory_that_training_will_take(
     plan = bench.plan(sum_rows(4), training={"gradient_checkpointing": checkpointing})
     splits = load_splits(plan, tokenizer)
     base = load_base(plan, "cpu")
-    train, _ = prepare.sequences(plan, splits, base, tokenizer, Reporter(io.BytesIO()))
-    trainer = prepare.build_trainer(plan, tmp_path, "cpu", base, tokenizer, train, [], Tally())
+    laid = prepare.sequences(plan, splits, base, tokenizer, Reporter(io.BytesIO()))
+    trainer = prepare.build_trainer(plan, tmp_path, "cpu", base, tokenizer, laid, Tally())
     calls: list[None] = []
     # A hook on a submodule: hooks of the layer itself run outside activation checkpointing.
     layer = base.model.layers[0].mlp
     layer.register_forward_pre_hook(lambda module, args: calls.append(None))
 
-    run_longest_batch(trainer, train)
+    run_longest_batch(trainer, laid.train)
 
     assert len(calls) == forwards
 
@@ -91,9 +91,9 @@ def test_a_model_that_does_not_keep_packed_rows_apart_is_trained_unpacked(
     stream = io.BytesIO()
     splits = load_splits(plan, tokenizer)
 
-    train, _ = prepare.sequences(plan, splits, Leaking(), tokenizer, Reporter(stream))
+    laid = prepare.sequences(plan, splits, Leaking(), tokenizer, Reporter(stream))
 
-    assert [len(each.lengths) for each in train] == [1] * 9
+    assert [len(each.lengths) for each in laid.train] == [1] * 9
     warnings = [json.loads(line) for line in stream.getvalue().splitlines()]
     # Reported as what happens: unpacked, a long row is truncated.
     codes = ["packing_unsafe", "rows_truncated", "eos_lost", "tokens_lost"]
@@ -152,8 +152,8 @@ def test_the_longest_batch_is_run_under_autocast_beside_the_optimizers_state(
     plan = bench.plan(sum_rows(4), training={"precision": "bf16", "optim": optim})
     splits = load_splits(plan, tokenizer)
     base = load_base(plan, "cpu")
-    train, _ = prepare.sequences(plan, splits, base, tokenizer, Reporter(io.BytesIO()))
-    trainer = prepare.build_trainer(plan, tmp_path, "cpu", base, tokenizer, train, [], Tally())
+    laid = prepare.sequences(plan, splits, base, tokenizer, Reporter(io.BytesIO()))
+    trainer = prepare.build_trainer(plan, tmp_path, "cpu", base, tokenizer, laid, Tally())
     state: list[Any] = []
     found: list[Any] = []
 
@@ -168,7 +168,7 @@ def test_the_longest_batch_is_run_under_autocast_beside_the_optimizers_state(
 
     trainer._optimizer_state = taken  # type: ignore[method-assign]
     base.model.layers[0].mlp.register_forward_pre_hook(look)
-    run_longest_batch(trainer, train)
+    run_longest_batch(trainer, laid.train)
 
     trained = sum(each.nbytes for each in trainer._trained())
     assert found[0] == (True, states * trained)

@@ -27,11 +27,11 @@ def made(shared_bench: Bench, tokenizer, tmp_path_factory):
     )
     splits = load_splits(plan, tokenizer)
     base = load_base(plan, "cpu")
-    train, _ = prepare.sequences(plan, splits, base, tokenizer, Reporter(io.BytesIO()))
+    laid = prepare.sequences(plan, splits, base, tokenizer, Reporter(io.BytesIO()))
     folder = tmp_path_factory.mktemp("trainer")
-    trainer = prepare.build_trainer(plan, folder, "cpu", base, tokenizer, train, [], Tally())
+    trainer = prepare.build_trainer(plan, folder, "cpu", base, tokenizer, laid, Tally())
     trainer.model.train()
-    return trainer, train
+    return trainer, laid.train
 
 
 def plain_means(trainer, sequences):

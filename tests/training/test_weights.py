@@ -9,7 +9,7 @@ import pytest
 
 from app.core.datasets.checking.check import check
 from worker.training.data import load_splits
-from worker.training.packing import alone, collator
+from worker.training.packing import alone, padded
 
 ANSWERS = ["a!", "b b", "c."]
 ASKS = ["Say a", "Say b", "Say c"]
@@ -52,9 +52,9 @@ def trained(bench: Any, tokenizer: Any, tmp_path: Path, row: dict[str, Any]) -> 
     assert report["status"] == "ready", report["problems"]
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     splits = load_splits(bench.plan(rows, training={"max_length": 512}), tokenizer)
-    batch = collator(0)([vars(each) for each in alone(splits.train, 512)])
+    batch = padded(alone(splits.train, 512), 0)
     labels = [each if each >= 0 else None for each in batch["labels"][0].tolist()]
-    assert batch["num_trained"] == sum(each is not None for each in labels)
+    assert sum(batch["num_trained"]) == sum(each is not None for each in labels)
     spans: list[list[int]] = [[]]
     for label in labels:
         if label is not None:

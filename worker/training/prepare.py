@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.core import licenses
 from app.core.datasets.layout import copies
 from app.core.datasets.layout.described import describe
 from app.core.datasets.layout.figures import LayoutFigures
+from app.core.datasets.layout.long_rows import usual
 from app.core.datasets.layout.splits import Splits
 from app.core.datasets.tokens.encoding import Example
 from app.core.errors import Problem
@@ -24,7 +25,7 @@ from worker.training.configs import lora_config, sft_config
 from worker.training.data import preview_differs
 from worker.training.failures import BadTarget
 from worker.training.model import device_class, other_attention
-from worker.training.packing import TokenSequence, alone, collator, packed
+from worker.training.packing import TokenSequence, collator, rows_of
 from worker.training.plan import fingerprint
 from worker.training.probe import keeps_rows_apart
 from worker.training.reporter import Reporter
@@ -41,10 +42,7 @@ def warn(
     reports: Reporter,
 ) -> None:
     """Report the warnings that a dry run of this job gives, from the same facts."""
-    training = plan.spec.training
-    laid = describe(
-        splits, training.max_length, packed=training.packing, long_rows=plan.spec.on_long_row
-    )
+    laid = _describe(plan, splits, packed=plan.spec.training.packing)
     held_out = Path(plan.validation_rows.path) if plan.validation_rows else None
     facts = Facts(
         spec=plan.spec,
@@ -86,21 +84,42 @@ def warn_of_attention(plan: Plan, reports: Reporter) -> None:
         reports.warn("attention_replaced", message, hint=hint, pointer="/model")
 
 
+class Laid(NamedTuple):
+    """Rows as the model will see them, one item per row."""
+
+    train: list[TokenSequence]
+    held_out: list[TokenSequence]
+    pack_length: int | None
+    """Tokens of the sequences into which the rows of a batch are packed; None: one row each."""
+
+
 def sequences(
     plan: Plan, splits: Splits[Example], base: Any, tokenizer: Any, reports: Reporter
-) -> tuple[list[TokenSequence], list[TokenSequence]]:
-    """Training and held-out rows as the model will see them."""
-    length, long_rows = plan.spec.training.max_length, plan.spec.on_long_row
-    lay_out = alone
-    if plan.spec.training.packing:
-        if keeps_rows_apart(base, splits.train, tokenizer.pad_token_id):
-            lay_out = packed
-        else:
-            message = "Packed rows attend to each other in this model; they are trained unpacked."
-            reports.warn("packing_unsafe", message, pointer="/training/packing")
-            for each in about_length(describe(splits, length, packed=False, long_rows=long_rows)):
-                report_problem(each, reports)
-    return lay_out(splits.train, length, long_rows), lay_out(splits.held_out, length, long_rows)
+) -> Laid:
+    length, is_packed = plan.spec.training.max_length, plan.spec.training.packing
+    if is_packed and not keeps_rows_apart(base, splits.train, tokenizer.pad_token_id):
+        is_packed = False
+        message = "Packed rows attend to each other in this model; they are trained unpacked."
+        reports.warn("packing_unsafe", message, pointer="/training/packing")
+        for each in about_length(_describe(plan, splits, packed=False)):
+            report_problem(each, reports)
+    long_rows = plan.spec.on_long_row or usual(packed=is_packed)
+    return Laid(
+        rows_of(splits.train, length, long_rows),
+        rows_of(splits.held_out, length, long_rows),
+        length if is_packed else None,
+    )
+
+
+def _describe(plan: Plan, splits: Splits[Example], *, packed: bool) -> LayoutFigures:
+    training = plan.spec.training
+    return describe(
+        splits,
+        training.max_length,
+        packed=packed,
+        long_rows=plan.spec.on_long_row,
+        batch=training.per_device_train_batch_size,
+    )
 
 
 def find_checkpoint(plan: Plan, run_dir: Path, reports: Reporter) -> Checkpoint | None:
@@ -153,18 +172,22 @@ def refusals_of_peft() -> Iterator[None]:
         ) from error
 
 
+def _dataset(rows: Sequence[TokenSequence]) -> Any:
+    from datasets import Dataset
+
+    return Dataset.from_list([vars(each) for each in rows])
+
+
 def build_trainer(
     plan: Plan,
     run_dir: Path,
     device: str,
     base: Any,
     tokenizer: Any,
-    train: Sequence[TokenSequence],
-    held_out: Sequence[TokenSequence],
+    laid: Laid,
     tally: Tally,
     targets: Targets | None = None,
 ) -> LoraTrainer:
-    from datasets import Dataset
     from transformers import PrinterCallback
 
     targets = targets or adapter.choose(plan.spec.lora, base)
@@ -175,10 +198,10 @@ def build_trainer(
             plan.spec.training,
             model=base,
             args=sft_config(plan, run_dir / "checkpoints", device),
-            train_dataset=Dataset.from_list([vars(each) for each in train]),
-            eval_dataset=Dataset.from_list([vars(each) for each in held_out]) if held_out else None,
+            train_dataset=_dataset(laid.train),
+            eval_dataset=_dataset(laid.held_out) if laid.held_out else None,
             processing_class=tokenizer,
-            data_collator=collator(tokenizer.pad_token_id),
+            data_collator=collator(tokenizer.pad_token_id, laid.pack_length),
             peft_config=config,
         )
     if targets.parameters:

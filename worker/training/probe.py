@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from worker.training.adapter import stacked_experts
-from worker.training.packing import Example, TokenSequence, collator
+from worker.training.packing import Example, TokenSequence, padded
 
 _PROBE_TOKENS = 64
 
@@ -56,7 +56,7 @@ def _shared_rounding(model: Any) -> float:
 def _logits(model: Any, rows: list[list[int]], pad_id: int) -> Any:
     ids = [token for row in rows for token in row]
     sequence = TokenSequence(ids, ids, [len(row) for row in rows])
-    batch = collator(pad_id)([vars(sequence)])
+    batch = padded([sequence], pad_id)
     inputs = {key: batch[key].to(model.device) for key in ("input_ids", "position_ids")}
     return model(**inputs, use_cache=False).logits[0].float()
 

@@ -35,17 +35,15 @@ def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None
 
     base = load_base(plan, device)
     reports.still_working()
-    train, held_out = prepare.sequences(plan, splits, base, tokenizer, reports)
+    laid = prepare.sequences(plan, splits, base, tokenizer, reports)
     tally = Tally(**checkpoint.commit["tally"]) if checkpoint else Tally()
     targets = prepare.choose_targets(plan, base, reports)
-    trainer = prepare.build_trainer(
-        plan, run_dir, device, base, tokenizer, train, held_out, tally, targets
-    )
+    trainer = prepare.build_trainer(plan, run_dir, device, base, tokenizer, laid, tally, targets)
     callback = RunCallback(plan, run_dir, reports, stop, trainer)
     trainer.add_callback(callback)
     reports.still_working()
     head.choose(trainer, splits.train, precision(plan.spec, device), reports)
-    run_longest_batch(trainer, train)
+    run_longest_batch(trainer, laid.train)
     stop.check()
 
     reports.phase("training")

@@ -14,6 +14,7 @@ from app.core.estimates.schedule import warmup_steps
 from app.core.jobs.spec import TrainingSpec
 from worker.training.failures import BaseNotFinite
 from worker.training.losses import patience_is_lost
+from worker.training.packing import micro_batches
 
 _COUNTS = ("num_tokens", "num_trained")
 _PER_TOKEN = ("entropy", "mean_token_accuracy")
@@ -57,7 +58,7 @@ class LoraTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        counts = {key: inputs.pop(key) for key in _COUNTS}
+        counts = {key: sum(inputs.pop(key)) for key in _COUNTS}
         parent: Any = super()
         loss = parent.compute_loss(model, inputs, return_outputs, num_items_in_batch)
         self.tally.tokens_seen += counts["num_tokens"]
@@ -67,6 +68,17 @@ class LoraTrainer(SFTTrainer):
         if self.state.global_step == 0:
             refuse_not_finite(self._step_loss)
         return loss
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> Any:
+        """Add up the gradients of micro-batches that fit into memory: losses are sums, divided by
+        the labels of the whole step.
+        """
+        parent: Any = super()
+        size = self.args.per_device_train_batch_size
+        parts = micro_batches(inputs, size)
+        return sum(parent.training_step(model, part, num_items_in_batch) for part in parts)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Create the scheduler with a warm-up that leaves a step, see `schedule.warmup_steps`."""
@@ -127,6 +139,7 @@ class LoraTrainer(SFTTrainer):
         Raises BaseNotFinite.
         """
         self.model.train()
+        batch = next(micro_batches(batch, self.args.per_device_train_batch_size))
         inputs = self._prepare_inputs({k: v for k, v in batch.items() if k not in _COUNTS})
         state = self._optimizer_state()
         with self.accelerator.autocast():  # the Trainer wraps the model only when training starts
@@ -186,11 +199,11 @@ class LoraTrainer(SFTTrainer):
 
     def _held_out_batches(self) -> Iterator[dict[str, Any]]:
         # Longest first: little padding, and a batch that does not fit fails at once.
-        sequences = sorted(self.eval_dataset, key=lambda each: -len(each["input_ids"]))
+        rows = sorted(self.eval_dataset, key=lambda each: -len(each["input_ids"]))
         size = self.args.per_device_train_batch_size
-        for start in range(0, len(sequences), size):
-            batch = self.data_collator(sequences[start : start + size])
-            yield self._prepare_inputs({k: v for k, v in batch.items() if k not in _COUNTS})
+        for start in range(0, len(rows), size):
+            for part in micro_batches(self.data_collator(rows[start : start + size]), size):
+                yield self._prepare_inputs({k: v for k, v in part.items() if k not in _COUNTS})
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write none: TRL's card names local paths and would be part of every checkpoint."""

@@ -80,7 +80,8 @@ class PlannedRows(Answer):
     """Number of tokens that are not trained on because of `max_length` or because their row is
     dropped."""
     sequences: int | None = None
-    """Number of sequences that are trained on: packs of rows or, without packing, rows."""
+    """Number of sequences that one pass takes in memory: packs of the rows of a batch or, without
+    packing, rows. It depends on the order of the rows, which training draws: a few more or less."""
     packed_sequences: int | None = None
     """Number of sequences that the rows are packed into; null without packing."""
     widest_sequence: int | None = None
@@ -179,9 +180,9 @@ class PlanOut(Answer):
     """Optimizer steps of the whole job; fewer are done when training stops early."""
     steps_per_epoch: int | None
     """Optimizer steps of one pass over the rows."""
-    rows_per_step: float | None
-    """Number of rows that an optimizer step takes, on average over one pass; packing puts several
-    into a sequence."""
+    rows_per_step: int | None
+    """Number of rows that an optimizer step takes, packed or not: `per_device_train_batch_size`
+    times `gradient_accumulation_steps`; the last step of a pass may take fewer."""
     learning_rate: PlannedLearningRate | None
     """Learning rate over the steps."""
     memory: PlannedMemory | None

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from app.core.datasets.layout.figures import LayoutFigures, Part
+from app.core.datasets.layout.figures import LayoutFigures
 from app.core.estimates import devices, disk, memory, steps
 from app.core.estimates.devices import DeviceClass, Verdict
 from app.core.estimates.disk import Disk
@@ -34,11 +34,13 @@ class Estimates:
 
     def memory(self, device: Device) -> Memory:
         parts = [each for each in (self.laid.train, self.laid.held_out) if each]
+        largest = max(parts, key=lambda each: each.batch_sequences * each.batch_width)
         return memory.estimate(
             self.shape,
             self.spec,
-            max(each.widest for each in parts),
+            largest.batch_width,
             device,
+            sequences=largest.batch_sequences,
             num_tokens=sum(each.tokens for each in parts),
         )
 
@@ -57,12 +59,11 @@ class Estimates:
         )
 
     def work(self) -> Work:
-        train, held_out, training = self.laid.train, self.laid.held_out, self.spec.training
-        epochs, size = self.steps.epochs, training.per_device_train_batch_size
+        train, held_out, epochs = self.laid.train, self.laid.held_out, self.steps.epochs
         evaluations = _evaluations(self.spec, self.steps) if held_out else 0
         return Work(
             tokens=round(train.tokens * epochs),
-            computed=round(_padded(train, size) * epochs),
+            computed=round(train.padded_tokens * epochs),
             steps=self.steps.total,
             width=round(train.tokens / train.trained_rows),
             eval_tokens=evaluations * held_out.tokens if held_out else 0,
@@ -71,7 +72,7 @@ class Estimates:
 
 
 def steps_of(spec: JobSpec, laid: LayoutFigures) -> Steps:
-    return steps.count(laid.train.sequences, spec.training)
+    return steps.count(laid.train.trained_rows, spec.training)
 
 
 def read_estimates(
@@ -95,15 +96,6 @@ def needs_of(found: Estimates | Unknown, on: DeviceClass | None, at: Path) -> Ne
     peak = found.memory(on.device)
     verdict = devices.verdict(peak, on)
     return replace(disk_needs, peak_bytes=peak.peak_bytes, device=on.name, verdict=verdict)
-
-
-def _padded(part: Part, batch: int) -> float:
-    """Expected tokens of one epoch, with random batches padded to their longest sequence."""
-    batch = min(batch, part.sequences)
-    known = len(part.widths)
-    shares = [((at + 1) / known) ** batch - (at / known) ** batch for at in range(known)]
-    widest = sum(each * share for each, share in zip(part.widths, shares, strict=True))
-    return widest * part.sequences
 
 
 def _evaluations(spec: JobSpec, taken: Steps) -> int:

@@ -60,10 +60,19 @@ class Memory:
 
 
 def estimate(
-    shape: ModelShape, spec: JobSpec, widest: int, device: Device, *, num_tokens: int = 0
+    shape: ModelShape,
+    spec: JobSpec,
+    widest: int,
+    device: Device,
+    *,
+    sequences: int | None = None,
+    num_tokens: int = 0,
 ) -> Memory:
-    """`widest`: tokens of the longest sequence; `num_tokens`: tokens of all rows."""
-    batch = Batch(shape, spec, device, spec.training.per_device_train_batch_size, widest)
+    """`widest`: tokens of the longest sequence of the largest batch, which has `sequences`: as many
+    as it has rows if not given. `num_tokens`: tokens of all rows.
+    """
+    sequences = sequences or spec.training.per_device_train_batch_size
+    batch = Batch(shape, spec, device, sequences, widest)
     adapter = 4 * shape.adapter_parameters(spec.lora)
     weights, optimizer = weight_bytes(shape, spec, device), optimizer_bytes(shape, spec)
     kept, working = activations.kept_bytes(batch), activations.working_bytes(batch)

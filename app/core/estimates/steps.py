@@ -1,4 +1,4 @@
-"""Number of optimizer steps of a layout, computed as the Trainer does (transformers 5.23)."""
+"""Number of optimizer steps, computed from rows as the Trainer does (transformers 5.23)."""
 
 import math
 from dataclasses import dataclass
@@ -17,8 +17,13 @@ class Steps:
         return self.total / self.per_epoch
 
 
-def count(num_sequences: int, training: TrainingSpec) -> Steps:
-    batches = math.ceil(num_sequences / training.per_device_train_batch_size)
+def rows_per_step(training: TrainingSpec) -> int:
+    """Rows of an optimizer step, however they lie in memory; the last of a pass may have fewer."""
+    return training.per_device_train_batch_size * training.gradient_accumulation_steps
+
+
+def count(num_rows: int, training: TrainingSpec) -> Steps:
+    batches = math.ceil(num_rows / training.per_device_train_batch_size)
     per_epoch = max(math.ceil(batches / training.gradient_accumulation_steps), 1)
     total = training.max_steps or math.ceil(float(training.num_train_epochs) * per_epoch)
     return Steps(per_epoch, total)

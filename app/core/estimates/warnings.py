@@ -85,18 +85,18 @@ def _about_training(facts: Facts) -> Iterator[Problem]:
             f"`constant` has no warm-up: `warmup_ratio` {training.warmup_ratio:g} has no effect.",
             'Set `lr_scheduler_type` to "constant_with_warmup", or `warmup_ratio` to 0.',
         )
-    batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
+    batch = steps.rows_per_step(training)
     if batch > _LARGE_BATCH:
         yield Problem(
             "/training/per_device_train_batch_size",
             "batch_large",
-            f"An optimizer step takes {batch} sequences; LoRA learns less well in batches over "
+            f"An optimizer step takes {batch} rows; LoRA learns less well in batches over "
             f"{_LARGE_BATCH}.",
             "Lower `per_device_train_batch_size` or `gradient_accumulation_steps`.",
         )
     epochs: float = training.num_train_epochs
     if facts.laid is not None:
-        epochs = steps.count(facts.laid.train.sequences, training).epochs
+        epochs = steps.count(facts.laid.train.trained_rows, training).epochs
     if epochs > _MANY_EPOCHS:
         at = "max_steps" if training.max_steps else "num_train_epochs"
         yield Problem(

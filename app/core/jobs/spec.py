@@ -74,11 +74,11 @@ class TrainingSpec(Closed):
     """Optimizer steps to train for, in place of `num_train_epochs`. Null: as many as the epochs
     take."""
     per_device_train_batch_size: int = Field(4, ge=1, le=1024)
-    """Sequences in one forward and backward pass: more take more memory. Default from the tutorial
-    "How to train an LLM with PyTorch" (2024)."""
+    """Rows in one forward and backward pass, packed or not: more take more memory. A row that is
+    split counts once. Default from the tutorial "How to train an LLM with PyTorch" (2024)."""
     gradient_accumulation_steps: int = Field(1, ge=1, le=1024)
     """Forward and backward passes per optimizer step. Multiplied by `per_device_train_batch_size`
-    it gives the batch size; above 32 sequences LoRA learns less ("LoRA Without Regret", 2025)."""
+    it gives the batch size; above 32 rows LoRA learns less ("LoRA Without Regret", 2025)."""
     learning_rate: float = Field(2e-4, gt=0, le=1)
     """Highest learning rate, reached after the warm-up. The default is about ten times what full
     fine-tuning takes, as LoRA needs ("LoRA Without Regret", 2025), and hardly depends on the
@@ -103,8 +103,9 @@ class TrainingSpec(Closed):
     """Tokens of a row, prompt and answer together, and of a packed sequence. See
     `on_long_row` for longer rows. At most what the model takes; the default is lowered to that."""
     packing: bool = True
-    """Put several rows into one sequence of up to `max_length` tokens, so that there is little
-    padding. Rows do not see each other. False: one row to a sequence."""
+    """Put the rows of a batch into as few sequences of up to `max_length` tokens as possible, so
+    that there is little padding. Rows do not see each other; steps and gradients are the same as
+    without. False: one row to a sequence."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Number format of the computation. `auto`: `bf16` on a GPU, `fp32` on a CPU, where bf16 is
     several times slower unless the CPU has instructions for it (AVX512-BF16: about four times

@@ -48,6 +48,7 @@ class LayoutRequest:
             [*tokenizer_hashes(self.model_path), sha256_of(self.model_path / "config.json")],
             *(spec.template, self.parameters.chat_template, self.parameters.marks, spec.train_on),
             *(training.max_length, training.packing, spec.on_invalid_row, spec.on_long_prompt),
+            training.per_device_train_batch_size,
             *(spec.on_long_row, spec.max_skip_share, self.parameters.invalid),
             *(share, training.seed if share else None),
         ]

@@ -6,7 +6,7 @@ from app.core.datasets.layout.long_rows import LongRows
 from app.core.jobs.failures import FailureReport
 from app.core.jobs.spec import JobSpec
 
-VERSION = 3
+VERSION = 4
 """Incremented when the layout of the same rows changes."""
 
 
@@ -42,11 +42,15 @@ class Part(Frozen):
     trained_tokens: int
     """Tokens that have a label."""
     sequences: int
-    """Sequences: one per row, or what the rows were packed into."""
+    """Sequences of one pass in a random order: packs of a batch's rows, or one per row or piece."""
+    padded_tokens: int
+    """Tokens of these sequences, each batch padded to its longest."""
     widest: int
     """Tokens of the longest sequence."""
-    widths: list[int]
-    """Lengths of sequences, ascending: at most 33, evenly spaced by rank."""
+    batch_sequences: int
+    """Sequences of the batch of the longest rows, at most one per row."""
+    batch_width: int
+    """Tokens of its longest sequence."""
 
 
 class LayoutFigures(Frozen):

@@ -40,6 +40,7 @@ def _lay_out(request: FiguresRequest, model: Path, rows: Path, held_out: Path | 
             spec.training.max_length,
             packed=spec.training.packing,
             long_rows=spec.on_long_row,
+            batch=spec.training.per_device_train_batch_size,
         ),
         copies=copies.count(rows, held_out, spec),
         missing_marks=tokenizer.spelled_out(request.marks),
