@@ -9,10 +9,9 @@ from app.core.datasets.formats import Row
 from app.core.datasets.layout.leaving_out import OTHER_TEMPLATE, cannot_render
 from app.core.datasets.tokens.chat import RowRefused, TemplateFailed
 from app.core.datasets.tokens.encoding import Example, encode
-from app.core.datasets.tokens.hidden import ToolsHidden
-from app.core.datasets.tokens.templates import NO_TOOLS_HINT
+from app.core.datasets.tokens.templates import is_chat
 from app.core.datasets.tokens.tokenizer import RowTokenizer
-from app.core.jobs.failures import BadModel, BadRow
+from app.core.jobs.failures import BadModel
 from app.core.jobs.spec import JobSpec
 
 _CHUNK = 1000
@@ -27,7 +26,8 @@ def encode_rows(
 ) -> Iterator[Example]:
     """Yield every row as a preview shows it; `sign` is called after each chunk. Raises BadModel.
 
-    A row that the chat template refuses has no tokens; `splits.lay_out` decides about it.
+    A row that the chat template refuses, or of which it leaves out a tool call, has no tokens;
+    `splits.lay_out` decides about it.
     """
     coming = iter(rows)
     while chunk := list(islice(coming, _CHUNK)):
@@ -43,23 +43,24 @@ def encode_chunk(
     try:
         return encode(rows, spec.template, spec.train_on, tokenizer)
     except RowRefused as error:
-        if not tokenizer.chat_template:
+        if is_chat(spec.template) and not tokenizer.chat_template:
             raise
         if len(rows) == 1:
-            return [Example([], [], error.row, refused=error.reason, num_answers=0)]
+            return [_refused(error)]
         middle = len(rows) // 2
         halves = (rows[:middle], rows[middle:])
         return [each for half in halves for each in encode_chunk(half, spec, tokenizer)]
+
+
+def _refused(error: RowRefused) -> Example:
+    lacking = frozenset({error.part} if error.part else ())
+    return Example([], [], error.row, refused=error.reason, num_answers=0, hidden=lacking)
 
 
 @contextmanager
 def refusals(tokenizer: RowTokenizer) -> Iterator[None]:
     try:
         yield
-    except ToolsHidden as error:
-        raise BadRow(
-            "tool_calls_hidden", error.row, "messages", error.reason, NO_TOOLS_HINT
-        ) from error
     except TemplateFailed as error:
         if not tokenizer.chat_template:
             raise BadModel("This model has no chat template.", hint=OTHER_TEMPLATE) from error

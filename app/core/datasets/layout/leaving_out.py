@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.core.datasets.layout.outline import Encoded
-from app.core.datasets.tokens.templates import needed_columns
-from app.core.jobs.failures import BadModel, BadRow, RefusedRow, TooManySkipped
+from app.core.datasets.tokens.templates import CALLS, NO_TOOLS_HINT, needed_columns
+from app.core.jobs.failures import BadData, BadModel, BadRow, RefusedRow, TooManySkipped
 from app.core.jobs.spec import JobSpec
 
 OTHER_TEMPLATE = 'Use `template` "alpaca".'
@@ -38,14 +38,14 @@ def check_refused(rows: Sequence[Encoded], spec: JobSpec, invalid: int) -> None:
     if not refused:
         return
     first = refused[0]
-    if len(refused) == len(rows):
+    is_whole = len(refused) == len(rows)
+    if is_whole and CALLS not in first.hidden:
         raise cannot_render(f"Row {first.row}: {first.refused}")
     total = len(rows) + invalid
     share = (len(refused) + invalid) / total
-    if spec.on_invalid_row == "error":
-        hint = f'Change the {_number(len(refused))}, or set `on_invalid_row` to "skip".'
-        patch: dict[str, Any] = {"on_invalid_row": "skip"} | _raised(share, spec)
-        raise RefusedRow(first.row, first.refused, len(refused), hint=hint, suggested_patch=patch)
+    if is_whole or spec.on_invalid_row == "error":
+        patch = None if is_whole else {"on_invalid_row": "skip"} | _raised(share, spec)
+        raise _refusal(first, len(refused), patch)
     if share > spec.max_skip_share:
         raise TooManySkipped(
             f"{len(refused) + invalid:,} of {total:,} rows ({share:.1%}) would be skipped: the "
@@ -54,6 +54,15 @@ def check_refused(rows: Sequence[Encoded], spec: JobSpec, invalid: int) -> None:
             evidence=first.refused[:2000],
             suggested_patch=_raised(share, spec),
         )
+
+
+def _refusal(first: Encoded, count: int, patch: dict[str, Any] | None) -> BadData:
+    """`first`: the first of the refused rows. `patch`: what leaves them out."""
+    if CALLS in first.hidden:
+        problem = (first.row, "messages", first.refused, NO_TOOLS_HINT)
+        return BadRow("tool_calls_hidden", *problem, suggested_patch=patch)
+    hint = f'Change the {_number(count)}, or set `on_invalid_row` to "skip".'
+    return RefusedRow(first.row, first.refused, count, hint=hint, suggested_patch=patch)
 
 
 def refuse_long_prompts(

@@ -99,7 +99,7 @@ def lay_out(
         not_found=[each.row for each in train if each.num_not_found],
     )
     for each in train:
-        for part in each.hidden:
+        for part in each.hidden if not each.refused else ():
             counts.hidden.setdefault(part, []).append(each.row)
     held_counts = Counts()
     counts.keeping_length = leaving_out.keeping_length(train, spec, limits.positions)

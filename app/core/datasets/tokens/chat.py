@@ -30,6 +30,9 @@ class TemplateFailed(ValueError):
 class RowRefused(TemplateFailed):
     """A chat template refuses a row of several."""
 
+    part = ""
+    """What the template leaves out if that is why: see `templates.CALLS`."""
+
     def __init__(self, row: int, reason: str) -> None:
         super().__init__(f"Row {row}: {reason}")
         self.row = row

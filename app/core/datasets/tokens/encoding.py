@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 from app.core.datasets.formats import Row
 from app.core.datasets.tokens.chat import RowRefused, TemplateFailed
@@ -14,6 +14,7 @@ from app.core.datasets.tokens.rendering import (
     answer_places,
     prompt_text,
     render,
+    render_chat,
     trained_answers,
     up_to,
     whole_chat,
@@ -36,14 +37,14 @@ class Example:
     unlike_prompt: bool = False
     """The chat template does not render a prefix of a chat as a prefix of its text: an answer is
     trained after a prompt that the rendered chat does not have, or not trained at all."""
-    hidden: frozenset[str] = frozenset()
-    """What the row has and its rendered text lacks: see `hidden.hidden_parts`."""
     refused: str = ""
     """Why the chat template refuses the row, which then has no tokens."""
     num_answers: int = 1
     """Answers of the row that are to be trained."""
     num_not_found: int = 0
     """Those of them that are not trained: the template tells them otherwise in the whole chat."""
+    hidden: frozenset[str] = frozenset()
+    """What the row has and its rendered text lacks: see `hidden.hidden_parts`."""
 
     @cached_property
     def num_trained(self) -> int:
@@ -75,7 +76,7 @@ def encode(
     by EOS, and prompt ids are those that generation starts from.
 
     What follows the last trained answer is left out. With `train_on` "all", weights are ignored.
-    Raises chat.RowRefused, or hidden.ToolsHidden if tool calls would not be trained.
+    Raises chat.RowRefused, and its subclass ToolsHidden if tool calls would not be trained.
     """
     refuse_calls(rows, template)
     examples = _encode(rows, template, train_on, tokenizer)
@@ -166,12 +167,7 @@ def _with_earlier(
     if len(answers) == 1:
         return example
     if is_chat(template):
-        messages = whole_chat(row)
-        places = answer_places(messages)
-        asked = [places[each] for each in answers[:-1]]
-        begins = list(tokenizer.special_tokens.values())
-        write = partial(tokenizer.render, tools=row.get("tools"))
-        spans = find(text.prompt, messages[:-1], asked, write, begins)
+        spans = _spans(row, text, answers[:-1], tokenizer)
     else:
         spans = [_plain_span(row, each, template, tokenizer) for each in answers[:-1]]
     found = [(span.start, span.end) for span in spans if span]
@@ -184,6 +180,21 @@ def _with_earlier(
         num_answers=len(answers),
         num_not_found=len(spans) - len(found),
     )
+
+
+def _spans(
+    row: Row, text: Rendered, answers: list[int], tokenizer: RowTokenizer
+) -> list[Span | None]:
+    """Return where earlier answers stand in the text of a chat."""
+    write = render_chat(tokenizer, row)
+    messages = whole_chat(row)
+    places = answer_places(messages)
+    asked = [places[each] for each in answers]
+    begins = list(tokenizer.special_tokens.values())
+    if text.is_told:
+        found = find(write(messages), messages, asked, write, begins, is_prompt=False)
+        return [span if span and span.end <= len(text.prompt) else None for span in found]
+    return find(text.prompt, messages[:-1], asked, write, begins)
 
 
 def _plain_span(row: Row, answer: int, template: str, tokenizer: RowTokenizer) -> Span:

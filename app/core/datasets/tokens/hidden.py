@@ -8,27 +8,23 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from app.core.datasets.formats import Message, Row
-from app.core.datasets.tokens.chat import TemplateFailed
+from app.core.datasets.tokens.chat import RowRefused, TemplateFailed
 from app.core.datasets.tokens.rendering import (
     answer_places,
     trained_answers,
     up_to,
     whole_chat,
 )
-from app.core.datasets.tokens.templates import REASONING, TEXT_OF_CALL, TOOLS, is_chat
+from app.core.datasets.tokens.templates import CALLS, REASONING, TEXT_OF_CALL, TOOLS, is_chat
 from app.core.datasets.tokens.tokenizer import RowTokenizer
 
-_CALLS = "calls"
 _FIRST_NUMBER = 918_273_000_000
 
 
-class ToolsHidden(TemplateFailed):
+class ToolsHidden(RowRefused):
     """The template leaves out tools, tool calls or tool answers of a row that calls tools."""
 
-    def __init__(self, row: int, reason: str) -> None:
-        super().__init__(f"Row {row}: {reason}")
-        self.row = row
-        self.reason = reason
+    part = CALLS
 
 
 def refuse_calls(rows: Sequence[tuple[int, Row]], template: str) -> None:
@@ -55,7 +51,7 @@ def hidden_parts(
         thinks = any(each for at, each in enumerate(thoughts) if at in answers or not answers)
         return frozenset({TOOLS} if "tools" in row else ()) | ({REASONING} if thinks else set())
     lacking = _lacking(up_to(row, answers[-1]) if answers else row, answers, tokenizer)
-    refused = (_CALLS, TOOLS) if "messages" in row else (_CALLS,)
+    refused = (CALLS, TOOLS) if "messages" in row else (CALLS,)
     for part in lacking:
         if part.kind in refused:
             raise ToolsHidden(number, f"the chat template leaves out {part.what}")
@@ -112,7 +108,7 @@ class _Marks:
             message = {**message, "reasoning_content": thought, "thinking": thought}
         content = message["content"]
         if message["role"] == "tool" and content:
-            return {**message, "content": self._mark(_CALLS, "the answer of a tool", content)}
+            return {**message, "content": self._mark(CALLS, "the answer of a tool", content)}
         if "tool_calls" not in message:
             return message
         marked = {**message, "tool_calls": [self._call(each) for each in message["tool_calls"]]}
@@ -123,14 +119,14 @@ class _Marks:
     def _call(self, call: dict[str, Any]) -> dict[str, Any]:
         function = call["function"]
         name = function["name"]
-        mark = self._mark(_CALLS, f"the call of {name!r}", name)
+        mark = self._mark(CALLS, f"the call of {name!r}", name)
         arguments = self._argument(function["arguments"], f"an argument of the call of {name!r}")
         return {**call, "function": {**function, "name": mark, "arguments": arguments}}
 
     def _argument(self, value: Any, what: str) -> Any:
         if isinstance(value, dict):
             return {
-                self._mark(_CALLS, what, key): self._argument(each, what)
+                self._mark(CALLS, what, key): self._argument(each, what)
                 for key, each in value.items()
             }
         if isinstance(value, list):
@@ -138,9 +134,9 @@ class _Marks:
         if isinstance(value, bool | None) or value == "":
             return value
         if isinstance(value, str):
-            return self._mark(_CALLS, what, value)
+            return self._mark(CALLS, what, value)
         number = _FIRST_NUMBER + len(self.parts)
-        self.parts.append(_Part(_CALLS, what, str(number), str(value)))
+        self.parts.append(_Part(CALLS, what, str(number), str(value)))
         return type(value)(number)
 
     def _mark(self, kind: str, what: str, text: str) -> str:

@@ -5,9 +5,11 @@ is every assistant message whose `weight` is not 0. Answers are counted from 0, 
 """
 
 from dataclasses import dataclass
-from itertools import takewhile
+from functools import partial
 
 from app.core.datasets.formats import Message, Row
+from app.core.datasets.tokens.chat import TemplateFailed
+from app.core.datasets.tokens.spans import Render, find
 from app.core.datasets.tokens.templates import alpaca_prompt, answer_message, chat_messages
 from app.core.datasets.tokens.tokenizer import RowTokenizer
 
@@ -20,6 +22,8 @@ class Rendered:
     """Includes the end of turn that a chat template writes."""
     unlike_prompt: bool = False
     """The rendered chat does not begin with the prompt for generation."""
+    is_told: bool = False
+    """All is as in the rendered chat, also the prompt."""
 
     @property
     def whole(self) -> str:
@@ -33,17 +37,33 @@ def render(row: Row, template: str, tokenizer: RowTokenizer) -> Rendered:
     prompt = prompt_text(row, template, tokenizer)
     if template == "alpaca":
         return Rendered(prompt, row["output"])
+    whole = render_chat(tokenizer, row)(whole_chat(row))
     answer = answer_message(row)
-    whole = tokenizer.render([*chat_messages(row), answer], tools=row.get("tools"))
-    if not whole.startswith(prompt):
-        # For example, the generation prompt opens a thinking block that no answer has.
-        if not {"tool_calls", "reasoning_content"} & answer.keys():
-            said = answer["content"]
-            return Rendered(prompt, said + _end(whole, said), unlike_prompt=True)
-        pairs = zip(prompt, whole, strict=False)
-        prompt = prompt[: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))]
-        return Rendered(prompt, whole.removeprefix(prompt).rstrip(), unlike_prompt=True)
-    return Rendered(prompt, _closed(whole.removeprefix(prompt), answer))
+    if whole.startswith(prompt):
+        return Rendered(prompt, _closed(whole.removeprefix(prompt), answer))
+    # For example, the generation prompt opens a thinking block that no answer has.
+    if {"tool_calls", "reasoning_content"} & answer.keys():
+        return _as_told(row, whole, tokenizer)
+    said = answer["content"]
+    return Rendered(prompt, said + _end(whole, said), unlike_prompt=True)
+
+
+def render_chat(tokenizer: RowTokenizer, row: Row) -> Render:
+    """Return what renders messages of a row, with its tools."""
+    return partial(tokenizer.render, tools=row.get("tools"))
+
+
+def _as_told(row: Row, whole: str, tokenizer: RowTokenizer) -> Rendered:
+    """Render an answer that is more than its content, as the whole chat has it."""
+    messages = whole_chat(row)
+    last = len(messages) - 1
+    begins = list(tokenizer.special_tokens.values())
+    write = render_chat(tokenizer, row)
+    (span,) = find(whole, messages, [last], write, begins, is_prompt=False)
+    if span is None:
+        raise TemplateFailed("The last answer cannot be found in the text of the chat.")
+    prompt = whole[: span.start]
+    return Rendered(prompt, whole[span.start :].rstrip(), unlike_prompt=True, is_told=True)
 
 
 def _closed(text: str, answer: Message) -> str:

@@ -47,13 +47,16 @@ def find(
     answers: Sequence[int],
     render: Render,
     begins: Sequence[str] = (),
+    *,
+    is_prompt: bool = True,
 ) -> list[Span | None]:
     """Return where each of these messages stands in `text`, or None where that is not known.
 
-    `text`: the rendered `messages` with the generation prompt. `answers`: indices of assistant
-    messages, ascending. `begins`: what may stand before the first message, such as the BOS.
+    `text`: the rendered `messages`, with the generation prompt if `is_prompt`. `answers`: indices
+    of assistant messages, ascending. `begins`: what may stand before the first message, such as
+    the BOS.
     """
-    chat = _Chat(text, messages, render, begins)
+    chat = _Chat(text, messages, render, begins, is_prompt)
     marks = chat.marks()
     spans: list[Span | None] = []
     end = 0
@@ -75,10 +78,11 @@ class _Chat:
     messages: Sequence[Message]
     render: Render
     begins: Sequence[str]
+    is_prompt: bool
 
     def marks(self) -> dict[int, tuple[int, int]]:
         """Return what `{% generation %}` marks, by message; {} unless each answer has one mark."""
-        told = self.render(self.messages, add_generation_prompt=True, marked=True)
+        told = self.render(self.messages, add_generation_prompt=self.is_prompt, marked=True)
         first, *parts = told.split(OPEN)
         inside = [part.partition(CLOSE) for part in parts]
         answers = [at for at, each in enumerate(self.messages) if each["role"] == "assistant"]
@@ -106,7 +110,7 @@ class _Chat:
         through = self.render(self.messages[: at + 1]).rstrip()
         if prompt is not None and self.text.startswith(through) and prompt < len(through):
             return Span(prompt, len(through), follows_prompt=True)
-        before, after = _around(self.messages, at, self.render, add_generation_prompt=True)
+        before, after = self._around(at)
         start, end = self._start(at, before), len(self.text) - len(after)
         if not self.text.endswith(after) or start >= end:
             return None
@@ -123,10 +127,13 @@ class _Chat:
         text = {"role": self.messages[at]["role"], "content": _PROBE}
         asked = [*self.messages[:at], text, *self.messages[at + 1 :]]
         try:
-            told = self.render(asked, add_generation_prompt=True)
+            told = self.render(asked, add_generation_prompt=self.is_prompt)
         except TemplateFailed:  # for example, a tool's answer must follow a call
             return start
         return min(start, _shared(self.text, told))
+
+    def _around(self, at: int) -> tuple[str, str]:
+        return _around(self.messages, at, self.render, add_generation_prompt=self.is_prompt)
 
     def _prompt(self, at: int) -> int | None:
         """Return the length of an answer's prompt if the text begins with it."""
@@ -148,14 +155,14 @@ class _Chat:
         return len(shared.rstrip())
 
     def _opening(self, at: int, end: int) -> int | None:
-        """Return how far behind `end` a message of the user begins; None if that is not known.
+        """Return how far behind `end` the message of a user or tool begins; None if unknown.
 
         It begins with what precedes it where it is the only message.
         """
-        if at >= len(self.messages) or self.messages[at]["role"] != "user":
+        if at >= len(self.messages) or self.messages[at]["role"] not in ("user", "tool"):
             return None
         try:
-            before = _around(self.messages, at, self.render, add_generation_prompt=True)[0]
+            before = self._around(at)[0]
             alone = _around(self.messages[at : at + 1], 0, self.render)[0]
         except TemplateFailed:
             return None

@@ -9,6 +9,9 @@ TOOLS = "tools"
 """A part that a template may leave out: tools that a row without tool calls offers."""
 TEXT_OF_CALL = "text_of_call"
 """A part that a template may leave out: the text of a message that also calls tools."""
+CALLS = "calls"
+"""A part that no template may leave out: tool calls and answers of tools, and their tools. A row
+without them is refused."""
 REASONING = "reasoning"
 """A part that a template may leave out: what the model thinks before a trained answer."""
 NO_TOOLS_HINT = (
