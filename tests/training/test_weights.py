@@ -65,7 +65,9 @@ def trained(bench: Any, tokenizer: Any, tmp_path: Path, row: dict[str, Any]) -> 
 
 
 def ended(weights: Any) -> list[str]:
-    return [f"{said}</s>" for said, weight in zip(ANSWERS, weights, strict=True) if weight != 0]
+    """The trained answers: an EOS follows only the last, as in a prompt with earlier turns."""
+    *earlier, last = (said for said, each in zip(ANSWERS, weights, strict=True) if each != 0)
+    return [*earlier, f"{last}</s>"]
 
 
 @pytest.mark.parametrize("form", [as_messages, as_sharegpt])
