@@ -134,6 +134,7 @@ def _check_evaluation(resolved: JobSpec) -> None:
     needing = {
         "early_stopping_patience": "Early stopping needs a validation loss",
         "eval_steps": "There is nothing to evaluate",
+        "load_best": "The best checkpoint is the one with the lowest validation loss",
     }
     problems = [
         Problem(
@@ -143,7 +144,7 @@ def _check_evaluation(resolved: JobSpec) -> None:
             'Add `"validation": {"fraction": 0.1}`, or leave this field out.',
         )
         for name, why in needing.items()
-        if getattr(resolved.training, name) is not None
+        if getattr(resolved.training, name) not in (None, False)
     ]
     if problems:
         first = problems[0]

@@ -18,7 +18,7 @@ FIELDS = {
     *("on_long_prompt", "on_long_row", "max_skip_share"),
     *("sample_prompts", "limits", "id", "project", "status", "phase", "status_reason"),
     *("created_at", "queued_at", "started_at", "finished_at", "attempt", "queue", "progress"),
-    *("trained_tokens", "metrics", "failure", "artifacts", "environment", "notes"),
+    *("trained_tokens", "metrics", "stopped_by", "failure", "artifacts", "environment", "notes"),
 }
 
 

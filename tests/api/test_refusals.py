@@ -122,6 +122,7 @@ def test_what_a_dry_run_has_counted_is_refused_at_post_too(client, world, settin
     [
         ({"eval_steps": 5}, "/training/eval_steps"),
         ({"early_stopping_patience": 2}, "/training/early_stopping_patience"),
+        ({"load_best": True}, "/training/load_best"),
         ({"lr_scheduler_type": "polynomial", "learning_rate": 1e-7}, "/training/learning_rate"),
         ({"save_strategy": "steps"}, "/training"),
         ({"save_strategy": "epoch", "save_steps": 5}, "/training"),

@@ -331,9 +331,19 @@ def test_an_invalid_dataset_is_refused_with_its_first_problems(client, world):
 def test_stopping_early_is_taken_with_a_validation_part(client, world):
     spec = {"model": "tiny", "dataset": world.dataset(), "validation": {"fraction": 0.1}}
 
-    answer = post(client, {**spec, "training": {"early_stopping_patience": 1}})
+    training = {"early_stopping_patience": 1, "load_best": True}
+    answer = post(client, {**spec, "training": training})
 
     assert answer.status_code == 201, answer.text
+
+
+def test_the_last_adapter_may_be_asked_for_without_validation(client, world):
+    spec = {"model": "tiny", "dataset": world.dataset(), "training": {"load_best": False}}
+
+    answer = post(client, spec)
+
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["stopped_by"] is None
 
 
 def test_a_dataset_without_the_templates_column_is_pointed_at(client, world):

@@ -5,12 +5,14 @@ import yaml
 
 from app.core.jobs.protocol import Base
 from tests.training.bench import PUBLIC_ID, Bench
+from worker.training.best import Shipped
 from worker.training.card import INSTRUCTION, model_card
 from worker.training.export import prompt_template
 from worker.training.model import load_tokenizer
 from worker.training.trainer import Tally
 
 COMMIT = "c" * 40
+SHIPPED = Shipped(50, "best", "Step 50 of 66 has the lowest validation loss, 0.2500.", "deadline")
 
 
 class State:
@@ -27,7 +29,7 @@ class State:
 
 def card_of(plan, tokenizer, **base):
     plan = plan.model_copy(update={"base": Base(path="/elsewhere", **base)})
-    return model_card(plan, State(), Tally(), tokenizer, speaks=True)
+    return model_card(plan, State(), Tally(), tokenizer, shipped=SHIPPED, speaks=True)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,9 @@ def test_the_card_holds_what_a_reader_needs(bench: Bench, tokenizer):
         f"| base model | `{PUBLIC_ID}` at commit `{COMMIT}` |",
         f"| tokenizer | `{type(tokenizer).__name__}` of the base, {len(tokenizer):,} tokens |",
         "| template | `alpaca`, SHA-256 `",
-        "| step | 66 of 99 |",
+        "This is the adapter of step 50. Step 50 of 66 has the lowest validation loss, 0.2500.",
+        "Training stopped at the job's time limit",
+        "| step | 50 of 99 |",
         "| training loss | 6.5000 (step 1) | 0.1250 (step 66) | 0.1250 (step 66) |",
         "| validation loss | 0.5000 (step 33) | 0.3750 (step 66) | 0.2500 (step 50) |",
         "| 0.8000 (step 33) | 0.8500 (step 66) | 0.9000 (step 50) |",

@@ -14,13 +14,15 @@ def sparse(shared_bench: Bench) -> Outcome:
 
 
 def test_a_validation_dataset_of_its_own_is_evaluated_and_never_trained(bench: Bench):
-    plan = bench.plan(sum_rows(8), validation={"dataset": "other"})
+    training = {"load_best": False}
+    plan = bench.plan(sum_rows(8), validation={"dataset": "other"}, training=training)
 
     outcome = bench.run(plan)
 
     assert outcome.status == 0
     assert len(outcome.of("eval")) == 2
     only_training = bench.run(bench.plan(sum_rows(8)))
+    assert outcome.of("artifact")[0]["chosen"] == "last"
     # Dropout draws are as without evaluation, which leaves the random state unchanged.
     assert outcome.adapter == only_training.adapter
 

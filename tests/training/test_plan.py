@@ -21,6 +21,7 @@ SCHEDULED_ELSEWHERE = {
     "save_strategy",
     "save_steps",
     "early_stopping_patience",
+    "load_best",
 }
 """Fields of TrainingSpec that `data`, `packing`, `model` and `RunCallback` read themselves."""
 

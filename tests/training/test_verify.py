@@ -6,6 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.training.test_packing import make_examples
 from worker.training import export, verify
+from worker.training.best import Shipped
 from worker.training.failures import AdapterMismatch
 from worker.training.model import load_base
 from worker.training.verify import TOLERANCE
@@ -97,5 +98,5 @@ def test_an_artifact_holds_no_file_that_was_not_named(plan, tmp_path):
     (folder / "training_args.bin").write_bytes(b"a pickle")
 
     with pytest.raises(RuntimeError, match=r"training_args\.bin"):
-        export.publish(folder, tmp_path / "artifact", plan, {})
+        export.publish(folder, tmp_path / "artifact", plan, {}, Shipped(1, "last", ""))
     assert not (tmp_path / "artifact").exists()

@@ -55,13 +55,14 @@ def conclude(
 def _succeed(
     session: Session, lease: Lease, reported: ArtifactData, artifact: Mapping[str, Any]
 ) -> None:
-    data = {"files": artifact["files"], "zip": artifact["zip"]}
+    about = {name: getattr(reported, name) for name in ("step", "chosen", "stopped_by")}
+    data = {"files": artifact["files"], "zip": artifact["zip"], **about}
     lifecycle.record(session, lease, Entry("artifact", "adapter ready", data=data))
     lifecycle.finish(
         session,
         lease,
         JobStatus.SUCCEEDED,
-        artifact=dict(artifact),
+        artifact={**artifact, **about},
         trained_tokens=reported.trained_tokens,
         environment=reported.environment,
     )

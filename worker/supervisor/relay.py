@@ -26,7 +26,7 @@ from app.core.jobs.failures import FailureReport
 from app.core.jobs.lifecycle import Lease
 from app.core.jobs.protocol import Report
 from worker.supervisor.report_reader import ArtifactData, CheckpointData
-from worker.supervisor.report_rows import mark_kept, upsert_checkpoint, upsert_metrics
+from worker.supervisor.report_rows import mark_best, mark_kept, upsert_checkpoint, upsert_metrics
 
 _log = structlog.get_logger(__name__)
 
@@ -185,6 +185,7 @@ class Relay:
         for checkpoint in batch.checkpoints:
             upsert_checkpoint(session, self._lease, checkpoint)
         if batch.checkpoints:
+            mark_best(session, self._lease)
             mark_kept(session, self._lease, self._run_dir / "checkpoints")
         last = select(Job.last_seq).where(Job.id == self._lease.job_id)
         return session.execute(last).scalar_one()

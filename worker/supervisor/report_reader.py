@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -59,6 +59,9 @@ class ArtifactFile(BaseModel):
 
 class ArtifactData(_Data):
     trained_tokens: Step | None = None
+    step: Step | None = None
+    chosen: Literal["best", "last"] | None = None
+    stopped_by: Literal["early_stopping", "deadline"] | None = None
     files: list[ArtifactFile]
     environment: dict[str, Any] = {}
 

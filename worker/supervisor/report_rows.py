@@ -6,7 +6,7 @@ Every write is idempotent.
 from collections.abc import Mapping
 from pathlib import Path
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Session
 
@@ -60,6 +60,18 @@ def add_found_checkpoint(
     insertion = insert(Checkpoint).values(job_id=lease.job_id, step=step, **values)
     added = insertion.on_conflict_do_nothing().returning(Checkpoint.step)
     return session.scalar(added) is not None
+
+
+def mark_best(session: Session, lease: Lease) -> None:
+    """Mark the one checkpoint with the lowest validation loss, the earliest of equals."""
+    query = select(Checkpoint).where(Checkpoint.job_id == lease.job_id).order_by(Checkpoint.step)
+    rows = list(session.scalars(query.execution_options(populate_existing=True)))
+    losses = {row.step: row.metrics.get("valid_loss") for row in rows}
+    known = {step: loss for step, loss in losses.items() if loss is not None}
+    best = min(known, key=lambda step: known[step], default=None)
+    for row in rows:
+        row.best = row.step == best
+    session.flush()
 
 
 def mark_kept(session: Session, lease: Lease, folder: Path) -> None:

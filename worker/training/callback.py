@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from app.core.jobs.protocol import Plan, StopReason
 from worker.training import checkpoints
+from worker.training.best import BestAdapter, lowest
 from worker.training.failures import DeadlineExceeded, Stopped
 from worker.training.losses import LossWatch, patience_is_lost
 from worker.training.plan import fingerprint
@@ -32,9 +33,15 @@ _LOGGED = {"train_loss", "train_mean_token_accuracy", "learning_rate", "grad_nor
 
 class RunCallback(TrainerCallback):
     def __init__(
-        self, plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest, trainer: LoraTrainer
+        self,
+        plan: Plan,
+        run_dir: Path,
+        reports: Reporter,
+        stop: StopRequest,
+        trainer: LoraTrainer,
+        best: BestAdapter | None = None,
     ) -> None:
-        self._plan, self._reports, self._stop = plan, reports, stop
+        self._plan, self._reports, self._stop, self._best = plan, reports, stop, best
         self._trainer, self._tally = trainer, trainer.tally
         self._metrics_file = run_dir / "metrics.jsonl"
         self._fingerprint = fingerprint(plan)
@@ -101,6 +108,9 @@ class RunCallback(TrainerCallback):
         values = {METRIC_NAMES[key]: value for key, value in kwargs["metrics"].items()}
         self._write("eval", state.global_step, values)
         self._reports.phase("training")
+        found = lowest(state.log_history)
+        if self._best and found and found[0] == state.global_step:
+            self._best.take(state.global_step)
         patience = self._plan.spec.training.early_stopping_patience
         if patience_is_lost(state.log_history, patience):
             control.should_training_stop = True
@@ -111,13 +121,16 @@ class RunCallback(TrainerCallback):
         # Raised before the commit: a folder without a COMMIT.json is no checkpoint.
         self._losses.check_weights(step, self._trainer.has_finite_weights)
         path = Path(args.output_dir) / f"checkpoint-{step}"
+        if self._best:
+            self._best.save(path)
         more = {"job_id": self._plan.job_id, "tally": vars(self._tally)}
         size = checkpoints.commit(
             path, step=step, epoch=state.epoch, fingerprint=self._fingerprint, **more
         )
         losses = {e["step"]: e["eval_loss"] for e in state.log_history if "eval_loss" in e}
         metrics = {"valid_loss": losses[step]} if step in losses else {}
-        best = step in losses and losses[step] == min(losses.values())
+        found = lowest(state.log_history)
+        best = found is not None and found[0] == step
         data = {"step": step, "epoch": state.epoch, "bytes": size, "metrics": metrics}
         message = f"Checkpoint at step {step}."
         self._reports.send("checkpoint", message, **data, best=best, path=str(path))

@@ -7,6 +7,7 @@ from typing import Any
 from app.core.datasets.formats import Row
 from app.core.jobs.failures import RunFailed
 from app.core.jobs.protocol import Plan
+from worker.training.best import Shipped
 from worker.training.checkpoints import versions
 from worker.training.data import prompt_texts
 from worker.training.plan import frozen_template
@@ -16,6 +17,7 @@ _BODY = """\
 # LoRA adapter for {base}
 
 Trained with Tunesmith in job `{job}`: {steps} optimizer steps, {tokens:,} trained tokens.
+{shipped}
 
 {facts}
 
@@ -52,6 +54,10 @@ Dataset `{dataset}`: {rows} rows, SHA-256 `{sha256}`. {held_out} The loss was co
 
 The licenses of the base model and of the dataset also apply to this adapter.
 """
+_STOPPED = {
+    "early_stopping": " Training stopped early: the validation loss no longer improved.",
+    "deadline": " Training stopped at the job's time limit, before its last step.",
+}
 _LOCAL = """
 The base model `{base}` is a folder of the server's `MODELS_DIR`, and does not say which model of
 the Hub it is a copy of.
@@ -71,7 +77,9 @@ _TRAINING = (
 )
 
 
-def model_card(plan: Plan, state: Any, tally: Tally, tokenizer: Any, *, speaks: bool) -> str:
+def model_card(
+    plan: Plan, state: Any, tally: Tally, tokenizer: Any, *, shipped: Shipped, speaks: bool
+) -> str:
     """`speaks`: the tokenizer's chat template renders the prompts used in training."""
     base, called = plan.base, plan.base.public_id
     revision = f', revision="{base.public_revision}"' if base.public_revision else ""
@@ -80,7 +88,9 @@ def model_card(plan: Plan, state: Any, tally: Tally, tokenizer: Any, *, speaks: 
         job=plan.job_id,
         steps=state.global_step,
         tokens=tally.trained_tokens,
-        facts=_table(("", ""), _facts(plan, state, tokenizer)),
+        shipped="This is the adapter of step "
+        f"{shipped.step}. {shipped.reason}{_STOPPED.get(shipped.stopped_by or '', '')}",
+        facts=_table(("", ""), _facts(plan, state, tokenizer, shipped)),
         base_call=json.dumps(called or f"path/to/{base.id}") + revision,
         local="" if called else _LOCAL.format(base=base.id),
         prompt=_fenced(_prompt(plan, tokenizer)),
@@ -96,7 +106,7 @@ def model_card(plan: Plan, state: Any, tally: Tally, tokenizer: Any, *, speaks: 
     return f"---\n{_metadata(plan)}---\n\n{body}"
 
 
-def _facts(plan: Plan, state: Any, tokenizer: Any) -> list[tuple[str, str]]:
+def _facts(plan: Plan, state: Any, tokenizer: Any, shipped: Shipped) -> list[tuple[str, str]]:
     base, template = plan.base, frozen_template(plan)
     commit = f" at commit `{base.public_revision}`" if base.public_revision else ""
     digest = f", SHA-256 `{template.sha256}`" if template.sha256 else ""
@@ -104,7 +114,7 @@ def _facts(plan: Plan, state: Any, tokenizer: Any) -> list[tuple[str, str]]:
         ("base model", f"`{base.public_id or base.id}`{commit}"),
         ("tokenizer", f"`{type(tokenizer).__name__}` of the base, {len(tokenizer):,} tokens"),
         ("template", f"`{template.name}`{digest}"),
-        ("step", f"{state.global_step} of {getattr(state, 'max_steps', state.global_step)}"),
+        ("step", f"{shipped.step} of {getattr(state, 'max_steps', state.global_step)}"),
     ]
 
 

@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from app.core.datasets.layout.long_rows import usual
 from app.core.datasets.tokens import templates
+from app.core.estimates.precision import precision
 from app.core.jobs.protocol import Plan
 from app.core.store_keys import MANIFEST
+from worker.training.best import Shipped
 from worker.training.card import model_card
 from worker.training.checkpoints import described, sync, versions, write_durably
 from worker.training.configs import training_values
@@ -46,6 +49,8 @@ TOKENIZER_FILES = frozenset(
         "sentencepiece.bpe.model",
     }
 )
+_NOT_ARGUMENTS = {"name", "tags", "priority", "sample_prompts"}
+"""Fields of a spec that are not about training."""
 _STATE = ("global_step", "max_steps", "epoch", "num_train_epochs", "log_history", "total_flos")
 
 
@@ -62,7 +67,14 @@ def check_tokenizer(tokenizer: Any, run_dir: Path) -> None:
 
 
 def stage(
-    folder: Path, plan: Plan, model: Any, tokenizer: Any, state: Any, tally: Tally, device: str
+    folder: Path,
+    plan: Plan,
+    model: Any,
+    tokenizer: Any,
+    state: Any,
+    tally: Tally,
+    device: str,
+    shipped: Shipped,
 ) -> None:
     """Write every file but the manifest. No folder that a library wrote is copied as a whole."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -71,17 +83,17 @@ def stage(
     _write_tokenizer(folder, tokenizer)
     _write_chat_template(folder, plan, tokenizer)
     _write_json(folder / "prompt_template.json", prompt_template(plan))
-    _write_json(folder / "training_args.json", training_args(plan, device))
+    _write_json(folder / "training_args.json", training_args(plan, device, shipped))
     fields = {name: getattr(state, name) for name in _STATE}
     _write_json(folder / "trainer_state.json", fields | vars(tally))
     _write_metrics(folder / "metrics.csv", state.log_history)
     speaks = plan.spec.template != "text" and (folder / CHAT_TEMPLATE).is_file()
-    card = model_card(plan, state, tally, tokenizer, speaks=speaks)
+    card = model_card(plan, state, tally, tokenizer, shipped=shipped, speaks=speaks)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def publish(
-    staging: Path, target: Path, plan: Plan, environment: Mapping[str, Any]
+    staging: Path, target: Path, plan: Plan, environment: Mapping[str, Any], shipped: Shipped
 ) -> list[dict[str, Any]]:
     """Write the manifest last, sync everything to disk, and rename the folder to its final name."""
     files = [_entry(staging / name) for name in sorted(_names(staging))]
@@ -96,6 +108,7 @@ def publish(
         "template": _template_entry(plan, staging),
         "spec": plan.spec.model_dump(mode="json"),
         "environment": environment,
+        "adapter": vars(shipped),
         "files": files,
     }
     for name in _names(staging):
@@ -139,10 +152,18 @@ def prompt_template(plan: Plan) -> dict[str, str]:
     return {"name": name, "template": "{text}"}
 
 
-def training_args(plan: Plan, device: str) -> dict[str, Any]:
-    spec = plan.spec.model_dump(mode="json", include={"lora", "quantization", "template"})
-    length = {"max_length": plan.spec.training.max_length, "packing": plan.spec.training.packing}
-    return {**training_values(plan.spec, device), **length, "train_on": plan.spec.train_on, **spec}
+def training_args(plan: Plan, device: str, shipped: Shipped) -> dict[str, Any]:
+    """Every field of the spec that affects the adapter, as resolved, and the arguments of the
+    Trainer; where both have a name, the value that was used.
+    """
+    spec = plan.spec.model_dump(mode="json", exclude=_NOT_ARGUMENTS)
+    resolved = {
+        "load_best": plan.spec.ships_best,
+        "precision": precision(plan.spec, device),
+        "on_long_row": plan.spec.on_long_row or usual(packed=plan.spec.training.packing),
+    }
+    fields = {**spec.pop("training"), **spec.pop("limits"), **spec, **resolved}
+    return {**fields, **training_values(plan.spec, device), "adapter": vars(shipped)}
 
 
 def write_adapter(folder: Path, plan: Plan, model: Any) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -16,6 +17,8 @@ _NOT_TRAINING = {
     *("max_skip_share", "on_long_prompt"),
 }
 """Fields of a spec that do not affect what is learned."""
+_CHOICES = {"load_best"}
+"""Fields of `training` that do not either: they choose among what was learned."""
 
 
 def read_plan(run_dir: Path) -> Plan:
@@ -44,7 +47,8 @@ def frozen_template(plan: Plan) -> FrozenTemplate:
 
 def fingerprint(plan: Plan) -> str:
     """SHA-256 of what must be the same for a run to resume from another run's checkpoint."""
-    spec = plan.spec.model_dump(mode="json", exclude=_NOT_TRAINING)
+    left_out: Any = dict.fromkeys(_NOT_TRAINING, True) | {"training": _CHOICES}
+    spec = plan.spec.model_dump(mode="json", exclude=left_out)
     held_out = plan.validation_rows.sha256 if plan.validation_rows else None
     parts = [spec, plan.rows.sha256, held_out, plan.base.id, plan.base.revision]
     if is_named(plan.spec.template):

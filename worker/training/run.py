@@ -7,6 +7,7 @@ from typing import Any
 from app.core.estimates.precision import precision
 from app.core.jobs.protocol import Plan
 from worker.training import export, head, heap, prepare, verify
+from worker.training.best import BestAdapter, choose
 from worker.training.callback import RunCallback
 from worker.training.data import load_splits
 from worker.training.model import choose_device, load_base, load_tokenizer
@@ -39,7 +40,9 @@ def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None
     tally = Tally(**checkpoint.commit["tally"]) if checkpoint else Tally()
     targets = prepare.choose_targets(plan, base, reports)
     trainer = prepare.build_trainer(plan, run_dir, device, base, tokenizer, laid, tally, targets)
-    callback = RunCallback(plan, run_dir, reports, stop, trainer)
+    resumed = checkpoint.path if checkpoint else None
+    best = BestAdapter(trainer.model, resumed) if plan.spec.ships_best else None
+    callback = RunCallback(plan, run_dir, reports, stop, trainer, best)
     trainer.add_callback(callback)
     reports.still_working()
     head.choose(trainer, splits.train, precision(plan.spec, device), reports)
@@ -48,19 +51,20 @@ def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None
 
     reports.phase("training")
     patience = plan.spec.training.early_stopping_patience
-    trainer.train_from(checkpoint.path if checkpoint else None, patience)
+    trainer.train_from(resumed, patience)
     callback.raise_if_stopped()
     stop.is_finishing = True
+    shipped = choose(plan.spec, best, trainer.state, is_past_deadline=False)
 
     reports.phase("finalizing")
     staging = run_dir / "artifact.partial"
     shown = splits.held_out or splits.train
     reported = verify.reported(trainer, shown)
     model, state = trainer.bare_model(), trainer.state
-    export.stage(staging, plan, model, tokenizer, state, tally, device)
+    export.stage(staging, plan, model, tokenizer, state, tally, device, shipped)
     expected = verify.reference(model, shown)
     # Freed first: two base models may not fit where one did.
-    del model, base, trainer, callback
+    del model, base, trainer, callback, best
     gc.collect()
     heap.give_back()
 
@@ -71,12 +75,15 @@ def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None
     effect = verify.prove(reloaded, expected, shown, tolerance)
     verify.check_effect(effect, reloaded, reports)
     verify.prove_reported(expected, shown, reported, tolerance)
-    report_samples(reloaded, tokenizer, plan.spec, step=state.global_step, reports=reports)
+    report_samples(reloaded, tokenizer, plan.spec, step=shipped.step, reports=reports)
     stop.check()
     environment = export.environment(device)
-    files = export.publish(staging, run_dir / "artifact", plan, environment)
+    files = export.publish(staging, run_dir / "artifact", plan, environment, shipped)
     artifact: dict[str, Any] = {
         "trained_tokens": tally.trained_tokens,
+        "step": shipped.step,
+        "chosen": shipped.chosen,
+        "stopped_by": shipped.stopped_by,
         "files": files,
         "environment": environment,
     }

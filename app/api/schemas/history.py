@@ -64,7 +64,8 @@ class CheckpointOut(Answer):
     bytes: int = Field(validation_alias="num_bytes")
     """Size of its files in bytes."""
     best: bool
-    """Whether its validation loss was the lowest so far when it was written."""
+    """Whether its validation loss is the lowest of the job's checkpoints: true for at most one, and
+    revised as better ones come."""
     kept: bool
     """Whether its files are still there: `training.save_total_limit` deletes older ones."""
     created_at: Moment

@@ -1,7 +1,7 @@
 """A job as callers see and change it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -58,6 +58,12 @@ class ArtifactsOut(Answer):
     """Size in bytes of the zip at GET /jobs/{job_id}/adapter."""
     adapter_sha256: str
     """SHA-256 of the zip at GET /jobs/{job_id}/adapter, in hexadecimal."""
+    step: int | None = None
+    """Optimizer step whose weights were published. Null for jobs that ended before this was
+    recorded."""
+    chosen: Literal["best", "last"] | None = None
+    """Why that step: it has the lowest validation loss (`best`, see `training.load_best`), or it is
+    the `last`. Null for jobs that ended before this was recorded."""
 
 
 class JobOut(JobSpec):
@@ -99,6 +105,11 @@ class JobOut(JobSpec):
     metrics: dict[str, Any]
     """Latest value of each metric by name, for example `train_loss` and `valid_loss`; empty until
     the first is logged."""
+    stopped_by: Literal["early_stopping", "deadline"] | None
+    """Why a succeeded job trained fewer steps than planned: `early_stopping` where the validation
+    loss no longer improved (`training.early_stopping_patience`), `deadline` where
+    `limits.max_seconds` had passed. Null where all steps were trained, and until the job has
+    succeeded."""
     failure: FailureReport | None
     """Why the job failed; null unless `status` is `failed`."""
     artifacts: ArtifactsOut | None
@@ -109,7 +120,8 @@ class JobOut(JobSpec):
 
     @staticmethod
     def of(job: Job, standings: Mapping[str, Standing]) -> "JobOut":
-        archive = (job.artifact or {}).get("zip")
+        artifact = job.artifact or {}
+        archive = artifact.get("zip")
         told = {
             name: getattr(job, name)
             for name in JobOut.model_fields
@@ -120,10 +132,19 @@ class JobOut(JobSpec):
             "project": job.project_id,
             "progress": _progress(job),
             "queue": standings.get(job.id),
-            "artifacts": archive
-            and {"adapter_bytes": archive["bytes"], "adapter_sha256": archive["sha256"]},
+            "artifacts": archive and _artifacts(archive, artifact),
+            "stopped_by": artifact.get("stopped_by"),
         }
         return JobOut.model_validate({**job.spec, **told, **changeable, **derived})
+
+
+def _artifacts(archive: Anything, artifact: Anything) -> Anything:
+    return {
+        "adapter_bytes": archive["bytes"],
+        "adapter_sha256": archive["sha256"],
+        "step": artifact.get("step"),
+        "chosen": artifact.get("chosen"),
+    }
 
 
 def _progress(job: Job) -> Anything | None:

@@ -73,4 +73,5 @@ def checkpoint_bytes(shape: ModelShape, spec: JobSpec) -> int:
     """Bytes of a checkpoint without the tokenizer's files and trainer_state.json."""
     tensors = 2 * len(shape.targets(spec.lora))
     states = optimizer_bytes(shape, spec) + 4 * _HEADER * tensors
-    return adapter_bytes(shape, spec) + states + _SMALL_FILES
+    adapters = 2 if spec.ships_best else 1
+    return adapters * adapter_bytes(shape, spec) + states + _SMALL_FILES

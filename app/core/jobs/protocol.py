@@ -141,8 +141,9 @@ class Report(BaseModel):
     checkpoint  {step, epoch, bytes, metrics, best, path}; sent after its COMMIT.json is durable
     warning     {code, hint, pointer}
     error       a `FailureReport`; the last line of a run that failed
-    artifact    {trained_tokens, files: [{path, bytes, sha256, kind}], environment}; the last line
-                of a run that succeeded
+    artifact    {trained_tokens, step, chosen: best | last, stopped_by: early_stopping | deadline |
+                null, files: [{path, bytes, sha256, kind}], environment}; the last line of a run
+                that succeeded
     heartbeat   {}; every few seconds, from a separate thread
     """
 

@@ -134,6 +134,9 @@ class TrainingSpec(Closed):
     early_stopping_patience: int | None = Field(None, ge=1)
     """Evaluations in a row without a lower validation loss after which training stops. Needs
     `validation`. Null: never stop early."""
+    load_best: bool | None = None
+    """Publish the adapter of the evaluation with the lowest validation loss, not that of the last
+    step. True needs `validation`. Null: true with `validation`, false without."""
     seed: int = Field(42, ge=0, le=2**31 - 1)
     """Seed of everything random: the rows held out, the initial adapter, the order of the rows and
     dropout. Default of transformers."""
@@ -236,6 +239,11 @@ class JobSpec(Closed):
     template of the job; see GET /jobs/{job_id}/samples."""
     limits: Limits = Limits()
     """What the job may use up before it ends."""
+
+    @property
+    def ships_best(self) -> bool:
+        """`training.load_best` as resolved."""
+        return self.validation is not None and self.training.load_best is not False
 
     @model_validator(mode="after")
     def _text_has_no_answer(self) -> "JobSpec":

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.core.db.models import Checkpoint
 from app.core.db.session import transaction
 from app.core.events.log import Entry
 from app.core.jobs import lifecycle
@@ -103,3 +105,32 @@ def test_of_a_flood_of_metrics_the_newest_are_told(
 
     told = [event.data["step"] for event in bench.events(lease.job_id, "metrics")]
     assert told == list(range(last - MAX_METRIC_EVENTS + 1, last + 1))
+
+
+@pytest.mark.parametrize(
+    ("losses", "best"),
+    [
+        ({1: 3.0, 2: 2.0, 3: 1.0}, 3),
+        ({1: 1.0, 2: 2.0}, 1),
+        ({1: 2.0, 2: 2.0}, 1),
+        ({1: None, 2: 2.0, 3: None}, 2),
+        ({1: None}, None),
+    ],
+)
+def test_at_most_one_checkpoint_is_the_best(
+    bench: Bench,
+    lease: Lease,
+    tmp_path: Path,
+    losses: dict[int, float | None],
+    best: int | None,
+) -> None:
+    relay = Relay(bench.sessions, lease, bench.notifier, tmp_path)
+    for step, loss in losses.items():
+        metrics = {} if loss is None else {"valid_loss": loss}
+        data = {"step": step, "metrics": metrics, "best": loss is not None}
+        relay.take(Report(type="checkpoint", data=data))
+        relay.flush()
+
+    with transaction(bench.sessions) as session:
+        found = session.scalars(select(Checkpoint.step).where(Checkpoint.best)).all()
+    assert found == ([] if best is None else [best])
