@@ -32,7 +32,29 @@ def test_the_manifest_names_every_file(client, done):
     assert job["artifacts"] == {
         "adapter_bytes": manifest["adapter"]["bytes"],
         "adapter_sha256": manifest["adapter"]["sha256"],
+        "step": None,
+        "chosen": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [
+        ({"step": 4, "chosen": "best", "stopped_by": "early_stopping"}, (4, "best")),
+        ({"step": 9, "chosen": "last", "stopped_by": "deadline"}, (9, "last")),
+        ({"step": 9, "chosen": "last", "stopped_by": None}, (9, "last")),
+        ({}, (None, None)),
+    ],
+)
+def test_a_job_says_which_step_was_published_and_what_stopped_it(client, world, about, told):
+    spec = {"model": "tiny", "dataset": world.dataset()}
+    job_id = client.post("/jobs", json=spec).json()["id"]
+    world.succeed(world.claim(), **about)
+
+    job = client.get(f"/jobs/{job_id}").json()
+
+    assert (job["artifacts"]["step"], job["artifacts"]["chosen"]) == told
+    assert job["stopped_by"] == about.get("stopped_by")
 
 
 def test_each_file_comes_whole_with_its_hash(client, done):

@@ -79,7 +79,7 @@ class World:
         with transaction(self.sessions) as session:
             lifecycle.finish(session, lease, to, **values)
 
-    def succeed(self, lease: Lease) -> dict[str, bytes]:
+    def succeed(self, lease: Lease, **about: Any) -> dict[str, bytes]:
         """Publish a small adapter and finish; returns its files."""
         content = {
             "adapter_config.json": b'{"r": 16}',
@@ -95,7 +95,7 @@ class World:
         made = b"".join(archive.zip_chunks(files, lambda path: iter([content[path]])))
         self.storage.write(prefix + "adapter.zip", [made])
         known = {"bytes": len(made), "sha256": hashlib.sha256(made).hexdigest()}
-        self.finish(lease, artifact={"prefix": prefix, "files": files, "zip": known})
+        self.finish(lease, artifact={"prefix": prefix, "files": files, "zip": known, **about})
         return {**content, "adapter.zip": made}
 
     def count(self) -> tuple[int, int, int]:

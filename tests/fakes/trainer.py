@@ -74,7 +74,7 @@ def stop_if_asked(step: int, steps: int) -> None:
     save(step, steps)
     if reason == "drain":
         sys.exit(40)
-    fail(10, "deadline_exceeded", "user")
+    sys.exit(42)
 
 
 def fail(status: int, code: str, class_: str, evidence: str = "") -> None:
@@ -84,7 +84,7 @@ def fail(status: int, code: str, class_: str, evidence: str = "") -> None:
     sys.exit(status)
 
 
-def finish(steps: int) -> None:
+def finish(steps: int, stopped_by: str | None = None) -> None:
     report("phase", phase="finalizing")
     folder = RUN_DIR / "artifact"
     folder.mkdir()
@@ -97,7 +97,9 @@ def finish(steps: int) -> None:
         {"path": path.name, **digest(path), "kind": "adapter"} for path in sorted(folder.iterdir())
     ]
     (folder / "manifest.json").write_text(json.dumps({"files": files}))
-    report("artifact", trained_tokens=steps * 10, files=files, environment={"device": "fake"})
+    about = {"step": steps, "chosen": "last", "stopped_by": stopped_by}
+    environment = {"device": "fake"}
+    report("artifact", trained_tokens=steps * 10, files=files, environment=environment, **about)
 
 
 def do(action: str, step: int, steps: int) -> None:
@@ -189,7 +191,13 @@ def main() -> None:
     threading.Thread(target=beat, daemon=True).start()
     report("phase", phase="preparing")
     print("hello from the trainer", flush=True)
-    first = committed(plan["resume_from"]) + 1
+    last = committed([*plan["resume_from"], str(RUN_DIR / "checkpoints")])
+    if plan["publish_only"]:
+        for action in actions.get(0, []):
+            do(action, last, steps)
+        finish(last, stopped_by="deadline")
+        return
+    first = last + 1
     report("phase", phase="training")
     for step in range(first, steps + 1):
         for action in actions.get(step, []):

@@ -105,8 +105,8 @@ SUPERVISOR = (
         name="deadline-while-finalizing",
         wrong="A job that was trained in time is stopped while it saves.",
         file=ATTEMPT,
-        before='if self._relay.phase == "finalizing":',
-        after='if self._relay.phase == "finalized":',
+        before='if self._is_publishing or self._relay.phase == "finalizing":',
+        after="if self._is_publishing:",
         tests=(
             f"{TEST_SUPERVISOR}::test_a_job_that_runs_out_of_time_after_its_last_step_succeeds",
         ),

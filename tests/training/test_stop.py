@@ -4,11 +4,14 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load, load_file
 
 from app.core.jobs.protocol import ExitCode, StopReason
 from tests.training.bench import Bench, Outcome, start_trainer
 from worker.training.__main__ import attempt
 from worker.training.failures import Stopped
+from worker.training.plan import read_plan
 from worker.training.reporter import Reporter
 from worker.training.stop import StopRequest
 
@@ -67,7 +70,7 @@ def test_a_drained_run_commits_a_checkpoint_and_ends_later_as_if_never_stopped(b
 
 
 @pytest.mark.parametrize("by", ["supervisor", "limit"])
-def test_past_the_deadline_a_checkpoint_is_committed_and_the_job_fails(bench, by):
+def test_past_the_deadline_a_checkpoint_is_committed_and_can_be_published(bench, by):
     if by == "limit":
         training = LONG | {"num_train_epochs": 100, "gradient_accumulation_steps": 1}
         outcome = bench.run(bench.plan(limits={"max_seconds": 1}, training=training))
@@ -75,13 +78,36 @@ def test_past_the_deadline_a_checkpoint_is_committed_and_the_job_fails(bench, by
         plan = bench.plan(limits={"max_seconds": 1000}, training=LONG)
         outcome = run_and_stop(bench, plan, "deadline")
 
+    assert outcome.status == ExitCode.DEADLINE
+    assert outcome.of("error") == []
+    (path,) = committed(outcome)
+    logged = len(outcome.of("metrics"))
+
+    (outcome.run_dir / "stop").unlink(missing_ok=True)
+    plan = read_plan(outcome.run_dir).model_copy(update={"publish_only": True})
+    (outcome.run_dir / "plan.json").write_text(plan.model_dump_json())
+    published = bench.run(plan, outcome.run_dir)
+
+    assert published.status == ExitCode.OK, published.of("error")
+    assert len(published.of("metrics")) == logged
+    (artifact,) = published.of("artifact")
+    told = {name: artifact[name] for name in ("step", "chosen", "stopped_by")}
+    step = int(path.parent.name.rpartition("-")[2])
+    assert told == {"step": step, "chosen": "last", "stopped_by": "deadline"}
+    saved = load_file(path.parent / "adapter_model.safetensors")
+    assert all(torch.equal(each, saved[name]) for name, each in load(published.adapter).items())
+    card = (published.run_dir / "artifact" / "README.md").read_text()
+    assert "Training stopped at the job's time limit" in card
+
+
+def test_without_a_checkpoint_there_is_nothing_to_publish_past_the_deadline(bench):
+    plan = bench.plan().model_copy(update={"publish_only": True})
+
+    outcome = bench.run(plan)
+
     assert outcome.status == ExitCode.USER
     assert outcome.failure["code"] == "deadline_exceeded"
-    assert outcome.failure["class"] == "user"
-    assert "fork" not in outcome.failure["hint"]
-    came_earlier = "took the rest" in outcome.failure["evidence"]
-    assert came_earlier == (by == "supervisor")
-    assert len(committed(outcome)) == 1
+    assert "no checkpoint" in outcome.failure["evidence"]
 
 
 def test_the_time_of_earlier_attempts_counts(bench):
@@ -91,7 +117,7 @@ def test_the_time_of_earlier_attempts_counts(bench):
     folder = str(first.run_dir / "checkpoints")
     second = bench.run(plan.model_copy(update={"resume_from": [folder]}))
 
-    assert second.failure["code"] == "deadline_exceeded"
+    assert second.status == ExitCode.DEADLINE
     assert len(second.of("metrics")) == 1
 
 

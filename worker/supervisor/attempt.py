@@ -41,11 +41,12 @@ from worker.supervisor.outcome import (
     Stop,
     Succeeded,
     describe,
+    is_out_of_time,
     judge,
 )
 from worker.supervisor.patience import patiently
 from worker.supervisor.relay import Relay
-from worker.supervisor.run_directory import DatasetGone, RunDirectories
+from worker.supervisor.run_directory import DatasetGone, RunDirectories, publish_only
 from worker.supervisor.trainer_process import TrainerProcess
 from worker.threads import in_background
 
@@ -98,6 +99,8 @@ class Attempt:
         self._run_dir = self._runs.path(job)
         self._relay = Relay(workplace.sessions, self._lease, workplace.notifier, self._run_dir)
         self._deadline_at = self._deadline()
+        self._is_publishing = False
+        """The time is up, and a trainer publishes the adapter of a checkpoint."""
 
     def run(self) -> JobStatus:
         """Run the attempt and return the job's new status. Raises LeaseLost."""
@@ -117,7 +120,7 @@ class Attempt:
     def _train(self) -> Outcome:
         try:
             run_dir = self._while_held(
-                "prepare", lambda: self._runs.prepare(self._job), self._why_stop
+                "prepare", lambda: self._runs.prepare(self._job), self._why_not_prepare
             )
         except Unavailable as error:
             return Died(system_failure(error.code, error.detail, hint=_hint(error)))
@@ -128,6 +131,19 @@ class Attempt:
         except Failure as error:
             return Failed(user_failure(error.code, error.detail, hint=_hint(error)))
         resume.note(self._at.sessions, self._lease, run_dir, seconds=self._settings.outage_seconds)
+        if not self._is_publishing:
+            outcome = self._supervise(run_dir)
+            if not is_out_of_time(outcome) or not self._has_checkpoint():
+                return outcome
+        return self._publish_checkpoint(run_dir)
+
+    def _publish_checkpoint(self, run_dir: Path) -> Outcome:
+        """Run a trainer that trains no further: what was trained in time is not lost."""
+        self._is_publishing = True
+        publish_only(run_dir)
+        self._relay.failure, self._relay.last_sign_at = None, time.monotonic()
+        message = "The time limit has passed; an adapter is made of what was trained."
+        self._relay.note(Entry("log", message))
         return self._supervise(run_dir)
 
     def _supervise(self, run_dir: Path) -> Outcome:
@@ -176,8 +192,19 @@ class Attempt:
             return Stop.OUTAGE
         return None
 
+    def _why_not_prepare(self) -> Stop | None:
+        """The deadline does not end an attempt that can publish what earlier ones trained."""
+        stop = self._why_stop()
+        if stop is not Stop.DEADLINE or not self._has_checkpoint():
+            return stop
+        self._is_publishing = True
+        return self._why_stop()
+
+    def _has_checkpoint(self) -> bool:
+        return bool(resume.folders(self._run_dir.parent, self._job.epoch + 1))
+
     def _is_past_deadline(self, now: float) -> bool:
-        if self._relay.phase == "finalizing":
+        if self._is_publishing or self._relay.phase == "finalizing":
             # Training ended in time; the deadline does not cover verifying and saving.
             return False
         return self._deadline_at is not None and now >= self._deadline_at

@@ -99,6 +99,8 @@ def judge(
         )
     if stop is Stop.OUTAGE:
         return Died(system_failure("database_lost", "The database was unavailable for too long."))
+    if status == ExitCode.DEADLINE:
+        return Failed(deadline_exceeded())
     if status == ExitCode.DRAINED:
         return Drained(DRAINED_PAUSE_SECONDS)
     if status in _FINAL:
@@ -123,9 +125,13 @@ def _reported_deadline(failure: FailureReport | None) -> FailureReport | None:
 
 
 def deadline_exceeded() -> FailureReport:
-    message = "The job trained for longer than `limits.max_seconds` allows."
+    message = "The job took longer than `limits.max_seconds` allows, and trained nothing."
     hint = "Raise `limits.max_seconds`, or train for fewer steps."
     return user_failure("deadline_exceeded", message, hint=hint)
+
+
+def is_out_of_time(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.failure.code == "deadline_exceeded"
 
 
 def _unexplained(status: int, evidence: str) -> FailureReport:

@@ -127,6 +127,14 @@ class RunDirectories:
             partial.unlink(missing_ok=True)
 
 
+def publish_only(run_dir: Path) -> None:
+    """Have the next trainer in this directory publish its newest checkpoint's adapter."""
+    plan = Plan.model_validate_json((run_dir / "plan.json").read_bytes())
+    (run_dir / "stop").unlink(missing_ok=True)
+    changed = plan.model_copy(update={"publish_only": True})
+    _write_privately(run_dir / "plan.json", changed.model_dump_json(indent=1))
+
+
 def _write_privately(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

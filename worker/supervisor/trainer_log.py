@@ -18,7 +18,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 class TrainerLog:
     def __init__(self, descriptor: int, path: Path, max_bytes: int) -> None:
         self._descriptor = descriptor
-        self._file = path.open("wb")
+        self._file = path.open("ab")
         self._room = max_bytes
         self._dropped = 0
         self._line = bytearray()

@@ -14,6 +14,7 @@ from typing import Any
 from app.core.jobs.protocol import REPORT_FD_VARIABLE, ExitCode, Plan, StopReason
 from worker import processes
 from worker.training import heap
+from worker.training.checkpoints import COMMIT
 from worker.training.failures import (
     STOP_EXITS,
     DeadlineExceeded,
@@ -77,12 +78,19 @@ def attempt(run_dir: Path, reports: Reporter, stop: StopRequest) -> int:
         run = load_libraries()
         run(plan, run_dir, reports, stop)
     except Stopped as stopped:
-        if stopped.reason is not StopReason.DEADLINE:
-            return STOP_EXITS[stopped.reason]
-        return fail(DeadlineExceeded("The job exceeded its time limit."), plan, reports)
+        if stopped.reason is StopReason.DEADLINE and not has_checkpoint(plan, run_dir):
+            message = "The job exceeded its time limit before anything was trained."
+            return fail(DeadlineExceeded(message), plan, reports)
+        return STOP_EXITS[stopped.reason]
     except Exception as error:
         return fail(error, plan, reports)
     return ExitCode.OK
+
+
+def has_checkpoint(plan: Plan | None, run_dir: Path) -> bool:
+    earlier = [Path(each) for each in plan.resume_from] if plan else []
+    folders = [*earlier, run_dir / "checkpoints"]
+    return any(any(each.glob(f"checkpoint-*/{COMMIT}")) for each in folders)
 
 
 def fail(error: Exception, plan: Plan | None, reports: Reporter) -> int:

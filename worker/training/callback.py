@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 from app.core.jobs.protocol import Plan, StopReason
 from worker.training import checkpoints
 from worker.training.best import BestAdapter, lowest
-from worker.training.failures import DeadlineExceeded, Stopped
+from worker.training.failures import Stopped
 from worker.training.losses import LossWatch, patience_is_lost
 from worker.training.plan import fingerprint
 from worker.training.reporter import Reporter
@@ -53,12 +53,6 @@ class RunCallback(TrainerCallback):
         self._stopped: StopReason | None = None
 
     def raise_if_stopped(self) -> None:
-        if self._stopped is StopReason.DEADLINE:
-            limit, seconds = self._plan.spec.limits.max_seconds, self._tally.seconds
-            evidence = f"`max_seconds` is {limit}; training took {seconds:.0f} s"
-            if limit and seconds < limit:  # stopped by the supervisor, by its own count
-                evidence += "; the time before and between attempts took the rest"
-            raise DeadlineExceeded("The job exceeded its time limit.", evidence=evidence)
         if self._stopped is not None:
             raise Stopped(self._stopped)
 

@@ -131,6 +131,7 @@ class Stopped(Exception):
 STOP_EXITS = {
     StopReason.CANCEL: ExitCode.CANCELLED,
     StopReason.DRAIN: ExitCode.DRAINED,
+    StopReason.DEADLINE: ExitCode.DEADLINE,
 }
 
 

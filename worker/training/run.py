@@ -10,6 +10,7 @@ from worker.training import export, head, heap, prepare, verify
 from worker.training.best import BestAdapter, choose
 from worker.training.callback import RunCallback
 from worker.training.data import load_splits
+from worker.training.failures import DeadlineExceeded
 from worker.training.model import choose_device, load_base, load_tokenizer
 from worker.training.probe import run_longest_batch
 from worker.training.reporter import Reporter
@@ -26,9 +27,14 @@ def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None
     checkpoint = prepare.find_checkpoint(plan, run_dir, reports)
     if checkpoint:
         reports.position = {"step": checkpoint.step}
+    elif plan.publish_only:
+        raise DeadlineExceeded(
+            "The job exceeded its time limit.", evidence="no checkpoint of it can be used"
+        )
     splits = load_splits(plan, tokenizer, reports.still_working)
     device = choose_device(plan.device)
-    prepare.warn(plan, splits, tokenizer, device=device, run_dir=run_dir, reports=reports)
+    if not plan.publish_only:
+        prepare.warn(plan, splits, tokenizer, device=device, run_dir=run_dir, reports=reports)
     reports.still_working()
     prepare.warn_of_tokenizer(plan, tokenizer, reports)
     prepare.warn_of_attention(plan, reports)
@@ -46,15 +52,16 @@ def run(plan: Plan, run_dir: Path, reports: Reporter, stop: StopRequest) -> None
     trainer.add_callback(callback)
     reports.still_working()
     head.choose(trainer, splits.train, precision(plan.spec, device), reports)
-    run_longest_batch(trainer, laid.train)
+    if not plan.publish_only:
+        run_longest_batch(trainer, laid.train)
     stop.check()
 
     reports.phase("training")
     patience = plan.spec.training.early_stopping_patience
-    trainer.train_from(resumed, patience)
+    trainer.train_from(resumed, patience, is_over=plan.publish_only)
     callback.raise_if_stopped()
     stop.is_finishing = True
-    shipped = choose(plan.spec, best, trainer.state, is_past_deadline=False)
+    shipped = choose(plan.spec, best, trainer.state, is_past_deadline=plan.publish_only)
 
     reports.phase("finalizing")
     staging = run_dir / "artifact.partial"

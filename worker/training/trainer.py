@@ -115,14 +115,19 @@ class LoraTrainer(SFTTrainer):
     def _trained(self) -> Iterator[Any]:
         return (each for each in self.model.parameters() if each.requires_grad)
 
-    def train_from(self, checkpoint: Path | None, patience: int | None = None) -> None:
+    def train_from(
+        self, checkpoint: Path | None, patience: int | None = None, *, is_over: bool = False
+    ) -> None:
         """Train from scratch or resume from a checkpoint, which may be that of the last step.
 
         `patience`: evaluations without a better loss after which training is over.
+        `is_over`: load the checkpoint and train no further.
         """
         saved = checkpoint and TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
         if saved and (
-            saved.global_step >= saved.max_steps or patience_is_lost(saved.log_history, patience)
+            is_over
+            or saved.global_step >= saved.max_steps
+            or patience_is_lost(saved.log_history, patience)
         ):
             # Only the artifact is missing. The Trainer would start another epoch.
             self._load_from_checkpoint(str(checkpoint))

@@ -42,7 +42,7 @@ def about(spec: JobSpec, needs: Needs) -> Iterator[Problem]:
     limit = spec.limits.max_seconds
     if limit is not None and needs.seconds is not None and needs.seconds > limit:
         message = f"The job will take about {needs.seconds:.0f} s; `max_seconds` is {limit}."
-        hint = "Raise it, or train for fewer steps."
+        hint = "Raise it, or train for fewer steps; past it, what was trained is published."
         yield Problem("/limits/max_seconds", "deadline_short", message, hint)
 
 

@@ -35,6 +35,8 @@ class ExitCode(IntEnum):
     INFRA = 30
     DRAINED = 40
     CANCELLED = 41
+    DEADLINE = 42
+    """Stopped at the time limit, with a checkpoint committed by this attempt or an earlier one."""
 
 
 class StopReason(StrEnum):
@@ -43,7 +45,8 @@ class StopReason(StrEnum):
     DRAIN = "drain"
     """Commit a checkpoint, then stop; exit DRAINED."""
     DEADLINE = "deadline"
-    """Commit a checkpoint, then stop; exit USER with code `deadline_exceeded`."""
+    """Commit a checkpoint, then stop; exit DEADLINE. Where nothing has been trained, exit USER with
+    code `deadline_exceeded`."""
 
 
 class Base(BaseModel):
@@ -122,6 +125,9 @@ class Plan(BaseModel):
     that passes verification.
     """
     stall_seconds: float | None = None
+    publish_only: bool = False
+    """The time limit has passed: publish an adapter from the newest checkpoint, of this run
+    directory or of `resume_from`, and train no further."""
 
 
 ReportType = Literal[

@@ -178,7 +178,9 @@ class Limits(Closed):
 
     max_seconds: int | None = Field(None, ge=1)
     """Seconds that all attempts of the job may run together; waiting does not count. Past it, a
-    checkpoint is saved and the job fails with `deadline_exceeded`. Null: no limit."""
+    checkpoint is saved, and the adapter of the best evaluation so far, else that of the checkpoint,
+    is verified and published, which takes further time: the job succeeds, with `stopped_by`
+    `deadline`. It fails with `deadline_exceeded` if nothing was trained. Null: no limit."""
     max_retries: int = Field(2, ge=0, le=10)
     """Further attempts after one that ended for reasons of the machine, such as a lost worker. What
     the data or the spec causes is never tried again."""

@@ -45,7 +45,7 @@ def test_an_end_is_judged_by_what_was_asked_first_and_then_by_its_status(
         assert isinstance(outcome, Cancelled)
     elif stop is Stop.DRAIN:
         assert outcome == Drained()
-    elif stop is Stop.DEADLINE:
+    elif stop is Stop.DEADLINE or (stop is None and status == ExitCode.DEADLINE):
         assert isinstance(outcome, Failed)
         assert outcome.failure.code == "deadline_exceeded"
     elif stop is not None:

@@ -263,15 +263,72 @@ def test_time_of_earlier_attempts_counts_towards_the_limit(bench: Bench) -> None
     assert (job.status, job.status_reason) == (JobStatus.FAILED, "deadline_exceeded")
 
 
-def test_a_job_past_its_time_fails_after_a_last_checkpoint(bench: Bench) -> None:
+def published(job: Job) -> tuple[str, int, str]:
+    assert job.artifact is not None, job.failure
+    return job.status, job.artifact["step"], job.artifact["stopped_by"]
+
+
+def test_a_job_past_its_time_publishes_its_last_checkpoint(bench: Bench) -> None:
     job_id = bench.submit("save=0 2:wait", limits={"max_seconds": 1})
 
     bench.work()
 
     job = bench.job(job_id)
-    assert (job.status, job.status_reason) == (JobStatus.FAILED, "deadline_exceeded")
+    assert published(job) == (JobStatus.SUCCEEDED, 2, "deadline")
+    assert (job.status_reason, job.failure, job.attempt) == (None, None, 1)
+    assert bench.events(job_id, "error") == []
+    (event,) = bench.events(job_id, "artifact")
+    assert (event.data["step"], event.data["stopped_by"]) == (2, "deadline")
     with transaction(bench.sessions) as session:
         assert session.scalars(select(Checkpoint.step)).all() == [2]
+    assert bench.log(job_id, 1).count("hello from the trainer") == 2
+    invariants.check(bench.settings, bench.sessions, [job_id])
+
+
+def test_of_a_trainer_that_is_killed_past_its_time_the_last_checkpoint_is_published(
+    bench: Bench,
+) -> None:
+    job_id = bench.submit("steps=5 3:hang", limits={"max_seconds": 1})
+
+    bench.work(stop_grace_seconds=0.3)
+
+    assert published(bench.job(job_id)) == (JobStatus.SUCCEEDED, 2, "deadline")
+
+
+def test_publishing_past_the_time_is_tried_again_after_a_crash(bench: Bench) -> None:
+    """The second attempt begins past the deadline, with nothing left to train."""
+    job_id = bench.submit("save=0 2:wait 0:kill@1", limits={"max_seconds": 1})
+
+    wait_until(lambda: bench.work(retry_base_seconds=0.0) == 0, timeout=20)
+    wait_until(lambda: bench.work() or bench.job(job_id).status == JobStatus.SUCCEEDED)
+
+    job = bench.job(job_id)
+    assert published(job) == (JobStatus.SUCCEEDED, 2, "deadline")
+    assert job.attempt == 2
+    assert [each.data["step"] for each in bench.events(job_id, "checkpoint")] == [2]
+
+
+def test_a_job_can_be_cancelled_while_it_publishes_past_its_time(bench: Bench) -> None:
+    job_id = bench.submit("save=0 2:wait 0:wait", limits={"max_seconds": 1})
+    bench.start()
+    wait_until(lambda: len(bench.events(job_id, "checkpoint")) == 1)
+    log = bench.settings.runs_dir / job_id / "1" / "trainer.log"
+    wait_until(lambda: log.read_text().count("hello") == 2)
+
+    with transaction(bench.sessions) as session:
+        lifecycle.cancel(session, job_id)
+
+    wait_until(lambda: bench.job(job_id).status == JobStatus.CANCELLED)
+    assert bench.job(job_id).artifact is None
+
+
+def test_a_job_past_its_time_that_trained_nothing_fails(bench: Bench) -> None:
+    job_id = bench.submit("steps=5 save=0 1:hang", limits={"max_seconds": 1})
+
+    bench.work(stop_grace_seconds=0.3)
+
+    job = bench.job(job_id)
+    assert (job.status, job.status_reason) == (JobStatus.FAILED, "deadline_exceeded")
 
 
 def test_a_drain_that_comes_when_the_artifact_is_there_does_not_throw_it_away(
