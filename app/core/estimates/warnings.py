@@ -48,6 +48,7 @@ def warnings_of(facts: Facts) -> list[Problem]:
         *_about_recipe(facts.spec),
         *_about_training(facts),
         *_about_rank(facts.spec.lora.r),
+        *_about_dora(facts.spec),
         *row_warnings.about_rows(facts.spec, facts.laid, facts.copies),
         *_about_marks(facts.missing_marks),
         *licenses.about("/dataset", "The dataset", facts.dataset_license),
@@ -116,6 +117,17 @@ def _about_rank(rank: int) -> Iterator[Problem]:
             "rank_above_default",
             f"vLLM accepts rank {_SERVED_RANK} by default; this adapter has rank {rank}.",
             f"Start vLLM with `--max-lora-rank {needed}`, or set `lora.r` to {_SERVED_RANK}.",
+        )
+
+
+def _about_dora(spec: JobSpec) -> Iterator[Problem]:
+    if spec.lora.use_dora:
+        yield Problem(
+            "/lora/use_dora",
+            "dora_not_served",
+            "Some inference servers refuse DoRA adapters: vLLM loads no adapter with `use_dora`.",
+            "Merge the adapter into the base model to serve it there, or set `lora.use_dora` to "
+            "false.",
         )
 
 

@@ -137,3 +137,16 @@ def test_the_card_of_a_base_states_its_licence_in_its_metadata_only(tmp_path: Pa
         (tmp_path / "README.md").write_text(card)
 
     assert licenses.of_folder(tmp_path) == stated
+
+
+@pytest.mark.parametrize(
+    ("lora", "codes"),
+    [
+        ({}, []),
+        ({"use_dora": False, "use_rslora": True}, []),
+        ({"use_dora": True}, ["dora_not_served"]),
+        ({"use_dora": True, "r": 64}, ["rank_above_default", "dora_not_served"]),
+    ],
+)
+def test_an_adapter_that_servers_refuse_is_warned_of(lora, codes):
+    assert [each.code for each in warnings_for(lora=lora)] == codes
