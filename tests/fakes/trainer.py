@@ -97,7 +97,7 @@ def finish(steps: int, stopped_by: str | None = None) -> None:
         {"path": path.name, **digest(path), "kind": "adapter"} for path in sorted(folder.iterdir())
     ]
     (folder / "manifest.json").write_text(json.dumps({"files": files}))
-    about = {"step": steps, "chosen": "last", "stopped_by": stopped_by}
+    about: dict[str, Any] = {"step": steps, "chosen": "last", "stopped_by": stopped_by}
     environment = {"device": "fake"}
     report("artifact", trained_tokens=steps * 10, files=files, environment=environment, **about)
 
