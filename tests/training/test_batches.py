@@ -5,11 +5,12 @@ import math
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from app.core.datasets.layout.described import describe
 from tests.training.bench import sum_rows
 from worker.training.data import load_splits
-from worker.training.packing import Example, collator, micro_batches, rows_of
+from worker.training.packing import IGNORED, Example, collator, micro_batches, rows_of
 
 SAME = {"lora": {"lora_dropout": 0.0}}
 LONG = {"instruction": "Say much", "output": "many words " * 40}
@@ -78,7 +79,20 @@ def test_a_batch_that_fits_is_one_sequence():
     assert collator(0)(items)["input_ids"].shape == (5, 20)
 
 
-def test_48_rows_in_batches_of_16_take_three_steps_and_learn(bench):
+def held_out_loss(plan, tokenizer) -> float:
+    """The untrained base's loss per token on the held-out rows, by plain torch."""
+    model = AutoModelForCausalLM.from_pretrained(plan.base.path).eval()
+    total, tokens = 0.0, 0
+    for each in load_splits(plan, tokenizer).held_out:
+        labels = torch.tensor(each.labels[1:])
+        with torch.no_grad():
+            scores = model(input_ids=torch.tensor([each.input_ids])).logits[0, :-1]
+        total += float(torch.nn.functional.cross_entropy(scores, labels, reduction="sum"))
+        tokens += int((labels != IGNORED).sum())
+    return total / tokens
+
+
+def test_48_rows_in_batches_of_16_take_three_steps_and_learn(bench, tokenizer):
     """With packing these rows once filled one step, whose learning rate was 0."""
     plan = bench.plan(
         sum_rows(60),
@@ -95,5 +109,7 @@ def test_48_rows_in_batches_of_16_take_three_steps_and_learn(bench):
     assert outcome.of("progress")[-1]["max_steps"] == 3
     held_out = [each["values"]["valid_loss"] for each in outcome.of("eval")]
     assert len(held_out) == 3
+    untrained = held_out_loss(plan, tokenizer)
     assert held_out == sorted(held_out, reverse=True)
-    assert held_out[-1] < held_out[0]
+    assert untrained > held_out[0]
+    assert untrained - held_out[-1] > 1.5 * (untrained - held_out[0])
