@@ -57,7 +57,9 @@ def prompt_ids(texts: Sequence[str], tokenizer: Any, *, special: bool) -> list[l
     added, and an EOS that it adds is removed.
     """
     rows_tokenizer = row_tokenizer(tokenizer)
-    found = framed(texts, rows_tokenizer) if special else rows_tokenizer.ids(texts, special=False)
+    if not special:
+        return rows_tokenizer.ids(texts, special=False)
+    found = framed(texts, rows_tokenizer)
     return [ids[:-1] if ids[-1:] == [rows_tokenizer.eos_id] else ids for ids in found]
 
 

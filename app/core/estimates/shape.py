@@ -145,10 +145,15 @@ def layer_names(folder: Path) -> tuple[str, ...]:
         tensors = _tensors(folder)
     except (OSError, ValueError, AttributeError, BadWeights):
         return ()
-    if any(".experts." in name for name in tensors):
+    if any(".experts." in name or _is_stack(shape) for name, (shape, _) in tensors.items()):
         return ()
     matrices = [name for name, (shape, _) in tensors.items() if len(shape) == 2]
     return tuple(name.removesuffix(".weight") for name in matrices if not _EMBEDDING.search(name))
+
+
+def _is_stack(shape: tuple[int, ...]) -> bool:
+    """Whether a tensor is the matrices of all experts; a depthwise convolution has one channel."""
+    return len(shape) == 3 and shape[1] > 1
 
 
 def _tensors(folder: Path) -> Tensors:

@@ -9,7 +9,7 @@ _UNITS: Mapping[str, str] = {
     "lora_dropout": "probability",
     "num_train_epochs": "epochs",
     "max_steps": "optimizer steps",
-    "per_device_train_batch_size": "sequences",
+    "per_device_train_batch_size": "rows",
     "gradient_accumulation_steps": "forward and backward passes",
     "learning_rate": NONE,
     "warmup_ratio": "share of the optimizer steps",

@@ -23,7 +23,7 @@ from app.services.datasets import all_rows
 if TYPE_CHECKING:
     from app.core.datasets.tokens.lengths import Measured
 
-VERSION = 3
+VERSION = 4
 """Incremented when the same rows would be counted differently."""
 AT_A_TIME = 2
 _TOKENIZER = (

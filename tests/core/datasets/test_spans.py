@@ -354,3 +354,36 @@ def test_a_job_is_told_how_many_answers_of_how_many_are_not_trained():
     assert told["answers_not_trained"].message.startswith("3 of 6 answers are not trained: ")
     assert "rows 0, 2, counted from 0" in told["answers_not_trained"].message
     assert "generation_prompt_differs" not in told
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("said", ["d", "end", "|", "6 end d", "seven "])
+def test_an_answer_that_is_part_of_its_end_of_turn_is_ended_in_full(kind, said):
+    """After a prompt that opens a thought, the end is taken from the whole chat."""
+    template = ON_ONE_LINE.replace("'<|assistant|>' if", "'<|assistant|><think>' if")
+    template = template.replace("else eos_token", "else ''")
+    made = kind(["<|user|>", "<|assistant|>", "<|end|>"])
+
+    example = encoded({"instruction": "Which?", "output": said}, made, template)
+
+    assert example.unlike_prompt
+    assert [each.strip() for each in trained(example, made)] == [f"{said}<|end|></s>"]
+
+
+DIALO = "{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("row", [ROW, {**ROW, "weights": [0, 1]}, LONG])
+def test_an_eos_that_the_template_writes_after_a_question_is_not_trained(kind, row):
+    """As DialoGPT does: the prompt ends in an EOS, and the answer follows it."""
+    made = kind()
+    example = encoded(row, made, DIALO)
+
+    said = [*(answer for _, answer in row.get("history", [])), row["output"]]
+    wanted = [each for each, weight in zip(said, row["weights"], strict=True) if weight]
+    assert [each.strip() for each in trained(example, made)] == [f"{each}</s>" for each in wanted]
+    prompt = prompt_text(
+        up_to(row, row["weights"].index(1)), "chat", made.with_chat_template(DIALO)
+    )
+    assert made.ids([prompt], special=False) == [example.input_ids[: example.prompt_size]]

@@ -219,3 +219,29 @@ def test_tools_in_csv_cells_are_read_and_may_be_mapped(tmp_path):
         {"instruction": "a", "output": "b", "tools": [TOOL]},
         {"instruction": "c", "output": "d"},
     ]
+
+
+@pytest.mark.parametrize("arguments", [{"city": "Oslo"}, '{"city": "Oslo"}'])
+def test_arguments_may_be_called_parameters(tmp_path, arguments):
+    _, rows = run(
+        tmp_path, openai(ASK, calling(name="weather", parameters=arguments), FOUND, ANSWER)
+    )
+
+    assert rows[0]["messages"][1]["tool_calls"] == [CALL]
+
+
+@pytest.mark.parametrize("key", ["args", "input", "kwargs"])
+def test_a_call_whose_arguments_have_an_unknown_name_is_refused(tmp_path, key):
+    calls = calling(name="weather", **{key: {"city": "Oslo"}})
+    report, rows = run(tmp_path, openai(ASK, calls, FOUND, ANSWER))
+
+    assert rows == []
+    [problem] = report["problems"]
+    assert problem["code"] == "tool_call_invalid"
+    assert key in problem["message"]
+
+
+def test_a_call_without_arguments_stays_one(tmp_path):
+    _, rows = run(tmp_path, openai(ASK, calling(name="weather"), FOUND, ANSWER))
+
+    assert rows[0]["messages"][1]["tool_calls"][0]["function"]["arguments"] == {}

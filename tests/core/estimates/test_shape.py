@@ -79,3 +79,16 @@ def test_a_folder_that_cannot_be_read_is_unknown(tmp_path):
     (tmp_path / "config.json").write_text("[]")
     (tmp_path / "model.safetensors").write_bytes(b"short")
     assert isinstance(read_shape(tmp_path), Unknown)
+
+
+def test_layers_are_not_listed_where_a_tensor_holds_all_experts(tmp_path):
+    """A job may name them, as Granite's `input_linear.weight`, and only the library knows."""
+    from app.core.estimates.shape import layer_names
+
+    tensors = llama_tensors(LLAMA_7B)
+    assert "model.layers.0.self_attn.q_proj" in layer_names(write(tmp_path, LLAMA_7B, tensors))
+
+    convolution = {"model.layers.0.mixer.conv1d.weight": (8, 1, 4)}
+    assert layer_names(write(tmp_path, LLAMA_7B, {**tensors, **convolution}))
+    experts = {"model.layers.0.block_sparse_moe.input_linear.weight": (4, 16, 8)}
+    assert layer_names(write(tmp_path, LLAMA_7B, {**tensors, **experts})) == ()

@@ -13,6 +13,11 @@ from app.core.datasets.reading.parse import Fault, parse
 TOOLS = ("tools", "functions")
 """Columns of a row that list the tools; the second is OpenAI's older name."""
 
+_ARGUMENTS = ("arguments", "parameters")
+"""Keys of a call that hold its arguments; the second is Llama's."""
+_BESIDE = frozenset({"name", "type", "id", "index", "description", *_ARGUMENTS})
+"""Keys that no arguments are in."""
+
 
 def tools_of(value: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the tools of a row, [] if it has none. Raises Wrong."""
@@ -58,9 +63,7 @@ def _call(given: Any, field: str) -> dict[str, Any]:
     function = call.get("function", call) if isinstance(call, dict) else None
     if not isinstance(function, dict) or not _is_name(function.get("name")):
         raise Wrong(field, "tool_call_invalid", "A tool call names no function.")
-    arguments = function.get("arguments")
-    if arguments in (None, ""):
-        arguments = {}
+    arguments = _arguments(function, field)
     arguments = _parsed(arguments, field, "tool_call_invalid")
     if not isinstance(arguments, dict):
         message = f"The arguments of a tool call are {name_type(arguments)}, not an object."
@@ -68,6 +71,20 @@ def _call(given: Any, field: str) -> dict[str, Any]:
     named = {"id": call["id"]} if isinstance(call.get("id"), str) else {}
     function = {"name": function["name"], "arguments": arguments}
     return {**named, "type": "function", "function": function}
+
+
+def _arguments(function: dict[str, Any], field: str) -> Any:
+    """Return the arguments of a call, {} without any. Raises Wrong if another key may hold them."""
+    for name in _ARGUMENTS:
+        if function.get(name) not in (None, ""):
+            return function[name]
+    others = [name for name, value in function.items() if name not in _BESIDE and value]
+    if others:
+        message = (
+            f"A tool call has no `arguments`, and its key {ascii(others[0])[:60]} is not read."
+        )
+        raise Wrong(field, "tool_call_invalid", message)
+    return {}
 
 
 def _parsed(given: Any, field: str, code: str) -> Any:

@@ -104,6 +104,13 @@ def _encode(
     ]
 
 
+def prompt_of(ids: list[int], template: str, tokenizer: RowTokenizer) -> list[int]:
+    """Return the ids of a prompt without an EOS that the tokenizer added. One that a chat template
+    writes stays: the answer comes after it.
+    """
+    return ids if is_chat(template) else without_end(ids, tokenizer)
+
+
 def ended(ids: list[int], tokenizer: RowTokenizer, template: str) -> list[int]:
     """Return the ids with one EOS at the end. White space after an EOS that a chat template or a
     `text` row brings itself is removed.
@@ -129,7 +136,7 @@ def _encode_last(
     heads = _ids([each.prompt for each in rendered], template, tokenizer)
     examples = []
     for (number, _), text, full, head in zip(rows, rendered, whole, heads, strict=True):
-        start = without_end(head, tokenizer) if text.prompt else []
+        start = prompt_of(head, template, tokenizer) if text.prompt else []
         ids = _joined(start, full, text.answer, template, tokenizer)
         labels = [IGNORED] * len(start) + ids[len(start) :]
         examples.append(Example(ids, labels, number, text.unlike_prompt))
@@ -214,8 +221,8 @@ def _labelled(
     def ids_of(texts: Sequence[str]) -> list[list[int]]:
         *heads, prompt, whole = _ids(texts, template, tokenizer)
         if not is_chat(template):
-            *heads, whole = (without_end(each, tokenizer) for each in (*heads, whole))
-        return [*heads, without_end(prompt, tokenizer), whole]
+            whole = without_end(whole, tokenizer)
+        return [*(prompt_of(each, template, tokenizer) for each in (*heads, prompt)), whole]
 
     parts = [*earlier, (len(text.prompt), len(text.whole))]
     ids, labels = labelled(text.whole, parts, ids_of, tokenizer)
