@@ -7,6 +7,7 @@ from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
 
 from app.core.datasets.tokens.encoding import encode
 from app.core.datasets.tokens.tokenizer import RowTokenizer
+from tests.core.datasets import tokenizers
 
 WORDS = ["<s>", "</s>", "<unk>", "<n>", "hi", "hello", "[INST]", "[/INST]", "\n"]
 BOS, EOS, HI, HELLO = 0, 1, 4, 5
@@ -74,3 +75,18 @@ def test_an_answer_that_brings_its_eos_has_one(train_on):
 
     assert example.input_ids[-2:] == [HELLO, EOS]
     assert example.input_ids.count(EOS) == example.input_ids.count(BOS) == 1
+
+
+@pytest.mark.parametrize("text", ["hi", "hi</s>", "hi</s>\n", "<s>hi</s> \n", "\n<s>hi\n</s>\n\n"])
+def test_white_space_behind_its_own_eos_makes_no_second_one(text):
+    """With a tokenizer that has tokens for white space."""
+    made = tokenizers.gpt2()
+    special = [("<s>", 1), ("</s>", 2)]
+    made.core.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=special
+    )
+
+    ids = ids_of(text, made)
+
+    assert (ids.count(1), ids.count(2)) == (1, 1)
+    assert (ids[0], ids[-1]) == (1, 2)

@@ -10,7 +10,8 @@ def framed(texts: Sequence[str], tokenizer: RowTokenizer) -> list[list[int]]:
     begins, ends = _added(tokenizer)
     if not (begins or ends):
         return tokenizer.ids(texts, special=True)
-    found = tokenizer.ids([_begun(each, begins, tokenizer) for each in texts], special=True)
+    bare = [_closed(_begun(each, begins, tokenizer), ends, tokenizer) for each in texts]
+    found = tokenizer.ids(bare, special=True)
     return [_once(ids, begins, ends, tokenizer) for ids in found]
 
 
@@ -26,6 +27,13 @@ def _begun(text: str, begins: bool, tokenizer: RowTokenizer) -> str:
     bare = text.lstrip()
     bos = None if tokenizer.core.encode_special_tokens else tokenizer.bos_token
     return bare if begins and bos and bare.startswith(bos) else text
+
+
+def _closed(text: str, ends: bool, tokenizer: RowTokenizer) -> str:
+    """Remove white space after an EOS, for the same reason."""
+    bare = text.rstrip()
+    eos = None if tokenizer.core.encode_special_tokens else tokenizer.eos_token
+    return bare if ends and eos and bare.endswith(eos) else text
 
 
 def _once(ids: list[int], begins: bool, ends: bool, tokenizer: RowTokenizer) -> list[int]:
