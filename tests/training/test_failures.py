@@ -310,6 +310,7 @@ def test_a_run_that_diverges_fails_with_a_hint_and_commits_nothing_that_is_no_nu
 
 def test_a_run_that_learns_nothing_is_warned_of(bench):
     training = {"learning_rate": 1e-9, "num_train_epochs": 30, "max_length": 512}
+    training["per_device_train_batch_size"] = 4
     outcome = bench.run(bench.plan(sum_rows(4), lora={"lora_dropout": 0.0}, training=training))
 
     assert outcome.status == 0

@@ -63,7 +63,13 @@ def test_the_manifest_tells_where_an_adapter_comes_from(succeeded):
     assert manifest["job_id"].startswith("ftjob-")
     declared = {"hub_id": None, "hub_revision": None}
     assert manifest["base"] == {"id": PUBLIC_ID, "revision": None, **declared}
-    dataset = {"dataset": "ds", "sha256": "0" * 64, "num_rows": 20, "license": None}
+    dataset = {
+        "dataset": "ds",
+        "sha256": "0" * 64,
+        "num_rows": 20,
+        "num_invalid": 0,
+        "license": None,
+    }
     assert manifest["dataset"] == dataset
     assert manifest["spec"]["lora"]["r"] == 16
     assert manifest["environment"]["device"] == "cpu"
