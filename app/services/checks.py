@@ -35,10 +35,24 @@ class Checked:
     """A resolved spec that can be carried out."""
 
     spec: JobSpec
-    is_data_ready: bool
-    """False while a dataset is still being validated."""
-    skipped: tuple[Skipped, ...]
-    """Skipped rows, one entry per validated dataset that has bad rows."""
+    base: ModelInfo
+    rows: Dataset
+    held_out: Dataset | None
+
+    @property
+    def _datasets(self) -> tuple[Dataset, ...]:
+        return (self.rows, self.held_out) if self.held_out else (self.rows,)
+
+    @property
+    def is_data_ready(self) -> bool:
+        """False while a dataset is still being validated."""
+        return all(each.status != DatasetStatus.VALIDATING for each in self._datasets)
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Skipped rows, one entry per validated dataset that has bad rows."""
+        bad = [each for each in self._datasets if each.status == DatasetStatus.INVALID]
+        return tuple(map(Skipped.of, bad))
 
 
 class DatasetUnknown(Invalid):
@@ -81,9 +95,8 @@ def check(
     ]
     if failures:
         raise _joined(failures)
-    is_ready = all(dataset and dataset.status != DatasetStatus.VALIDATING for dataset in used)
-    invalid = [dataset for dataset in used if dataset and dataset.status == DatasetStatus.INVALID]
-    return Checked(resolved, is_ready, tuple(map(Skipped.of, invalid)))
+    rows, *held_out = used
+    return Checked(resolved, model, rows, held_out[0] if held_out else None)
 
 
 def _collect(failures: list[Invalid], look: Callable[[], Any]) -> Any:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from app.core import licenses, store_keys
 from app.core.datasets import bad_rows
 from app.core.datasets.layout.figures import Answer
+from app.core.datasets.skipping import Skipped
 from app.core.db.models import Dataset
 from app.core.db.session import commit
 from app.core.errors import Problem
@@ -23,7 +24,7 @@ from app.core.estimates.steps import rows_per_step
 from app.core.estimates.warnings import Facts, warnings_of
 from app.core.events.log import Entry
 from app.core.jobs.spec import JobSpec
-from app.core.models import ModelInfo, find_model
+from app.core.models import ModelInfo
 from app.core.settings import Settings
 from app.core.storage import Storage
 from app.services import checks, datasets, hardware, refusals
@@ -76,14 +77,13 @@ def _read_inputs(
     resolved = checked.spec
     rows = datasets.validated(session, caller, resolved.dataset)
     named = resolved.validation.dataset if resolved.validation else None
-    base = find_model(settings, resolved.model, resolved.model_revision)
     skipped = [each.entry(bad_rows.errors(storage, each.dataset_id)) for each in checked.skipped]
     return Inputs(
         spec=resolved,
-        base=base,
+        base=checked.base,
         rows=rows,
         held_out=datasets.validated(session, caller, named) if named else None,
-        notes=(*map(_problem, skipped), *_about_files(base)),
+        notes=(*map(_problem, skipped), *_about_files(checked.base)),
         outlook=hardware.read(session, settings),
     )
 
@@ -154,7 +154,7 @@ def _about_rows(inputs: Inputs, answer: Answer) -> dict[str, Any]:
     counts: dict[str, Any] = {
         "id": inputs.rows.id,
         "rows": good,
-        "skipped_rows": refusals.num_invalid(inputs.rows),
+        "skipped_rows": Skipped.of(inputs.rows).num_skipped,
     }
     if laid is None:
         return counts

@@ -78,7 +78,7 @@ def submit(
     see yet.
     """
     checked = checks.check(session, caller, spec, settings=settings, storage=storage)
-    refusals.check(session, caller, checked, settings=settings, layouts=layouts)
+    refusals.check(checked, settings=settings, layouts=layouts)
     job = _record(session, caller, checked.spec, settings.queue)
     if checked.is_data_ready:
         lifecycle.admit(session, job.id)

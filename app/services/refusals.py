@@ -6,21 +6,19 @@ A dry run counts tokens if nobody has yet; POST answers at once and uses what wa
 from collections.abc import Mapping
 from pathlib import Path
 
-from sqlalchemy.orm import Session
-
 from app.core.datasets.layout import figures
 from app.core.datasets.layout.figures import Answer
+from app.core.datasets.skipping import Skipped
 from app.core.db.models import Dataset
 from app.core.errors import Invalid, Problem
 from app.core.estimates.shape import ModelShape, layer_names, read_shape
 from app.core.jobs import targets
 from app.core.jobs.failures import FailureReport, RunFailed
 from app.core.jobs.spec import JobSpec
-from app.core.models import ModelInfo, find_model
+from app.core.models import ModelInfo
 from app.core.settings import Settings
 from app.core.templates import registry
 from app.services import datasets
-from app.services.caller import Caller
 from app.services.checks import Checked
 from app.services.counting.layouts import LayoutRequest, Layouts, Source
 
@@ -54,19 +52,13 @@ class WouldFail(Invalid):
         self.code = failure.code
 
 
-def check(
-    session: Session, caller: Caller, checked: Checked, *, settings: Settings, layouts: Layouts
-) -> None:
+def check(checked: Checked, *, settings: Settings, layouts: Layouts) -> None:
     """Check what is known already; nothing is counted. Raises WouldFail."""
-    spec = checked.spec
-    base = find_model(settings, spec.model, spec.model_revision)
-    check_base(spec, base)
-    if base.path is None or not checked.is_data_ready:
-        return
-    named = spec.validation.dataset if spec.validation else None
-    held_out = datasets.get(session, caller, named) if named else None
-    rows = datasets.get(session, caller, spec.dataset)
-    check_rows(layouts.counted(layout_request(settings, spec, base.path, rows, held_out)))
+    spec, path = checked.spec, checked.base.path
+    check_base(spec, checked.base)
+    if path is not None and checked.is_data_ready:
+        request = layout_request(settings, spec, path, checked.rows, checked.held_out)
+        check_rows(layouts.counted(request))
 
 
 def check_base(spec: JobSpec, base: ModelInfo) -> None:
@@ -96,15 +88,10 @@ def layout_request(
     parameters = figures.FiguresRequest(
         spec=spec,
         chat_template=template.chat_template,
-        invalid=(num_invalid(rows), num_invalid(held_out) if held_out else 0),
+        invalid=(Skipped.of(rows).num_skipped, Skipped.of(held_out).num_skipped if held_out else 0),
         marks=list(template.special_tokens),
     )
     return LayoutRequest(parameters, _source(rows), _source(held_out) if held_out else None, model)
-
-
-def num_invalid(dataset: Dataset) -> int:
-    good = dataset.num_valid_rows or 0
-    return (dataset.num_rows or good) - good
 
 
 def _source(dataset: Dataset) -> Source:
