@@ -13,8 +13,7 @@ from typing import Any
 
 from app.core.jobs.protocol import REPORT_FD_VARIABLE, ExitCode, Plan, StopReason
 from worker import processes
-from worker.training import heap
-from worker.training.checkpoints import COMMIT
+from worker.training import checkpoints, heap
 from worker.training.failures import (
     STOP_EXITS,
     DeadlineExceeded,
@@ -78,7 +77,7 @@ def attempt(run_dir: Path, reports: Reporter, stop: StopRequest) -> int:
         run = load_libraries()
         run(plan, run_dir, reports, stop)
     except Stopped as stopped:
-        if stopped.reason is StopReason.DEADLINE and not has_checkpoint(plan, run_dir):
+        if stopped.reason is StopReason.DEADLINE and not _has_checkpoint(plan, run_dir):
             message = "The job exceeded its time limit before anything was trained."
             return fail(DeadlineExceeded(message), plan, reports)
         return STOP_EXITS[stopped.reason]
@@ -87,10 +86,8 @@ def attempt(run_dir: Path, reports: Reporter, stop: StopRequest) -> int:
     return ExitCode.OK
 
 
-def has_checkpoint(plan: Plan | None, run_dir: Path) -> bool:
-    earlier = [Path(each) for each in plan.resume_from] if plan else []
-    folders = [*earlier, run_dir / "checkpoints"]
-    return any(any(each.glob(f"checkpoint-*/{COMMIT}")) for each in folders)
+def _has_checkpoint(plan: Plan | None, run_dir: Path) -> bool:
+    return plan is not None and checkpoints.any_committed(checkpoints.folders_of(plan, run_dir))
 
 
 def fail(error: Exception, plan: Plan | None, reports: Reporter) -> int:

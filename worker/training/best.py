@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.core.jobs.spec import JobSpec
-from worker.training.losses import patience_is_lost
+from worker.training.losses import evaluations, patience_is_lost
 
 FILE = "best_adapter.safetensors"
 
@@ -32,12 +32,8 @@ class Shipped:
 
 def lowest(history: Sequence[dict[str, Any]]) -> tuple[int, float] | None:
     """Step and loss of the first of the evaluations with the lowest loss."""
-    losses = [(each["eval_loss"], each["step"]) for each in history if "eval_loss" in each]
-    finite = [each for each in losses if math.isfinite(each[0])]
-    if not finite:
-        return None
-    loss, step = min(finite)
-    return step, loss
+    finite = [each for each in evaluations(history).items() if math.isfinite(each[1])]
+    return min(finite, key=lambda each: each[1], default=None)
 
 
 class BestAdapter:
@@ -86,7 +82,6 @@ def choose(
 ) -> Shipped:
     """Choose the weights to publish and leave them in the model."""
     stopped_by = _stopped_by(spec, state, is_past_deadline)
-    losses = {each["step"]: each["eval_loss"] for each in state.log_history if "eval_loss" in each}
     last, found = state.global_step, lowest(state.log_history)
     if best is not None and found is not None and best.step == found[0]:
         step, loss = found
@@ -96,7 +91,7 @@ def choose(
         return Shipped(step, "best", reason, stopped_by, loss)
     why = "nothing was evaluated" if spec.ships_best else "`load_best` is not in force"
     reason = f"Step {last} is the last; {why}."
-    return Shipped(last, "last", reason, stopped_by, losses.get(last))
+    return Shipped(last, "last", reason, stopped_by, evaluations(state.log_history).get(last))
 
 
 def _stopped_by(

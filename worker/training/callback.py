@@ -13,7 +13,7 @@ from app.core.jobs.protocol import Plan, StopReason
 from worker.training import checkpoints
 from worker.training.best import BestAdapter, lowest
 from worker.training.failures import Stopped
-from worker.training.losses import LossWatch, patience_is_lost
+from worker.training.losses import LossWatch, evaluations, patience_is_lost
 from worker.training.plan import fingerprint
 from worker.training.reporter import Reporter
 from worker.training.stop import StopRequest
@@ -121,7 +121,7 @@ class RunCallback(TrainerCallback):
         size = checkpoints.commit(
             path, step=step, epoch=state.epoch, fingerprint=self._fingerprint, **more
         )
-        losses = {e["step"]: e["eval_loss"] for e in state.log_history if "eval_loss" in e}
+        losses = evaluations(state.log_history)
         metrics = {"valid_loss": losses[step]} if step in losses else {}
         found = lowest(state.log_history)
         best = found is not None and found[0] == step

@@ -14,7 +14,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from app.core.jobs.protocol import Plan
+
 COMMIT = "COMMIT.json"
+OWN = "checkpoints"
+"""Folder of a run directory that holds its checkpoints."""
 _NAME = re.compile(r"checkpoint-(\d+)")
 _UNUSED = "training_args.bin"
 """A pickle that the Trainer writes and nothing reads."""
@@ -56,6 +60,15 @@ def commit(path: Path, *, step: int, epoch: float, fingerprint: str, **more: Any
     write_durably(path / COMMIT, json.dumps({**content, "versions": versions(), "files": files}))
     sync(path.parent)
     return sum(each["bytes"] for each in files.values())
+
+
+def folders_of(plan: Plan, run_dir: Path) -> list[Path]:
+    """Folders that hold checkpoints of this job: those of earlier epochs, and this run's own."""
+    return [*map(Path, plan.resume_from), run_dir / OWN]
+
+
+def any_committed(folders: list[Path]) -> bool:
+    return any(any(each.glob(f"checkpoint-*/{COMMIT}")) for each in folders)
 
 
 def newest(folders: list[Path], fingerprint: str) -> tuple[Checkpoint | None, list[Rejected]]:

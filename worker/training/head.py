@@ -14,7 +14,7 @@ from trl.trainer.utils import FusedCausalLMOutput
 from worker.training.failures import out_of_memory
 from worker.training.packing import IGNORED, Example
 from worker.training.reporter import Reporter
-from worker.training.verify import TOLERANCE
+from worker.training.verify import TOLERANCE, next_log_probs
 
 _ROWS = 8
 _TOKENS = 64
@@ -50,13 +50,6 @@ def _difference(trainer: Any, ids: list[int], tolerance: float) -> str | None:
     if difference <= tolerance * max(1.0, float(logits.abs().max())):
         return None
     return f"they differ by up to {difference:.3g}"
-
-
-def next_log_probs(logits: Any, ids: list[int]) -> Any:
-    """Log-probability of each token but the first: [tokens - 1], fp32. `logits`: [tokens, vocab]"""
-    following = torch.tensor(ids[1:], device=logits.device)
-    scores = logits[:-1].float().log_softmax(-1)
-    return scores.gather(-1, following[:, None])[:, 0]
 
 
 def use_plain_logits(base: Any) -> None:

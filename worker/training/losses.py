@@ -17,12 +17,17 @@ _LEARNED = 0.01
 """Below this, a loss is flat because there is nothing left to learn."""
 
 
+def evaluations(history: Sequence[dict[str, Any]]) -> dict[int, float]:
+    """Held-out losses of a Trainer's history by step, in order."""
+    return {each["step"]: each["eval_loss"] for each in history if "eval_loss" in each}
+
+
 def patience_is_lost(history: Sequence[dict[str, Any]], patience: int | None) -> bool:
     """Whether the last `patience` evaluations did not improve on the best before them.
 
     Computed from the history, which is saved in checkpoints: patience survives a resume.
     """
-    losses = [each["eval_loss"] for each in history if "eval_loss" in each]
+    losses = list(evaluations(history).values())
     if not patience or not losses:
         return False
     return len(losses) - 1 - losses.index(min(losses)) >= patience

@@ -124,10 +124,8 @@ def _describe(plan: Plan, splits: Splits[Example], *, packed: bool) -> LayoutFig
 
 def find_checkpoint(plan: Plan, run_dir: Path, reports: Reporter) -> Checkpoint | None:
     """The checkpoint to resume from, of earlier epochs or of this run directory; None to start."""
-    own = run_dir / "checkpoints"
-    checkpoints.sweep(own)
-    folders = [Path(each) for each in plan.resume_from]
-    found, rejected = checkpoints.newest([*folders, own], fingerprint(plan))
+    checkpoints.sweep(run_dir / checkpoints.OWN)
+    found, rejected = checkpoints.newest(checkpoints.folders_of(plan, run_dir), fingerprint(plan))
     for each in rejected:
         hint = "Training resumes from an earlier checkpoint, or starts from the beginning."
         name = each.path.name
@@ -197,7 +195,7 @@ def build_trainer(
             tally,
             plan.spec.training,
             model=base,
-            args=sft_config(plan, run_dir / "checkpoints", device),
+            args=sft_config(plan, run_dir / checkpoints.OWN, device),
             train_dataset=_dataset(laid.train),
             eval_dataset=_dataset(laid.held_out) if laid.held_out else None,
             processing_class=tokenizer,
