@@ -4,19 +4,15 @@ A row's `weights` determine which; without them it is only its `output`. In a ro
 is every assistant message whose `weight` is not 0. Answers are counted from 0, the last included.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from app.core.datasets.formats import Message, Row
 from app.core.datasets.tokens.chat import TemplateFailed
-from app.core.datasets.tokens.spans import Render, find
+from app.core.datasets.tokens.spans import Render, around, find
 from app.core.datasets.tokens.templates import alpaca_prompt, answer_message, chat_messages
 from app.core.datasets.tokens.tokenizer import RowTokenizer
-
-_PROBE = "\ufdd2"
-"""Stands for an answer: a character that no text should contain."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +45,8 @@ def render(row: Row, template: str, tokenizer: RowTokenizer) -> Rendered:
     # For example, the generation prompt opens a thinking block that no answer has.
     if {"tool_calls", "reasoning_content"} & answer.keys():
         return _as_told(row, whole, tokenizer)
-    said = answer["content"]
-    before, write = chat_messages(row), render_chat(tokenizer, row)
-    end = _end(whole, answer, lambda other: write([*before, other]))
-    return Rendered(prompt, said + end, unlike_prompt=True)
+    end = _end(whole, whole_chat(row), render_chat(tokenizer, row))
+    return Rendered(prompt, answer["content"] + end, unlike_prompt=True)
 
 
 def render_chat(tokenizer: RowTokenizer, row: Row) -> Render:
@@ -82,16 +76,16 @@ def _closed(text: str, answer: Message) -> str:
     return text.rstrip() if end.strip() else text
 
 
-def _end(text: str, answer: Message, write: Callable[[Message], str]) -> str:
-    """Return the end of turn after an answer, without white space; "" if there is none.
+def _end(text: str, messages: list[Message], write: Render) -> str:
+    """Return the end of turn after the last answer, without white space; "" if there is none.
 
     It is what follows another answer, too: in `d<|end|>` it is not what follows the last d.
     """
-    said = answer["content"].strip()
+    said = messages[-1]["content"].strip()
     with suppress(TemplateFailed):
-        before, probe, end = write({**answer, "content": _PROBE}).partition(_PROBE)
+        before, end = around(messages, len(messages) - 1, write)
         told = text.removeprefix(before).removesuffix(end).strip()
-        if probe and told == said and len(before) + len(end) < len(text):
+        if told == said and len(before) + len(end) < len(text):
             return end.rstrip()
     return text.rpartition(said)[2].rstrip() if said and said in text else ""
 

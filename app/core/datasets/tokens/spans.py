@@ -116,7 +116,7 @@ class _Chat:
             return None
         follows = prompt is not None and prompt <= start
         start = prompt if prompt is not None and follows else start
-        told = _around(self.messages[: at + 1], at, self.render)[1]
+        told = around(self.messages[: at + 1], at, self.render)[1]
         return Span(start, end + self._closing(at, end, told), follows)
 
     def _start(self, at: int, before: str) -> int:
@@ -133,7 +133,7 @@ class _Chat:
         return min(start, _shared(self.text, told))
 
     def _around(self, at: int) -> tuple[str, str]:
-        return _around(self.messages, at, self.render, add_generation_prompt=self.is_prompt)
+        return around(self.messages, at, self.render, add_generation_prompt=self.is_prompt)
 
     def _prompt(self, at: int) -> int | None:
         """Return the length of an answer's prompt if the text begins with it."""
@@ -163,7 +163,7 @@ class _Chat:
             return None
         try:
             before = self._around(at)[0]
-            alone = _around(self.messages[at : at + 1], 0, self.render)[0]
+            alone = around(self.messages[at : at + 1], 0, self.render)[0]
         except TemplateFailed:
             return None
         for token in self.begins:
@@ -173,7 +173,7 @@ class _Chat:
         return len(gap) - _shared(gap[::-1], alone[::-1]) if is_same else None
 
 
-def _around(
+def around(
     messages: Sequence[Message], at: int, render: Render, *, add_generation_prompt: bool = False
 ) -> tuple[str, str]:
     """Return what is rendered before and after the content of a message. Raises TemplateFailed."""
