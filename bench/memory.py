@@ -16,14 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from app.core.datasets.formats import read_rows
-from app.core.datasets.tokens import encoding
-from app.core.datasets.tokens.tokenizer import RowTokenizer
+from app.core.datasets.layout import program
+from app.core.datasets.layout.figures import FiguresRequest
 from app.core.estimates import ModelShape, disk, memory, read_shape
 from app.core.jobs.protocol import Base, Plan, RowsFile
 from app.core.jobs.spec import JobSpec
 from bench.models import make_model, write_rows
-from worker.training.packing import alone, packed
 
 REPOSITORY = Path(__file__).parents[1]
 _POLL_SECONDS = 0.02
@@ -211,15 +209,10 @@ def measure(case: Case, base: Path, device: str = "cpu") -> Measured:
 
 def lengths(plan: Plan) -> tuple[int, int, int]:
     """Sequences of the largest batch, tokens of its longest, and tokens of all rows."""
-    tokenizer = RowTokenizer.from_folder(Path(plan.base.path))
-    rows = list(enumerate(read_rows(Path(plan.rows.path))))
-    examples = encoding.encode(rows, "alpaca", "completion", tokenizer)
-    training = plan.spec.training
-    lay_out = packed if training.packing else alone
-    size = training.per_device_train_batch_size
-    longest = sorted(examples, key=lambda each: -each.size)[:size]
-    widths = sorted(len(each.input_ids) for each in lay_out(longest, training.max_length))
-    return min(len(widths), size), widths[-1], sum(each.size for each in examples)
+    request = FiguresRequest(spec=plan.spec)
+    laid = program.answer(request, Path(plan.base.path), Path(plan.rows.path), None).laid
+    assert laid is not None
+    return laid.train.batch_sequences, laid.train.batch_width, laid.train.tokens
 
 
 def run(run_dir: Path) -> dict[str, int]:

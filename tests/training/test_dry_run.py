@@ -9,7 +9,6 @@ import pytest
 from app.core.datasets.layout import program
 from app.core.datasets.layout.described import describe
 from app.core.datasets.layout.figures import Answer, FiguresRequest, Numbered
-from app.core.datasets.layout.grouping import alone, pack
 from app.core.datasets.layout.outline import Outline
 from app.core.datasets.tokens.encoding import Example
 from app.core.estimates import steps
@@ -18,6 +17,7 @@ from app.core.estimates.job import Estimates, needs_of, read_estimates
 from app.core.estimates.row_warnings import about_rows
 from app.core.estimates.shape import ModelShape, read_shape
 from app.core.estimates.warnings import Facts, warnings_of
+from tests.layouts import grouped
 from tests.training.bench import Bench, Outcome, sum_rows
 from tests.training.test_packing import make_examples
 from worker.training.data import load_splits
@@ -129,8 +129,12 @@ def test_an_outline_is_cut_and_counted_like_its_row():
         return [[(e.row, e.size, e.prompt_size, e.num_trained) for e in group] for group in groups]
 
     for length in (8, 13, 32, 64):
-        assert figures(pack(outlines, length)) == figures(pack(examples, length))
-        assert figures(alone(outlines, length)) == figures(alone(examples, length))
+        assert figures(grouped(outlines, length, packed=True)) == figures(
+            grouped(examples, length, packed=True)
+        )
+        assert figures(grouped(outlines, length, packed=False)) == figures(
+            grouped(examples, length, packed=False)
+        )
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from app.core.datasets.tokens.chat import TemplateFailed
 from app.core.datasets.tokens.encoding import encode
 from app.core.datasets.tokens.tokenizer import RowTokenizer
 from app.core.jobs.spec import JobSpec
+from tests.layouts import alone
 from worker.training.data import load_splits, row_tokenizer
-from worker.training.packing import alone, padded
+from worker.training.packing import padded
 
 TEXTS = [
     "one two  three\n\nfour",

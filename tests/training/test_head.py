@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from tests.layouts import alone
 from tests.training.bench import Bench
 from worker.training import head, prepare, verify
 from worker.training.data import load_splits
 from worker.training.failures import AdapterMismatch
-from worker.training.packing import alone
 from worker.training.reporter import Reporter
 from worker.training.trainer import Tally
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from worker.training.packing import IGNORED, Example, alone, packed, padded
+from tests.layouts import alone, packed
+from worker.training.packing import IGNORED, Example, padded
 from worker.training.probe import keeps_rows_apart
 
 

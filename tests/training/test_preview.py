@@ -16,10 +16,11 @@ from app.core.datasets.tokens.measure import measure
 from app.core.datasets.tokens.tokenizer import RowTokenizer
 from app.core.jobs.failures import NoTrainedTokens
 from app.core.templates.template import ours
+from tests.layouts import alone, packed
 from tests.training.test_encoding import byte_level, ends_with_eos, metaspace_with_bos
 from worker.training.data import load_splits
 from worker.training.model import load_tokenizer
-from worker.training.packing import alone, packed, padded
+from worker.training.packing import padded
 
 OWN = (
     "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}"

@@ -8,9 +8,9 @@ import pytest
 from app.core.datasets.tokens.encoding import IGNORED, encode
 from app.core.datasets.tokens.rendering import trained_answers, up_to, whole_chat
 from app.core.datasets.tokens.templates import alpaca_prompt, chat_messages
+from tests.layouts import alone, packed
 from worker.training.data import load_splits, row_tokenizer
 from worker.training.failures import BadRow
-from worker.training.packing import alone, packed
 
 ANSWERS = ["a!", "b b", "c."]
 ROW: Any = {

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from app.core.datasets.checking.check import check
+from tests.layouts import alone
 from worker.training.data import load_splits
-from worker.training.packing import alone, padded
+from worker.training.packing import padded
 
 ANSWERS = ["a!", "b b", "c."]
 ASKS = ["Say a", "Say b", "Say c"]

@@ -26,22 +26,6 @@ class TokenSequence:
     """Lengths of its rows, in order."""
 
 
-def alone(
-    examples: Iterable[Example], max_length: int, long_rows: LongRows | None = None
-) -> list[TokenSequence]:
-    """One sequence per row; a row longer than `max_length` is truncated, if not said otherwise."""
-    groups = grouping.grouped(examples, max_length, packed=False, long_rows=long_rows)
-    return [_sequence(each) for each in groups]
-
-
-def packed(
-    examples: Iterable[Example], max_length: int, long_rows: LongRows | None = None
-) -> list[TokenSequence]:
-    """Several rows per sequence; a row longer than `max_length` is split, if not said otherwise."""
-    groups = grouping.grouped(examples, max_length, packed=True, long_rows=long_rows)
-    return [_sequence(each) for each in groups]
-
-
 def positions(lengths: Sequence[int], width: int) -> list[int]:
     """Position ids, from 0 in each row. Padding continues the last row, which cannot see it."""
     counted = [place for length in lengths for place in range(length)]
@@ -54,7 +38,7 @@ def rows_of(
 ) -> list[TokenSequence]:
     """One item per row; its pieces, each as long as `lengths` says, stay one row of the batch."""
     parts = (grouping.parts_of(each, max_length, long_rows) for each in examples)
-    return [_sequence(each) for each in parts if each]
+    return [sequence_of(each) for each in parts if each]
 
 
 def collator(
@@ -66,8 +50,8 @@ def collator(
 
     def collate(batch: list[dict[str, Any]]) -> dict[str, Any]:
         pieces = [piece for row in batch for piece in _pieces(row)]
-        groups = grouping.pack(pieces, pack_length) if pack_length else [[each] for each in pieces]
-        return padded([_sequence(each) for each in groups], pad_id)
+        groups = grouping.in_sequences(pieces, pack_length)
+        return padded([sequence_of(each) for each in groups], pad_id)
 
     return collate
 
@@ -117,7 +101,7 @@ def _padded(sequence: TokenSequence, width: int, pad_id: int) -> dict[str, list[
     }
 
 
-def _sequence(parts: list[Example]) -> TokenSequence:
+def sequence_of(parts: list[Example]) -> TokenSequence:
     # A row's first token must not be predicted from the last token of the row before it.
     labels = [label for part in parts for label in [IGNORED, *part.labels[1:]]]
     ids = [token for part in parts for token in part.input_ids]

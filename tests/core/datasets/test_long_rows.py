@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from app.core.datasets.layout.described import describe
-from app.core.datasets.layout.grouping import grouped
 from app.core.datasets.layout.outline import Outline
 from app.core.datasets.layout.preview import PreviewSettings, preview
 from app.core.datasets.layout.splits import lay_out
@@ -16,6 +15,7 @@ from app.core.jobs.failures import NoTrainedTokens
 from app.core.jobs.spec import JobSpec
 from app.core.models.limits import Limits
 from tests.core.datasets import tokenizers
+from tests.layouts import grouped
 
 CHOICES = ["split", "truncate", "drop"]
 LIMIT = 10

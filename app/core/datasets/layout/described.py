@@ -1,14 +1,14 @@
 """Count what a layout does with rows: the same figures for the trainer and the dry run."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from heapq import nlargest
+from itertools import chain
 from typing import TypeVar
 
 from app.core.datasets.layout.figures import LayoutFigures, LongRowCost, Numbered, Part
-from app.core.datasets.layout.grouping import grouped, parts_of
+from app.core.datasets.layout.grouping import in_sequences, parts_of
 from app.core.datasets.layout.long_rows import LongRows, usual
 from app.core.datasets.layout.outline import Encoded
 from app.core.datasets.layout.splits import Cost, Counts, Splits, count_cut
@@ -28,10 +28,11 @@ def describe(
     """Return the figures of a layout in batches of `batch` rows. Does not modify `splits`."""
     counts = deepcopy(splits.counts)
     count_cut(splits.train, max_length, counts, packed=packed, long_rows=long_rows)
-    laying = _Laying(max_length, packed, long_rows or usual(packed=packed), batch)
+    choice = long_rows or usual(packed=packed)
 
     def part(rows: Sequence[Encoded], counted: Counts) -> Part:
-        return _part(counted, rows, laying)
+        cut = [parts_of(each, max_length, choice) for each in rows]
+        return _part(counted, cut, max_length if packed else None, batch)
 
     return LayoutFigures(
         train=part(splits.train, counts),
@@ -64,45 +65,34 @@ def _cost(cost: Cost) -> LongRowCost:
     )
 
 
-@dataclass(frozen=True)
-class _Laying:
-    """How the rows of a batch become sequences, as worker/training/packing.py lays them out."""
-
-    max_length: int
-    packed: bool
-    long_rows: LongRows
-    batch: int
-
-    def sequences(self, rows: Sequence[Encoded]) -> list[int]:
-        """Return the lengths of the sequences of one batch."""
-        groups = grouped(rows, self.max_length, packed=self.packed, long_rows=self.long_rows)
-        return [sum(each.size for each in group) for group in groups]
-
-    def parts(self, row: Encoded) -> list[Encoded]:
-        return parts_of(row, self.max_length, self.long_rows)
-
-    def batches(self, rows: Sequence[Encoded]) -> Iterator[list[int]]:
-        for start in range(0, len(rows), self.batch):
-            yield self.sequences(rows[start : start + self.batch])
-
-
-def _part(counts: Counts, rows: Sequence[Encoded], laying: _Laying) -> Part:
+def _part(counts: Counts, rows: list[list[Encoded]], pack_length: int | None, batch: int) -> Part:
+    """`rows`: what is trained of each."""
     # Training draws its own order; any random one tells how batches fill.
-    batches = list(laying.batches(random.Random(0).sample(rows, len(rows))))
-    longest = laying.sequences(nlargest(laying.batch, rows, key=lambda each: each.size))
-    longest = sorted(longest, reverse=True)[: laying.batch]
-    parts = [part for each in rows for part in laying.parts(each)]
+    shuffled = random.Random(0).sample(rows, len(rows))
+    starts = range(0, len(rows), batch)
+    batches = [_widths(shuffled[start : start + batch], pack_length) for start in starts]
+    longest = _widths(nlargest(batch, rows, key=_size), pack_length)
+    longest = sorted(longest, reverse=True)[:batch]
     return Part(
         rows=counts.rows,
         trained_rows=len(rows),
         tokens=sum(map(sum, batches)),
-        trained_tokens=sum(each.num_trained for each in parts),
+        trained_tokens=sum(each.num_trained for row in rows for each in row),
         sequences=sum(map(len, batches)),
         padded_tokens=sum(len(each) * max(each) for each in batches if each),
         widest=max((max(each) for each in [*batches, longest] if each), default=0),
         batch_sequences=len(longest),
         batch_width=max(longest, default=0),
     )
+
+
+def _widths(rows: list[list[Encoded]], pack_length: int | None) -> list[int]:
+    """Return the lengths of the sequences of a batch."""
+    return [_size(group) for group in in_sequences(chain.from_iterable(rows), pack_length)]
+
+
+def _size(parts: Sequence[Encoded]) -> int:
+    return sum(each.size for each in parts)
 
 
 def _numbered(rows: list[int]) -> Numbered:

@@ -6,7 +6,7 @@ from app.core.datasets.layout.long_rows import LongRows
 from app.core.jobs.failures import FailureReport
 from app.core.jobs.spec import JobSpec
 
-VERSION = 5
+VERSION = 6
 """Incremented when the layout of the same rows changes."""
 
 

@@ -6,23 +6,15 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import TypeVar
 
-from app.core.datasets.layout.long_rows import LongRows, usual
+from app.core.datasets.layout.long_rows import LongRows
 from app.core.datasets.layout.outline import Encoded
 
 T = TypeVar("T", bound=Encoded)
 
 
-def grouped(
-    rows: Iterable[T], max_length: int, *, packed: bool, long_rows: LongRows | None = None
-) -> list[list[T]]:
-    """Return the parts of each sequence, in order."""
-    lay_out = pack if packed else alone
-    return lay_out(rows, max_length, long_rows or usual(packed=packed))
-
-
-def alone(rows: Iterable[T], max_length: int, long_rows: LongRows = "truncate") -> list[list[T]]:
-    """Return one sequence per row or piece."""
-    return [[part] for each in rows for part in parts_of(each, max_length, long_rows)]
+def in_sequences(parts: Iterable[T], pack_length: int | None) -> list[list[T]]:
+    """Return the parts of each sequence, in order: packed into `pack_length` tokens, or alone."""
+    return [[each] for each in parts] if pack_length is None else pack(parts, pack_length)
 
 
 def parts_of(row: T, max_length: int, long_rows: LongRows) -> list[T]:
@@ -38,16 +30,15 @@ def parts_of(row: T, max_length: int, long_rows: LongRows) -> list[T]:
     return [piece for piece in pieces(row, max_length) if piece.num_trained]
 
 
-def pack(rows: Iterable[T], max_length: int, long_rows: LongRows = "split") -> list[list[T]]:
-    """Pack rows by best-fit decreasing. Deterministic."""
-    parts = [part for each in rows for part in parts_of(each, max_length, long_rows)]
-    parts = [part for part in parts if part.num_trained]
-    parts.sort(key=lambda piece: -piece.size)
+def pack(parts: Iterable[T], max_length: int) -> list[list[T]]:
+    """Pack the parts that train something by best-fit decreasing. Deterministic."""
+    useful = [part for part in parts if part.num_trained]
+    useful.sort(key=lambda piece: -piece.size)
     bins: list[list[T]] = []
     with_room: dict[int, list[int]] = defaultdict(list)
     rooms: list[int] = []
     """The keys of `with_room` that have a bin, sorted: never more than `max_length`."""
-    for part in parts:
+    for part in useful:
         place = bisect_left(rooms, part.size)
         if place < len(rooms):
             room = rooms[place]
