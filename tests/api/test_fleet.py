@@ -41,21 +41,16 @@ def test_the_queue_tells_that_nobody_serves_it(client, world):
     assert "no worker is alive" in client.get("/queue").json()["data"][0]["reason"]
 
 
+def worker(worker_id, **values):
+    about = {"hostname": "h", "pid": 1, "device": "cpu", "queue": "default", "version": "1"}
+    return Worker(id=worker_id, **about, **values)
+
+
 def test_workers_are_alive_or_lost(client, sessions):
     with transaction(sessions) as session:
         for number, age in enumerate([0, 60]):
             seen = utc_now() - timedelta(seconds=age)
-            session.add(
-                Worker(
-                    id=f"worker_{number}",
-                    hostname="h",
-                    pid=1,
-                    device="cpu",
-                    queue="default",
-                    version="1",
-                    last_seen_at=seen,
-                )
-            )
+            session.add(worker(f"worker_{number}", last_seen_at=seen))
 
     found = client.get("/workers").json()["data"]
 
@@ -67,17 +62,7 @@ def test_workers_are_alive_or_lost(client, sessions):
 
 def occupy(session, job_id, progress=None, started=None):
     """Add a worker that runs a job."""
-    session.add(
-        Worker(
-            id="worker_1",
-            hostname="h",
-            pid=1,
-            device="cpu",
-            queue="default",
-            version="1",
-            job_id=job_id,
-        )
-    )
+    session.add(worker("worker_1", job_id=job_id))
     values = {"status": "running", "progress": progress, "started_at": started or utc_now()}
     session.execute(update(Job).where(Job.id == job_id).values(**values))
 

@@ -117,6 +117,11 @@ class Outcome:
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [each["data"] for each in self.reports if each["type"] == kind]
 
+    def logged(self, name: str) -> list[Any]:
+        """The values of a metric, step by step."""
+        values = [each["values"] for each in self.of("metrics")]
+        return [each[name] for each in values if name in each]
+
     @property
     def failure(self) -> dict[str, Any]:
         return self.of("error")[-1]

@@ -26,6 +26,11 @@ SMALL: dict[str, Any] = {
     "bos_token_id": 0,
     "eos_token_id": 0,
 }
+FEW_EXPERTS: dict[str, Any] = {
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+}
 EXPERTS = ["mlp.experts.down_proj", "mlp.experts.gate_up_proj"]
 
 
@@ -59,25 +64,17 @@ def mixtral(size: int) -> Any:
 def qwen2_moe(size: int) -> Any:
     from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
 
-    experts: dict[str, Any] = {
-        "num_experts": 4,
-        "num_experts_per_tok": 2,
-        "moe_intermediate_size": 16,
-    }
-    config = Qwen2MoeConfig(**SMALL, **experts, shared_expert_intermediate_size=16, vocab_size=size)
+    config = Qwen2MoeConfig(
+        **SMALL, **FEW_EXPERTS, shared_expert_intermediate_size=16, vocab_size=size
+    )
     return Qwen2MoeForCausalLM(config)
 
 
 def qwen3_moe(size: int) -> Any:
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
-    experts: dict[str, Any] = {
-        "num_experts": 4,
-        "num_experts_per_tok": 2,
-        "moe_intermediate_size": 16,
-    }
     more: dict[str, Any] = {"head_dim": 8}
-    config = Qwen3MoeConfig(**SMALL, **experts, **more, vocab_size=size)
+    config = Qwen3MoeConfig(**SMALL, **FEW_EXPERTS, **more, vocab_size=size)
     return Qwen3MoeForCausalLM(config)
 
 

@@ -20,13 +20,10 @@ def trained(bench, rows, **training):
     plan = bench.plan(rows, training={"save_strategy": "no", "max_length": 256, **training}, **SAME)
     outcome = bench.run(plan)
     assert outcome.status == 0, outcome.of("error")
-    losses = [
-        each["values"]["train_loss"]
-        for each in outcome.of("metrics")
-        if "train_loss" in each["values"]
-    ]
     adapter = load_file(outcome.run_dir / "artifact/adapter_model.safetensors")
-    return losses, torch.cat([adapter[name].flatten() for name in sorted(adapter)])
+    return outcome.logged("train_loss"), torch.cat(
+        [adapter[name].flatten() for name in sorted(adapter)]
+    )
 
 
 @pytest.mark.parametrize(("batch", "accumulated"), [(4, 1), (2, 2), (3, 2)])

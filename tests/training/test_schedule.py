@@ -32,11 +32,7 @@ def test_a_job_of_few_steps_trains_in_all_but_the_warm_up(bench, steps):
     outcome = bench.run(plan)
 
     assert outcome.status == 0, outcome.of("error")
-    rates = [
-        each["values"]["learning_rate"]
-        for each in outcome.of("metrics")
-        if "learning_rate" in each["values"]
-    ]
+    rates = outcome.logged("learning_rate")
     planned = learning_rates(steps, plan.spec.training)
     assert len(rates) == steps
     assert (rates[0], rates[-1]) == pytest.approx((planned.first, planned.last))

@@ -24,7 +24,6 @@ from app.core.events.log import Entry
 from app.core.events.notifier import Notifier
 from app.core.jobs.failures import FailureReport, system_failure, user_failure
 from app.core.jobs.lifecycle import Lease
-from app.core.jobs.protocol import StopReason
 from app.core.jobs.status import Desired, JobStatus
 from app.core.settings import Settings
 from app.core.storage import Storage
@@ -33,7 +32,7 @@ from worker.supervisor import resume
 from worker.supervisor.conclusion import conclude
 from worker.supervisor.lease_keeper import LeaseKeeper
 from worker.supervisor.outcome import (
-    Cancelled,
+    REASONS,
     DeviceMissing,
     Died,
     Failed,
@@ -43,10 +42,12 @@ from worker.supervisor.outcome import (
     describe,
     is_out_of_time,
     judge,
+    stuck,
 )
 from worker.supervisor.patience import patiently
 from worker.supervisor.relay import Relay
 from worker.supervisor.run_directory import DatasetGone, RunDirectories, publish_only
+from worker.supervisor.trainer_log import last_words
 from worker.supervisor.trainer_process import TrainerProcess
 from worker.threads import in_background
 
@@ -55,15 +56,6 @@ _log = structlog.get_logger(__name__)
 
 _TICK_SECONDS = 0.25
 """Seconds between two batches of reports."""
-_LAST_BYTES = 1500
-_REASONS = {
-    Stop.CANCEL: StopReason.CANCEL,
-    Stop.DEADLINE: StopReason.DEADLINE,
-    Stop.DRAIN: StopReason.DRAIN,
-    # After a stall or an outage, the trainer may still be able to commit a checkpoint.
-    Stop.STALL: StopReason.DRAIN,
-    Stop.OUTAGE: StopReason.DRAIN,
-}
 
 
 @dataclass(frozen=True)
@@ -161,12 +153,12 @@ class Attempt:
                 self._relay.flush()
                 stop = stop or self._why_stop()
                 if stop is not None:
-                    trainer.stop(_REASONS[stop])
+                    trainer.stop(REASONS[stop])
                     trainer.press()
         finally:
             trainer.close()
         if status is None:
-            return _stuck(stop)
+            return stuck(stop)
         _log.info("trainer_ended", status=status, stop=stop, num_garbage=trainer.num_garbage)
         self._note_end(status, stop, trainer.num_garbage)
         self._patiently(self._relay.flush_last)
@@ -175,7 +167,7 @@ class Attempt:
             stop=stop,
             failure=self._relay.failure,
             artifact=self._relay.artifact,
-            last_words=_last_words(run_dir / "trainer.log"),
+            last_words=last_words(run_dir / "trainer.log"),
         )
 
     def _why_stop(self) -> Stop | None:
@@ -290,24 +282,6 @@ class Attempt:
                 self._at.storage.write_file(key, path)
         except (StoreError, OSError) as error:
             _log.warning("log_not_stored", error=type(error).__name__)
-
-
-def _last_words(log: Path) -> str:
-    """The last lines of a trainer's log; empty if there is none."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _LAST_BYTES))
-            return file.read().decode("utf-8", "replace").strip()
-    except OSError:
-        return ""
-
-
-def _stuck(stop: Stop | None) -> Outcome:
-    """The outcome for a trainer that survived SIGKILL and is not waited for any longer."""
-    if stop is Stop.CANCEL:
-        return Cancelled()
-    hint = "Check the worker's machine: a process hangs in the kernel, on a disk or the GPU."
-    return Died(system_failure("trainer_stuck", "The trainer could not be killed.", hint=hint))
 
 
 def _hint(error: Failure) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.core.jobs.failures import FailureReport, capacity_failure, system_failure, user_failure
-from app.core.jobs.protocol import ExitCode
+from app.core.jobs.protocol import ExitCode, StopReason
 from app.core.jobs.retries import DEVICE_MISSING
 from worker.supervisor.report_reader import ArtifactData
 
@@ -19,6 +19,17 @@ class Stop(StrEnum):
     DEADLINE = "deadline"
     STALL = "stall"
     OUTAGE = "outage"
+
+
+REASONS: Mapping[Stop, StopReason] = {
+    Stop.CANCEL: StopReason.CANCEL,
+    Stop.DEADLINE: StopReason.DEADLINE,
+    Stop.DRAIN: StopReason.DRAIN,
+    # After a stall or an outage, the trainer may still be able to commit a checkpoint.
+    Stop.STALL: StopReason.DRAIN,
+    Stop.OUTAGE: StopReason.DRAIN,
+}
+"""What the trainer is told."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,14 @@ def judge(
         is_missing = failure.code == DEVICE_MISSING
         return DeviceMissing(failure) if is_missing else Died(failure)
     return Died(system_failure("trainer_exit", describe(status), evidence=evidence))
+
+
+def stuck(stop: Stop | None) -> Outcome:
+    """The outcome for a trainer that survived SIGKILL and is not waited for any longer."""
+    if stop is Stop.CANCEL:
+        return Cancelled()
+    hint = "Check the worker's machine: a process hangs in the kernel, on a disk or the GPU."
+    return Died(system_failure("trainer_stuck", "The trainer could not be killed.", hint=hint))
 
 
 def describe(status: int) -> str:

@@ -12,6 +12,7 @@ from app.core.redact import redact
 MAX_LINE_BYTES = 16 << 10
 CUT = b" [line cut]"
 _READ_BYTES = 1 << 16
+_LAST_BYTES = 1500
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -68,3 +69,13 @@ class TrainerLog:
         self._file.flush()
         self._dropped += len(clean) - len(kept)
         self._room = self._room - len(clean) if len(kept) == len(clean) else 0
+
+
+def last_words(log: Path) -> str:
+    """The last lines of a trainer's log; empty if there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _LAST_BYTES))
+            return file.read().decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
